@@ -1,0 +1,1 @@
+"""The assets: one function per table, one file per stage of the flow. No algorithm lives here."""

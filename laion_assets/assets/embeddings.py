@@ -1,0 +1,167 @@
+"""Encoding pictures and texts, and finding the thresholds of the encoders that do it."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import dagster as dg
+import polars as pl
+
+from laion_assets.assets.metadata import picture
+from laion_assets.assets.step import Metadata, Step
+from laion_assets.clip.calibration import calibrate, distribution_warning
+from laion_assets.clip.embed import EmbeddingCounts, embed_tar
+from laion_assets.clip.encoder import Encoder, EncoderOptions, load_encoder
+from laion_assets.figures import histogram
+from laion_assets.lake.errors import LakeError
+from laion_assets.lake.partition import Partition
+from laion_assets.lake.tables import SUBSETS
+from laion_assets.settings import Settings
+from laion_assets.text.language import LanguageIdentifier, language_group
+from laion_assets.text.normalise import normalise
+
+GPU_OP_TAGS = {
+    # One whole GPU a step, wherever steps are pods or Ray tasks; a machine without one runs the same code on its CPU.
+    "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
+    "dagster-ray/config": {"num_gpus": 1},
+}
+
+SCORE_CHECK = "score_distribution"
+
+
+@lru_cache(maxsize=2)
+def loaded_encoder(options: EncoderOptions) -> Encoder:
+    """The encoder, loaded once a process."""
+    return load_encoder(options)
+
+
+def encoders_to_calibrate(settings: Settings) -> Iterable[Partition]:
+    """The partitions of ``calibrations`` that a build writes: one an encoder, none without pairs to measure on."""
+    if settings.calibration.pairs is None:
+        return []
+    return [{"encoder_sha256": loaded_encoder(o).sha256} for o in dict.fromkeys(settings.encoders.values())]
+
+
+def calibrations(step: Step) -> Metadata:
+    """The thresholds of one encoder, measured on held-out pairs."""
+    options = step.settings.calibration
+    encoder = next(
+        e for e in map(loaded_encoder, step.settings.encoders.values()) if e.sha256 == step.partition["encoder_sha256"]
+    )
+    pairs = _held_out_pairs(str(options.pairs), step.settings)
+    measured = calibrate(encoder, pairs, seed=options.seed, picture_domain=options.picture_domain)
+    step.build.add(measured)
+    step.build.rows_in = len(SUBSETS)
+    shown = measured.select("language_group", "threshold", "keep_rate", "drop_rate", "roc_auc", "positives", "method")
+    with pl.Config(tbl_formatting="MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True):
+        return {"encoder": encoder.name, "thresholds": dg.MetadataValue.md(str(shown))}
+
+
+def _held_out_pairs(path: str, settings: Settings) -> pl.DataFrame:
+    try:
+        pairs = pl.read_parquet(path, columns=["image", "text"])
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise LakeError(
+            f"LAION_CALIBRATION__PAIRS: expected a Parquet file with columns image (bytes) and text, found {error}"
+        ) from error
+    texts = normalise(pairs["text"])
+    languages = LanguageIdentifier(settings.extraction.language_floor).identify(texts)
+    return pairs.with_columns(text=texts, language=languages["language"]).with_columns(
+        language_group=language_group(pl.col("language"))
+    )
+
+
+def clip_embeddings(step: Step) -> Metadata:
+    """One row per pair with a picture, by the encoder of its language; rows that are still right are taken over."""
+    con = step.build.con
+    encoders = {group: loaded_encoder(options) for group, options in step.settings.encoders.items()}
+    step.read("unique_pairs", columns=("pair_id", "url_id", "url", "text", "language"))
+    step.read("images", columns=("url", "status", "sha256", "shard_path", "sample_key"))
+    _plan(step, encoders)
+    step.build.rows_in = _scalar(step, "SELECT count(*) FROM unique_pairs")
+    outcomes = con.execute("SELECT outcome, count(*) FROM planned WHERE outcome <> 'wanted' GROUP BY 1").fetchall()
+    for outcome, rows in outcomes:
+        if outcome != "taken_over":
+            step.build.drop(outcome, rows)
+    step.build.counts["taken over"] = dict(outcomes).get("taken_over", 0)
+    _embed(step, encoders)
+    return _scores(step, encoders)
+
+
+def _plan(step: Step, encoders: dict[str, Encoder]) -> None:
+    """Sort every pair into the table ``planned``: taken over, wanted, or without a picture. Stage what is taken over."""
+    con = step.build.con
+    rows = [(g, e.sha256, e.name, e.preprocess, e.precision) for g, e in encoders.items()]
+    con.register("encoder_of", pl.DataFrame(rows, schema=["subset", "sha", "name", "prep", "arithmetic"], orient="row"))
+    step.build.own_earlier_rows("own_rows")
+    con.execute("""
+        CREATE TEMP TABLE planned AS
+        SELECT pair.pair_id, pair.url_id, pair.text, encoder_of.subset, encoder_of.sha AS encoder_sha256,
+               image.sha256, image.shard_path, image.sample_key,
+               CASE WHEN image.url IS NULL THEN 'image_missing'
+                    WHEN image.status <> 'success' THEN 'image_failed'
+                    WHEN own.pair_id IS NOT NULL THEN 'taken_over'
+                    ELSE 'wanted' END AS outcome
+        FROM unique_pairs AS pair
+        JOIN encoder_of
+          ON subset = CASE WHEN pair.language IN ('en', 'nolang') THEN pair.language ELSE 'multi' END
+        LEFT JOIN images AS image USING (url)
+        LEFT JOIN own_rows AS own
+          ON own.pair_id = pair.pair_id AND own.sha256 = image.sha256 AND own.encoder_sha256 = encoder_of.sha
+         AND own.encoder = encoder_of.name AND own.preprocess = encoder_of.prep
+         AND own.precision = encoder_of.arithmetic
+    """)
+    taken = step.build.folder.path / "taken.parquet"
+    names = ", ".join(f"own.{name}" for name in step.build.schema.names)
+    con.execute(f"""
+        COPY (SELECT {names} FROM own_rows AS own JOIN planned USING (pair_id, encoder_sha256)
+              WHERE outcome = 'taken_over' ORDER BY pair_id)
+        TO '{taken}' (FORMAT parquet, COMPRESSION zstd)
+    """)  # noqa: S608
+    step.build.adopt([taken])
+
+
+def _embed(step: Step, encoders: dict[str, Encoder]) -> None:
+    """Stage the wanted rows, tar by tar and encoder by encoder: one tar's texts are in memory at a time."""
+    con = step.build.con
+    progress = step.progress(_scalar(step, "SELECT count(*) FROM planned WHERE outcome = 'wanted'"), "pairs")
+    work = con.execute("""
+        SELECT DISTINCT shard_path, encoder_sha256 FROM planned WHERE outcome = 'wanted' ORDER BY ALL
+    """).fetchall()
+    by_sha = {encoder.sha256: encoder for encoder in encoders.values()}
+    counts = EmbeddingCounts()
+    for shard_path, sha in work:
+        pairs = con.execute(
+            "SELECT pair_id, url_id, sha256, sample_key, text FROM planned "
+            "WHERE outcome = 'wanted' AND shard_path = ? AND encoder_sha256 = ?",
+            [shard_path, sha],
+        ).pl()
+        for frame in embed_tar(by_sha[sha], str(step.lake.root / shard_path), pairs, counts=counts):
+            step.build.add(frame)
+            progress(frame.height)
+    for reason, rows in counts.drops.items():
+        step.build.drop(reason, rows)
+    step.build.counts.update({"images encoded": counts.images, "texts truncated": counts.texts_truncated})
+
+
+def _scores(step: Step, encoders: dict[str, Encoder]) -> Metadata:
+    """The histogram of similarities, and a warning where they do not look like those of the calibration."""
+    scores = step.build.con.execute(f"""
+        SELECT subset, similarity FROM {step.build.staged()} JOIN planned USING (pair_id)
+    """).pl()  # noqa: S608
+    by_group = {group: scores.filter(subset=group)["similarity"].to_numpy() for group in SUBSETS}
+    known = step.lake_frame("calibrations").to_dicts()
+    thresholds = {}
+    for row in known:
+        group = row["language_group"]
+        if row["encoder_sha256"] == encoders[group].sha256:
+            thresholds[group] = float(row["threshold"])
+            strange = distribution_warning(by_group[group], row)
+            if strange:
+                step.warn(SCORE_CHECK, f"{group}: {strange}")
+    png = histogram(by_group, thresholds, title=step.label, label="similarity of picture and text (cosine)")
+    return {"similarity": picture(png, "similarity by language group")}
+
+
+def _scalar(step: Step, query: str) -> int:
+    row = step.build.con.execute(query).fetchone()
+    return int(row[0]) if row else 0

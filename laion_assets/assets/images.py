@@ -1,0 +1,90 @@
+"""Downloading the pictures of one bucket: what is known is taken over, the rest is attempted."""
+
+import hashlib
+import json
+from dataclasses import asdict
+
+import dagster as dg
+
+from laion_assets.assets.metadata import counts_table
+from laion_assets.assets.step import Metadata, Step
+from laion_assets.download.driver import download
+from laion_assets.download.reuse import Reuse, plan_attempts
+from laion_assets.lake.partition import parse_partition, partition_name
+
+REFETCH_TAG = "laion/refetch"
+"""A run with this tag attempts every url again, known or not."""
+
+
+def images(step: Step) -> Metadata:
+    """Pictures as webdataset tars, and one row per distinct url of the bucket's unique pairs."""
+    known = step.build.folder.path / "known.parquet"
+    step.read("unique_pairs", columns=("url_id", "url"))
+    _earlier_rows(step)
+    reuse = plan_attempts(
+        step.build.con,
+        pairs="unique_pairs",
+        earlier="earlier_images",
+        crawl=step.crawl,
+        columns=tuple(step.build.schema.names),
+        removals=step.removals,
+        output=known,
+        refetch=step.run_tags.get(REFETCH_TAG) == "true",
+    )
+    step.build.adopt([known])
+    step.build.rows_in = reuse.wanted
+    step.build.counts.update(known=reuse.known, removed=reuse.removed, attempted=reuse.attempted)
+    if reuse.attempted:
+        _attempt(step, reuse)
+    return _summary(step)
+
+
+def _earlier_rows(step: Step) -> None:
+    """The view ``earlier_images``: what any crawl knows of this bucket's urls. It is no input in the sense of lineage."""
+    ledger = step.lake.ledger("images")
+    built = [parse_partition(name) for name in ledger.commits]
+    same_bucket = [p for p in built if p["bucket"] == step.partition["bucket"]]
+    trusted = [p for p in same_bucket if ledger.is_trusted(ledger.commits[partition_name(p)])]
+    step.build.view("earlier_images", "images", trusted, lineage=False)
+
+
+def _attempt(step: Step, reuse: Reuse) -> None:
+    urls = step.build.con.table("attempted").pl()
+    options = step.settings.download
+    previous = step.lake.commit("images", step.partition)
+    # After a kill the same urls are attempted on top of the same version: the finished tars are found again.
+    work = hashlib.sha256(
+        json.dumps([asdict(options), urls["url"].to_list(), previous.version if previous else -1]).encode()
+    ).hexdigest()[:32]
+    step.build.resumable(work)
+    removals = step.build.folder.path / "removals"
+    step.removals.write(removals)
+    output = step.lake.files / "images" / step.build.name / work
+    output.mkdir(parents=True, exist_ok=True)
+    progress = step.progress(reuse.attempted, "images")
+    for frame in download(
+        urls, output=str(output), relative_to=str(step.lake.root), options=options, removals=removals, progress=progress
+    ):
+        step.build.add(frame)
+
+
+def _summary(step: Step) -> Metadata:
+    """Success by host and by failure: a bad resolver or a blocked agent shows at once."""
+    con = step.build.con
+    con.execute(f"CREATE VIEW staged AS SELECT * FROM {step.build.staged()}")  # noqa: S608
+    failures = dict(
+        con.execute("SELECT coalesce(failure, 'success'), count(*) FROM staged GROUP BY 1").fetchall()
+    )
+    total = sum(failures.values())
+    hosts = con.execute("""
+        SELECT regexp_extract(url, '^[a-z]+://(?:[^/@]*@)?([^/:?#]+)', 1) AS host, count(*) AS urls,
+               avg((status = 'success')::INT) AS success, mode(failure) AS commonest
+        FROM staged GROUP BY host ORDER BY urls DESC, host LIMIT 20
+    """).fetchall()
+    lines = ["| host | urls | success | most common failure |", "|---|---:|---:|---|"]
+    lines += [f"| {host} | {urls:,} | {success:.1%} | {failure or ''} |" for host, urls, success, failure in hosts]
+    return {
+        "success rate": failures.get("success", 0) / total if total else 0.0,
+        "outcomes": counts_table(failures, "outcome"),
+        "hosts": dg.MetadataValue.md("\n".join(lines)),
+    }

@@ -1,0 +1,84 @@
+"""What a materialisation tells Dagster: from the commit, from the catalogue, and pictures."""
+
+import base64
+from typing import Any
+
+import dagster as dg
+
+from laion_assets.lake.commits import Commit
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.partition import parse_partition
+from laion_assets.lake.stages import STAGES
+from laion_assets.lake.tables import TABLES
+
+
+def column_schema(table: str) -> dg.TableSchema:
+    """The table's columns as Dagster shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                c.name,
+                str(c.type),
+                c.description,
+                constraints=dg.TableColumnConstraints(nullable=c.nullable, unique=table_key_is(table, c.name)),
+            )
+            for c in TABLES[table].columns
+        ]
+    )
+
+
+def table_key_is(table: str, column: str) -> bool:
+    """Whether the column alone is the table's key."""
+    return TABLES[table].key == (column,)
+
+
+def column_lineage(table: str) -> dg.TableColumnLineage:
+    """Which upstream columns each column comes from: a column that keeps its name keeps its meaning."""
+    declared = TABLES[table]
+    upstream = [TABLES[r.table] for r in STAGES[table].reads if r.table not in (table, "takedowns", "calibrations")]
+    return dg.TableColumnLineage(
+        {
+            column.name: [
+                dg.TableColumnDep(dg.AssetKey(source.name), column.name)
+                for source in upstream
+                if column.name in source.schema.names
+            ]
+            for column in declared.columns
+        }
+    )
+
+
+def commit_metadata(commit: Commit, lake: Lake, seconds: float) -> dict[str, Any]:
+    """Rows, drops, bytes, version, schema and lineage of a published partition."""
+    sizes = [size for _, size in lake.partition_sizes(commit.table, parse_partition(commit.partition))]
+    return {
+        "dagster/row_count": commit.rows,
+        "dagster/partition_row_count": commit.rows,
+        "rows in": commit.rows_in,
+        "rows dropped": sum(commit.drops.values()),
+        "drops": counts_table(commit.drops, "reason"),
+        **({"counts": counts_table(commit.counts, "what")} if commit.counts else {}),
+        "files": len(sizes),
+        "dagster/total_byte_size": sum(sizes),
+        "delta version": commit.version,
+        "dagster/uri": lake.path(commit.table),
+        "dagster/column_schema": column_schema(commit.table),
+        "dagster/column_lineage": column_lineage(commit.table),
+        "content digest": commit.content_digest,
+        "read": dg.MetadataValue.json(
+            {name: {"version": r.version, "partitions": r.partitions} for name, r in commit.upstreams.items()}
+        ),
+        "seconds": round(seconds, 2),
+    }
+
+
+def counts_table(counts: dict[str, int], what: str) -> dg.MetadataValue:
+    """Counts by name as a table, the largest first."""
+    rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    lines = [f"| {what} | rows |", "|---|---:|", *(f"| {name} | {count:,} |" for name, count in rows)]
+    return dg.MetadataValue.md("\n".join(lines) if rows else "none")
+
+
+def picture(png: bytes, title: str) -> dg.MetadataValue:
+    """A PNG shown in Dagster's pages."""
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")

@@ -1,0 +1,260 @@
+"""How an asset becomes a step: its edges, its partitions, its checks, and the one way its rows are published.
+
+An asset function gets a :class:`Step`, reads through it, stages rows into it, and returns metadata a person would look
+at. Everything else, from pinned reads to the reported checks, is here and the same for every table.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import dagster as dg
+import polars as pl
+
+from laion_assets.assets.metadata import column_schema, commit_metadata
+from laion_assets.crawl.sources import Source
+from laion_assets.lake.build import PartitionBuild, lake_build
+from laion_assets.lake.commits import Provenance, combined_digest
+from laion_assets.lake.errors import CheckOutcome, LakeError, ValidationFailed
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.partition import Partition, parse_partition
+from laion_assets.lake.stages import STAGES
+from laion_assets.lake.tables import TABLES
+from laion_assets.lake.validation import CHECKS
+from laion_assets.pairs.removals import Removals, load_removals
+from laion_assets.partitions import Partitions
+from laion_assets.progress import Progress
+from laion_assets.resources import LakeResource, SourceResource
+from laion_assets.settings import Settings
+
+Metadata: TypeAlias = Mapping[str, Any]
+StepFunction: TypeAlias = Callable[["Step"], Metadata | None]
+
+
+@dataclass
+class Step:
+    """One partition of one table being built, as an asset function sees it."""
+
+    table: str
+    partition: Partition
+    settings: Settings
+    lake: Lake
+    build: PartitionBuild
+    source: SourceResource
+    log: Any
+    run_tags: Mapping[str, str]
+    row_groups: int | None = None
+    warnings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def crawl(self) -> str:
+        """The crawl of this partition."""
+        return str(self.partition["crawl"])
+
+    @property
+    def label(self) -> str:
+        """Table and partition, for people."""
+        return f"{self.table} {' '.join(str(v) for v in self.partition.values())}"
+
+    def read(
+        self,
+        table: str,
+        view: str | None = None,
+        *,
+        crawls: str = "same",
+        columns: tuple[str, ...] = ("*",),
+        where: str = "true",
+    ) -> str:
+        """Make a view of what this stage reads of ``table``; gives its name."""
+        name = view or table
+        read = STAGES[self.table].read(table, crawls)
+        self.build.view(name, table, read.partitions(self.lake, self.partition), columns=columns, where=where)
+        return name
+
+    def frame(self, table: str, **options: Any) -> pl.DataFrame:
+        """What this stage reads of a small ``table``, in memory."""
+        return self.build.con.table(self.read(table, **options)).pl()
+
+    def lake_frame(self, table: str) -> pl.DataFrame:
+        """A small table as it is now, for what is only shown: no input in the sense of lineage."""
+        partitions = [parse_partition(name) for name in self.lake.ledger(table).commits]
+        self.build.view(f"{table}_now", table, partitions, lineage=False)
+        return self.build.con.table(f"{table}_now").pl()
+
+    @cached_property
+    def removals(self) -> Removals:
+        """Takedowns and deny lists: an input of dedup, images and filter."""
+        return load_removals(self.frame("takedowns"), **_lists(self.settings))
+
+    def progress(self, total: int, unit: str) -> Progress:
+        """A callback that counts ``unit``s of this step's work."""
+        return Progress(self.label, total, unit, self.log.info)
+
+    def warn(self, check: str, message: str) -> None:
+        """Let the check called ``check`` fail as a warning: shown, stops nothing."""
+        self.log.warning(message)
+        self.warnings[check] = message
+
+
+def current_removals(lake: Lake, settings: Settings) -> Removals:
+    """Takedowns and deny lists as they are now, outside a step."""
+    takedowns = pl.scan_delta(lake.path("takedowns")).collect() if lake.exists("takedowns") else None
+    return load_removals(takedowns, **_lists(settings))
+
+
+def source_of(settings: Settings) -> Source:
+    """The configured source, outside a step."""
+    return SourceResource(uri=settings.source).open()
+
+
+def _lists(settings: Settings) -> dict[str, tuple[str, ...]]:
+    deny = settings.deny
+    return {"url_lists": deny.url_lists, "domain_lists": deny.domain_lists, "hash_lists": deny.hash_lists}
+
+
+def stage_asset(
+    function: StepFunction,
+    *,
+    settings: Settings,
+    partitions: Partitions,
+    kinds: set[str],
+    pool: str | None = None,
+    op_tags: Mapping[str, Any] | None = None,
+    warnings: Mapping[str, str] | None = None,
+    whole: Callable[[Settings], Iterable[Partition]] | None = None,
+) -> dg.AssetsDefinition:
+    """The Dagster asset of the table that ``function`` is named after.
+
+    Args:
+        function: builds one partition of the table.
+        settings: the settings of this code location.
+        partitions: the partitions of the lake.
+        kinds: Dagster's kinds, beside ``deltalake``.
+        pool: the concurrency pool the step takes a place in.
+        op_tags: what Kubernetes, Ray and others are to give the step.
+        warnings: checks, with their meanings, that ``function`` may let fail by :meth:`Step.warn`.
+        whole: the Delta partitions to build where the asset has none in Dagster.
+    """
+    table = getattr(function, "__name__", "")
+    stage = STAGES[table]
+    declared = TABLES[table]
+    specs = [dg.AssetCheckSpec(name, asset=table, description=text) for name, text in CHECKS.items()]
+    specs += [dg.AssetCheckSpec(name, asset=table, description=text) for name, text in (warnings or {}).items()]
+
+    @dg.asset(
+        name=table,
+        description=declared.description,
+        group_name=stage.group,
+        code_version=stage.code_version,
+        kinds={"deltalake", *kinds},
+        partitions_def=partitions.definition(table),
+        deps=[
+            dg.AssetDep(read.table, partition_mapping=partitions.mapping(read, table))
+            for read in stage.reads
+            if read.table != table  # Dagster refuses a table that reads its own earlier crawls: see staleness
+        ],
+        check_specs=specs,
+        output_required=False,
+        pool=pool,
+        op_tags=dict(op_tags or {}),
+        backfill_policy=dg.BackfillPolicy.multi_run(1) if partitions.definition(table) else None,
+        metadata={"dagster/column_schema": column_schema(table), "key": dg.MetadataValue.json(list(declared.key))},
+    )
+    def asset(context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource) -> Iterator[Any]:
+        opened = lake.open()
+        keys: list[str | None] = list(context.partition_keys) if context.has_partition_key_range else [None]
+        if context.has_partition_key and not context.has_partition_key_range:
+            keys = [context.partition_key]
+        results: list[dg.MaterializeResult[Any]] = []
+        for key in keys:
+            places = [partitions.partition(table, key)] if key is not None else list(whole(settings) if whole else ())
+            for partition in places:
+                result = yield from _build(context, function, table, partition, opened, source, settings, warnings or {})
+                if len(keys) > 1:
+                    context.add_asset_metadata(result.metadata, partition_key=key)
+                results.append(result)
+        yield results[0] if len(results) == 1 else _merged(table, results)
+
+    return asset
+
+
+def _build(
+    context: dg.AssetExecutionContext,
+    function: StepFunction,
+    table: str,
+    partition: Partition,
+    lake: Lake,
+    source: SourceResource,
+    settings: Settings,
+    warnings: Mapping[str, str],
+) -> Generator[dg.AssetCheckResult, None, dg.MaterializeResult[Any]]:
+    """Build and publish one partition. Yields its checks only where they failed: then nothing was published."""
+    started = time.monotonic()
+    expected = settings.expectations(current_removals(lake, settings).digest)[table]
+    provenance = Provenance(
+        run_id=context.run.run_id,
+        code_version=STAGES[table].code_version,
+        settings_digest=expected.settings_digest,
+        externals=expected.externals,
+    )
+    try:
+        with lake_build(lake, table, partition, provenance) as build:
+            step = Step(table, partition, settings, lake, build, source, context.log, context.run.tags)
+            shown = function(step) or {}
+            commit = build.publish(row_groups=step.row_groups)
+    except ValidationFailed as error:
+        yield from (_check_result(table, outcome) for outcome in error.checks)
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    except LakeError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    checks = [_check_result(table, outcome) for outcome in build.checks]
+    checks += [_warning_result(table, name, step.warnings.get(name)) for name in warnings]
+    return dg.MaterializeResult(
+        asset_key=table,
+        metadata={**commit_metadata(commit, lake, time.monotonic() - started), **shown},
+        data_version=dg.DataVersion(commit.content_digest),
+        check_results=checks,
+    )
+
+
+def _merged(table: str, results: list[dg.MaterializeResult[Any]]) -> dg.MaterializeResult[Any]:
+    """One result for a run over several partitions: Dagster takes no more from one step.
+
+    A check passes if it did for every partition, the data version covers them all.
+    """
+    checks = [check for result in results for check in result.check_results or ()]
+    merged = [
+        dg.AssetCheckResult(
+            asset_key=table,
+            check_name=name,
+            passed=all(c.passed for c in checks if c.check_name == name),
+            severity=next(c.severity for c in checks if c.check_name == name),
+            description="; ".join(sorted({c.description or "" for c in checks if c.check_name == name})),
+        )
+        for name in dict.fromkeys(c.check_name for c in checks if c.check_name)
+    ]
+    versions = combined_digest((str(n), r.data_version.value) for n, r in enumerate(results) if r.data_version)
+    return dg.MaterializeResult(
+        asset_key=table,
+        metadata=dict(results[0].metadata or {}) if len(results) == 1 else {"partitions": len(results)},
+        data_version=dg.DataVersion(versions),
+        check_results=merged or None,
+    )
+
+
+def _check_result(table: str, outcome: CheckOutcome) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=table, check_name=outcome.name, passed=outcome.passed, description=outcome.description
+    )
+
+
+def _warning_result(table: str, name: str, message: str | None) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=table,
+        check_name=name,
+        passed=message is None,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=message or "nothing unusual",
+    )

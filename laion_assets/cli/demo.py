@@ -1,0 +1,152 @@
+"""The demo: a sample web with known truth, from publishing to the filter's measured quality."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from laion_assets.lake.lake import Lake
+from laion_assets.settings import load_settings, write_lake_settings
+
+_ENCODER_MODEL = "sample-rn"
+_TRAINING_PICTURES = 12_000
+_CALIBRATION_PICTURES = 3_000
+
+
+def run_demo(lake: Path, folder: Path, console: Console) -> None:
+    """Publish, train, build, measure; each step is left out where it was done before.
+
+    Args:
+        lake: folder of the lake.
+        folder: folder of the sample web.
+        console: where to tell about it.
+    """
+    from laion_assets.cli.build import Builder, Request
+    from laion_assets.cli.display import build_display
+    from laion_assets.cli.home import dagster_instance
+    from laion_assets.sample.publish import SampleOptions, publish
+    from laion_assets.sample.server import SampleServer
+
+    started = time.monotonic()
+    lake, folder = lake.resolve(), folder.resolve()
+    with _bar(console, "rendering the sample web") as progress:
+        sample = publish(folder, SampleOptions(), progress=progress)
+    os.environ.update(LAION_LAKE=str(lake), LAION_SOURCE=str(folder))
+    encoders = lake / "files" / "encoders"
+    weights = _encoder(encoders, console)
+    _calibration_pairs(encoders)
+    write_lake_settings(lake, _demo_settings(folder, weights, encoders))
+    settings = load_settings()
+    console.print(f"building {' and '.join(sample.crawls)} into {lake}", highlight=False)
+    with SampleServer(folder), build_display(console) as reporter:
+        outcome = Builder(settings, dagster_instance(), reporter).build(Request(crawls=sample.crawls))
+    if outcome.failures:
+        raise SystemExit(1)
+    opened = settings.open_lake()
+    print_funnel(opened, console)
+    console.print(
+        f"\n{outcome.built} partitions built in {time.monotonic() - started:.0f} s. "
+        "Now: `make ui` for the Dagster UI, `laion sql 'FROM funnel'`, `laion status`.",
+        highlight=False,
+    )
+
+
+def _demo_settings(folder: Path, weights: Path, encoders: Path) -> dict[str, str]:
+    return {
+        "LAION_SOURCE": str(folder),
+        "LAION_ENCODER__MODEL": _ENCODER_MODEL,
+        "LAION_ENCODER__PRETRAINED": str(weights),
+        "LAION_ENCODER__MODEL_CONFIGS": str(_model_configs()),
+        "LAION_CALIBRATION__PAIRS": str(encoders / "calibration.parquet"),
+        "LAION_CALIBRATION__PICTURE_DOMAIN": "rendered shapes",
+        # The sample's pictures are 80 pixels wide and served on loopback by a few slow hosts among quick ones.
+        "LAION_FILTER__POLICY": "laion_clean",
+        "LAION_FILTER__MIN_BYTES": "500",
+        "LAION_DOWNLOAD__ALLOW_PRIVATE_ADDRESSES": "true",
+        "LAION_DOWNLOAD__TIMEOUT_SECONDS": "2",
+        "LAION_DOWNLOAD__DEADLINE_SECONDS": "4",
+        "LAION_DOWNLOAD__RETRIES": "0",
+        "LAION_DOWNLOAD__MIN_IMAGE_SIZE": "16",
+    }
+
+
+def _model_configs() -> Path:
+    return Path(__file__).resolve().parents[1] / "sample" / "model_configs"
+
+
+def _encoder(encoders: Path, console: Console) -> Path:
+    """The sample's encoder, trained on clean pairs the first time and kept in the lake."""
+    from laion_assets.clip.training import TrainingOptions, TrainingPairs, train_in_process
+    from laion_assets.sample.encoder import training_pairs
+
+    weights = encoders / f"{_ENCODER_MODEL}.safetensors"
+    if weights.is_file():
+        return weights
+    options = TrainingOptions()
+    with _bar(console, "training the encoder", options.samples) as progress:
+        pairs = training_pairs(_TRAINING_PICTURES, seed=0)
+        return train_in_process(
+            TrainingPairs(pairs.images, pairs.captions, pairs.image_indices),
+            model=_ENCODER_MODEL,
+            model_configs=str(_model_configs()),
+            options=options,
+            output=weights,
+            progress=progress,
+        )
+
+
+def _calibration_pairs(encoders: Path) -> None:
+    from laion_assets.sample.encoder import write_calibration
+
+    if not (encoders / "calibration.parquet").is_file():
+        write_calibration(encoders / "calibration.parquet", _CALIBRATION_PICTURES)
+
+
+@contextmanager
+def _bar(console: Console, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar moved by being told how much is done."""
+    columns = (TextColumn("{task.description:<24}"), BarColumn(bar_width=30), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        if not console.is_terminal:
+            console.print(what)
+        task = bars.add_task(what, total=total)
+
+        def moved(done: int) -> None:
+            bars.update(task, completed=done)
+
+        yield moved
+        bars.update(task, total=1, completed=1)
+
+
+def print_funnel(lake: Lake, console: Console) -> None:
+    """Print what each stage let through, by crawl and language subset."""
+    from laion_assets.sql.session import connect
+
+    rows = connect(lake).sql("SELECT * FROM funnel").fetchall()
+    table = Table("crawl", "subset", title="funnel")
+    for heading in ("candidates", "unique", "downloaded", "embedded", "kept"):
+        table.add_column(heading, justify="right")
+    for crawl, subset, *counts in rows:
+        table.add_row(crawl, subset, *(f"{count:,}" for count in counts))
+    totals = [sum(column) for column in list(zip(*rows, strict=True))[2:]]
+    table.add_section()
+    table.add_row("all", "", *(f"{total:,}" for total in totals))
+    console.print(table)
+
+
+def serve_forever(folder: Path, console: Console) -> None:
+    """Serve a published sample web until interrupted."""
+    from laion_assets.sample.server import SampleServer
+
+    with SampleServer(folder) as server:
+        console.print(f"serving {folder} at {server.url}; Ctrl-C ends it", highlight=False)
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            console.print("ended")

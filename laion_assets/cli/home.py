@@ -1,0 +1,18 @@
+"""Dagster's home: where runs and their events are kept, the same for the command line and the UI."""
+
+import os
+import shutil
+from pathlib import Path
+
+import dagster as dg
+
+_CONFIGURATION = Path(__file__).resolve().parents[2] / "infra" / "local" / "dagster.yaml"
+
+
+def dagster_instance() -> dg.DagsterInstance:
+    """The Dagster instance of ``DAGSTER_HOME``, by default ``.dagster`` in the working directory; made if absent."""
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(Path.cwd() / ".dagster")))
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists() and _CONFIGURATION.exists():
+        shutil.copy(_CONFIGURATION, home / "dagster.yaml")
+    return dg.DagsterInstance.get()

@@ -1,0 +1,271 @@
+"""The commands of ``laion``."""
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import duckdb
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from laion_assets.lake.errors import LakeError
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.stages import PER_CRAWL
+from laion_assets.lake.staleness import PartitionState, State
+from laion_assets.lake.tables import TABLES
+from laion_assets.settings import Settings, SettingsError, load_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="""From Common Crawl to filtered image-text pairs.
+
+Every stage is a Delta table in the lake; every partition of it is built by one Dagster run. The stages, in order:
+crawl_snapshots, wat_files, candidate_pairs, unique_pairs, images, clip_embeddings, filtered_pairs.
+
+Settings come from the environment (`LAION_…`, nested with `__`) and from `settings.env` in the lake. Start with
+`laion demo`, or with `laion crawls` and `laion build CRAWL`.""",
+)
+
+out = Console()
+err = Console(stderr=True)
+
+LakeOption = Annotated[str | None, typer.Option("--lake", help="Folder of the lake (LAION_LAKE).", show_default=False)]
+SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        help="Where crawls come from: s3://commoncrawl, https://data.commoncrawl.org or a folder (LAION_SOURCE).",
+        show_default=False,
+    ),
+]
+
+
+
+class UsageError(Exception):
+    """Something the caller can put right; one line, exit code 2."""
+
+
+def main() -> None:
+    """Run the command line. Expected errors are one line on stderr and exit code 2."""
+    from laion_assets.clip.encoder import EncoderError
+    from laion_assets.crawl.sources import SourceError
+    from laion_assets.pairs.removals import RemovalError
+
+    try:
+        app()
+    except (UsageError, LakeError, SettingsError, SourceError, EncoderError, RemovalError) as error:
+        err.print(f"[red]laion:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+def _settings(lake: str | None, source: str | None, **others: object) -> Settings:
+    """The settings, the given flags before everything else. Child processes see them too."""
+    given = {"lake": lake, "source": source, **others}
+    for name, value in given.items():
+        if value is not None:
+            os.environ[f"LAION_{name.upper()}"] = str(value)
+    return load_settings()
+
+
+@app.command()
+def build(
+    crawls: Annotated[list[str], typer.Argument(help="Names of crawls, CC-MAIN-2024-10; `laion crawls` lists them.")],
+    lake: LakeOption = None,
+    source: SourceOption = None,
+    until: Annotated[str, typer.Option(help="Last table to build.", metavar="TABLE")] = PER_CRAWL[-1],
+    wat_files: Annotated[int | None, typer.Option(min=1, help="Take only the first N files of each crawl.")] = None,
+    format: Annotated[str | None, typer.Option(help="Read `wat` or `warc` files.")] = None,  # noqa: A002
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Attempt downloads again that failed for a reason that can pass.")
+    ] = False,
+    refetch: Annotated[bool, typer.Option("--refetch", help="Download every picture again, known or not.")] = False,
+) -> None:
+    """Build what is missing or stale of some crawls, stage by stage.
+
+    What is done is left alone, so the same command goes on after an interruption. Exit code 1 if a partition could not
+    be built; the others are built all the same.
+    """
+    settings = _settings(lake, source, wat_files=wat_files, format=format)
+    _known_table(until)
+    from laion_assets.cli.build import Builder, Request
+    from laion_assets.cli.display import build_display
+    from laion_assets.cli.home import dagster_instance
+
+    _known_crawls(settings, crawls)
+    request = Request(crawls=crawls, until=until, retry_failed=retry_failed, refetch=refetch)
+    with build_display(out) as reporter:
+        outcome = Builder(settings, dagster_instance(), reporter).build(request)
+    for table, partition, error in outcome.failures:
+        err.print(f"[red]failed[/] {table} {partition}: {error}", highlight=False, soft_wrap=True)
+    out.print(f"{outcome.built} partitions built, {len(outcome.failures)} failed; `laion status` shows all")
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    lake: LakeOption = None,
+    folder: Annotated[Path, typer.Option(help="Where the sample web is published.")] = Path("sample-web"),
+) -> None:
+    """Build two sample crawls through every stage, and measure the filter against the known truth.
+
+    Renders a small web with pages and pictures, publishes it as Common Crawl does, serves it on loopback, trains a small
+    CLIP on clean pairs, and builds both crawls as Dagster runs. `make ui` shows them.
+    """
+    from laion_assets.cli.demo import run_demo
+
+    run_demo(Path(lake or os.environ.get("LAION_LAKE", "lake")), folder, out)
+
+
+@app.command()
+def crawls(lake: LakeOption = None, source: SourceOption = None, most: int = 20) -> None:
+    """List the crawls of the source, the newest first, and which of them the lake has."""
+    from laion_assets.assets.step import source_of
+    from laion_assets.crawl.index import list_crawls
+
+    settings = _settings(lake, source)
+    opened = source_of(settings)
+    listed = list_crawls(opened)
+    have = _existing_lake(settings).ledger("crawl_snapshots").crawls if _has_lake(settings) else set()
+    table = Table("crawl", "name", "first capture", "last capture", "in the lake", title=opened.uri)
+    for crawl in sorted(listed, key=lambda c: c.crawl, reverse=True)[:most]:
+        dates = [f"{t:%Y-%m-%d}" if t else "" for t in (crawl.first_capture, crawl.last_capture)]
+        table.add_row(crawl.crawl, crawl.name, *dates, "yes" if crawl.crawl in have else "")
+    out.print(table)
+    if len(listed) > most:
+        out.print(f"{len(listed) - most} older ones are left out; --most shows more")
+
+
+@app.command()
+def tables(lake: LakeOption = None) -> None:
+    """List the tables: rows, partitions, files, bytes, version."""
+    opened = _existing_lake(_settings(lake, None))
+    table = Table("table", title=str(opened.root))
+    for heading in ("rows", "partitions", "files", "bytes", "version"):
+        table.add_column(heading, justify="right")
+    for name in TABLES:
+        sizes = opened.sizes(name)
+        version = str(sizes["version"]) if sizes["version"] >= 0 else "–"
+        counts = [f"{sizes[key]:,}" for key in ("rows", "partitions", "files")]
+        table.add_row(name, *counts, _bytes(sizes["bytes"]), version)
+    out.print(table)
+
+
+@app.command()
+def status(
+    lake: LakeOption = None,
+    why: Annotated[bool, typer.Option("--why", help="Say of each stale or failed partition why.")] = False,
+) -> None:
+    """Show how many partitions of each stage and crawl are done, stale, missing or failed."""
+    settings = _settings(lake, None)
+    opened = _existing_lake(settings)
+    from laion_assets.cli.build import current_states, failed_partitions
+    from laion_assets.cli.home import dagster_instance
+    from laion_assets.lake.partition import partition_name
+    from laion_assets.partitions import CRAWLS
+
+    instance = dagster_instance()
+    registered = instance.get_dynamic_partitions(str(CRAWLS.name))
+    states = current_states(opened, settings, registered)
+    known = sorted({str(s.partition["crawl"]) for s in states})
+    failed = {table: failed_partitions(instance, settings, table, known) for table in PER_CRAWL}
+    table = Table("table", "crawl", title=str(opened.root))
+    for heading in ("done", "stale", "missing", "failed"):
+        table.add_column(heading, justify="right")
+    for name in PER_CRAWL:
+        for crawl in known:
+            of_crawl = [s for s in states if s.table == name and s.partition["crawl"] == crawl]
+            shown = Counter(_shown_state(s, failed[name]) for s in of_crawl)
+            table.add_row(name, crawl, *(str(shown[key] or "") for key in ("done", "stale", "missing", "failed")))
+    out.print(table if known else "no crawl yet: `laion build CRAWL` builds one")
+    for state in states if why else ():
+        if state.state is State.STALE:
+            reasons = "; ".join((*state.reasons, *state.inherited))
+            out.print(f"{state.table} {partition_name(state.partition)}: {reasons}", highlight=False, soft_wrap=True)
+
+
+def _shown_state(state: PartitionState, failed: set[str]) -> str:
+    from laion_assets.lake.partition import partition_name
+
+    return "failed" if partition_name(state.partition) in failed and state.state is not State.DONE else str(state.state)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="SQL over views of every table and model, in DuckDB's dialect.")],
+    lake: LakeOption = None,
+    format: Annotated[str, typer.Option(help="`table`, `csv`, `json` or `parquet`.")] = "table",  # noqa: A002
+) -> None:
+    """Run one query over the lake and print its rows. It reads; it cannot write."""
+    from laion_assets.cli.display import print_rows
+    from laion_assets.sql.session import NotAQuery, connect
+    from laion_assets.sql.session import query as run
+
+    opened = _existing_lake(_settings(lake, None))
+    con = connect(opened)
+    try:
+        rows = run(con, query)
+        if rows is not None:
+            print_rows(rows, format, out)
+    except (duckdb.Error, NotAQuery, ValueError) as error:
+        raise UsageError(str(error).strip()) from error
+
+
+sample = typer.Typer(no_args_is_help=True, help="The sample web: publish it, serve it.")
+app.add_typer(sample, name="sample")
+
+
+@sample.command()
+def publish(folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("sample-web")) -> None:
+    """Render the sample web and publish it as two crawls, as Common Crawl does."""
+    from laion_assets.sample.publish import SampleOptions
+    from laion_assets.sample.publish import publish as write
+
+    write(folder, SampleOptions())
+    out.print(f"published in {folder}: set LAION_SOURCE={folder}")
+
+
+@sample.command()
+def serve(folder: Annotated[Path, typer.Argument(help="A published sample web.")] = Path("sample-web")) -> None:
+    """Serve the pictures of the sample web on loopback until interrupted."""
+    from laion_assets.cli.demo import serve_forever
+
+    serve_forever(folder, out)
+
+
+def _has_lake(settings: Settings) -> bool:
+    return Lake.recorded_shape(settings.lake) is not None
+
+
+def _existing_lake(settings: Settings) -> Lake:
+    return settings.open_lake(create=False)
+
+
+def _known_table(name: str) -> None:
+    if name not in PER_CRAWL:
+        raise UsageError(f"--until: there is no stage {name!r}; the stages are {', '.join(PER_CRAWL)}")
+
+
+def _known_crawls(settings: Settings, names: list[str]) -> None:
+    from laion_assets.assets.step import source_of
+    from laion_assets.crawl.index import list_crawls
+
+    source = source_of(settings)
+    listed = {crawl.crawl for crawl in list_crawls(source)}
+    unknown = [name for name in names if name not in listed]
+    if unknown:
+        raise UsageError(f"{source.uri} has no crawl {', '.join(unknown)}; `laion crawls` lists those it has")
+
+
+def _bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

@@ -1,0 +1,233 @@
+"""The similarity threshold of an encoder, found on pairs known to be clean.
+
+A threshold belongs to one encoder and one kind of picture. Equally good runs of one training place it anywhere between 0.35 and
+0.73, so it is measured each time and never carried over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from laion_assets.clip.encoder import Encoder, cosine_similarity
+
+LANGUAGE_GROUPS: Final = ("en", "multi", "nolang")
+
+CALIBRATION_SCHEMA: Final[dict[str, pl.DataType]] = {
+    "encoder_sha256": pl.String(),
+    "encoder": pl.String(),
+    "language_group": pl.String(),
+    "threshold": pl.Float64(),
+    "keep_rate": pl.Float64(),
+    "drop_rate": pl.Float64(),
+    "roc_auc": pl.Float64(),
+    "positives": pl.Int64(),
+    "negatives": pl.Int64(),
+    "method": pl.String(),
+    "picture_domain": pl.String(),
+    "positive_mean": pl.Float64(),
+    "positive_p05": pl.Float64(),
+    "negative_mean": pl.Float64(),
+    "negative_p95": pl.Float64(),
+    "calibrated_at": pl.Datetime("us", "UTC"),
+}
+"""Columns that `calibrate` returns."""
+
+SHUFFLES: Final = 4
+"""Negatives made of each clean pair."""
+
+LEAST_PAIRS: Final = 100
+"""A language group with fewer clean pairs takes its threshold from all pairs together."""
+
+LEAST_SIMILARITIES: Final = 100
+"""Fewer similarities say nothing about a distribution."""
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class CalibrationError(Exception):
+    """The pairs given cannot calibrate an encoder. The message says what they lack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A threshold and how well it parts clean pairs from shuffled ones. A pair is kept at or above it."""
+
+    value: float
+    keep_rate: float
+    """Clean pairs kept, 0 to 1."""
+    drop_rate: float
+    """Shuffled pairs dropped, 0 to 1."""
+    roc_auc: float
+    """Chance that a clean pair scores above a shuffled one, ties counted half."""
+
+
+def roc_auc(positives: FloatArray, negatives: FloatArray) -> float:
+    """Area under the ROC curve: the Mann-Whitney statistic scaled to 0 to 1, ties counted half.
+
+    Raises:
+        ValueError: one of the two is empty.
+    """
+    if not len(positives) or not len(negatives):
+        raise ValueError(f"expected scores on both sides, found {len(positives)} positives, {len(negatives)} negatives")
+    ordered = np.sort(negatives)
+    below = np.searchsorted(ordered, positives, side="left")
+    not_above = np.searchsorted(ordered, positives, side="right")
+    return float((below + not_above).mean() / 2 / len(negatives))
+
+
+def best_threshold(positives: FloatArray, negatives: FloatArray) -> Threshold:
+    """Find the threshold that maximises keep rate plus drop rate (Youden's J, Cancer 3 (1950) 32-35).
+
+    Negatives that happen to be true lower the drop rate and leave the optimum where it is, so shuffled pairs will do. Where a
+    whole interval is best, its middle is taken.
+
+    Raises:
+        ValueError: one of the two is empty.
+    """
+    area = roc_auc(positives, negatives)
+    scores = np.unique(np.concatenate([positives, negatives]))
+    cuts = np.concatenate([[scores[0]], (scores[1:] + scores[:-1]) / 2, [np.nextafter(scores[-1], np.inf)]])
+    keep = 1 - np.searchsorted(np.sort(positives), cuts, side="left") / len(positives)
+    drop = np.searchsorted(np.sort(negatives), cuts, side="left") / len(negatives)
+    gain = keep + drop
+    first = int(np.argmax(gain))
+    last = first
+    while last + 1 < len(cuts) and gain[last + 1] == gain[first]:
+        last += 1
+    value = float((cuts[first] + cuts[last]) / 2)
+    return Threshold(
+        value=value,
+        keep_rate=float((positives >= value).mean()),
+        drop_rate=float((negatives < value).mean()),
+        roc_auc=area,
+    )
+
+
+def calibrate(encoder: Encoder, pairs: pl.DataFrame, *, seed: int, picture_domain: str) -> pl.DataFrame:
+    """Calibrate an encoder per language group: clean pairs against the same pictures with each other's texts.
+
+    The pairs must be clean, and their pictures must occur neither in the encoder's training nor in what it will filter. Texts
+    are shuffled within a language group; a text equal to the picture's own is no negative.
+
+    Args:
+        encoder: The encoder.
+        pairs: Columns `image` (encoded bytes), `text`, `language_group` (en | multi | nolang).
+        seed: Of the shuffles.
+        picture_domain: What the pictures are, as a person would say it; recorded.
+
+    Returns:
+        Three rows of `CALIBRATION_SCHEMA`, one a language group. A group with fewer than 100 clean pairs gets the threshold
+        of all groups together, and its `method` says so.
+
+    Raises:
+        CalibrationError: fewer than 100 pictures can be decoded, or no two of their texts differ.
+    """
+    unknown = set(pairs["language_group"].unique()) - set(LANGUAGE_GROUPS)
+    if unknown:
+        raise CalibrationError(f"language_group: expected {', '.join(LANGUAGE_GROUPS)}, found {sorted(map(str, unknown))}")
+    images, ok = encoder.encode_images(pairs["image"].to_list())
+    if ok.sum() < LEAST_PAIRS:
+        raise CalibrationError(f"expected at least {LEAST_PAIRS} pictures that decode, found {ok.sum()} of {len(ok)}")
+    texts, _ = encoder.encode_texts(pairs["text"].to_list())
+    groups = pairs["language_group"].to_numpy()
+    text_ids = pairs["text"].rank("dense").to_numpy()
+    rng = np.random.default_rng(seed)
+    scores = {}
+    for group in LANGUAGE_GROUPS:
+        rows = np.flatnonzero(ok & (groups == group))
+        scores[group] = _scores(images[rows], texts[rows], text_ids[rows], rng)
+    pooled = tuple(np.concatenate([scores[group][side] for group in LANGUAGE_GROUPS]) for side in (0, 1))
+    if not len(pooled[1]):
+        raise CalibrationError("expected texts that differ, found the same text on every picture of a language group")
+    now = datetime.now(UTC)
+    rows_out = []
+    for group in LANGUAGE_GROUPS:
+        positives, negatives = scores[group]
+        method = f"youden; {SHUFFLES} shuffles within the language group"
+        if len(positives) < LEAST_PAIRS or not len(negatives):
+            positives, negatives = pooled
+            method += "; all groups together"
+        rows_out.append(
+            {
+                "encoder_sha256": encoder.sha256,
+                "encoder": encoder.name,
+                "language_group": group,
+                "method": method,
+                "picture_domain": picture_domain,
+                "calibrated_at": now,
+                **_measures(positives, negatives),
+            }
+        )
+    return pl.DataFrame(rows_out, schema=pl.Schema(CALIBRATION_SCHEMA))
+
+
+def _scores(
+    images: npt.NDArray[np.float32],
+    texts: npt.NDArray[np.float32],
+    text_ids: npt.NDArray[Any],
+    rng: np.random.Generator,
+) -> tuple[FloatArray, FloatArray]:
+    negatives = [np.empty(0, np.float64)]
+    if len(images) > 1:
+        for _ in range(SHUFFLES):
+            # A cyclic shift of a random order: no picture meets its own text.
+            order = rng.permutation(len(images))
+            other = np.empty_like(order)
+            other[order] = np.roll(order, 1)
+            differs = text_ids != text_ids[other]
+            negatives.append(cosine_similarity(images[differs], texts[other[differs]]).astype(np.float64))
+    return cosine_similarity(images, texts).astype(np.float64), np.concatenate(negatives)
+
+
+def _measures(positives: FloatArray, negatives: FloatArray) -> dict[str, float | int]:
+    best = best_threshold(positives, negatives)
+    return {
+        "threshold": best.value,
+        "keep_rate": best.keep_rate,
+        "drop_rate": best.drop_rate,
+        "roc_auc": best.roc_auc,
+        "positives": len(positives),
+        "negatives": len(negatives),
+        "positive_mean": float(positives.mean()),
+        "positive_p05": float(np.quantile(positives, 0.05)),
+        "negative_mean": float(negatives.mean()),
+        "negative_p95": float(np.quantile(negatives, 0.95)),
+    }
+
+
+def distribution_warning(similarities: npt.ArrayLike, calibration: dict[str, Any]) -> str | None:
+    """Say whether a crawl's similarities look like those the encoder was calibrated on.
+
+    In pictures of the calibrated kind, the kept pairs score about as clean pairs did and the dropped ones about as shuffled
+    pairs did. In pictures the encoder does not understand, the scores scatter, and what passes the threshold barely passes it.
+
+    Args:
+        similarities: Of one language group's pairs.
+        calibration: That group's row of `calibrations`.
+
+    Returns:
+        A sentence for a person, or None: nothing strange, or fewer than 100 similarities.
+    """
+    scores = np.asarray(similarities, np.float64)
+    if len(scores) < LEAST_SIMILARITIES:
+        return None
+    threshold, clean = calibration["threshold"], calibration["positive_mean"]
+    kept = scores[scores >= threshold]
+    share = len(kept) / len(scores)
+    domain = calibration["picture_domain"]
+    remedy = f"the encoder was calibrated on {domain}: calibrate it on pairs like these before trusting what was kept"
+    if len(kept) < max(5, 0.01 * len(scores)):
+        return f"only {share:.1%} of {len(scores)} pairs reach the threshold {threshold:.3f}; {remedy}"
+    kept_mean = float(kept.mean())
+    if kept_mean - threshold < 0.5 * (clean - threshold):
+        return (
+            f"the {share:.1%} of pairs that are kept score {kept_mean:.3f} on average, clean pairs scored {clean:.3f} "
+            f"(threshold {threshold:.3f}); {remedy}"
+        )
+    return None

@@ -1,0 +1,86 @@
+"""What became of every record and every image link of a file: the first two steps of the funnel."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(kw_only=True, slots=True)
+class ExtractionCounts:
+    """Counters of one extraction, filled while it runs and complete when it ends.
+
+    Every link is counted where it is seen and every drop where it happens; nothing is computed as a difference. At the
+    end ``links == rows + sum(drops.values())``.
+    """
+
+    records: int = 0
+    """Records met, bad ones included."""
+    pages: int = 0
+    """HTML pages among them."""
+    links: int = 0
+    """Image links on these pages: ``IMG@/src`` in a WAT, ``<img>`` with a usable source in a WARC."""
+    rows: int = 0
+    """Pairs yielded."""
+    drops: dict[str, int] = field(default_factory=dict)
+    """Links that became no pair, by reason."""
+    bad_records: dict[str, int] = field(default_factory=dict)
+    """Records that could not be used, by reason."""
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count links that become no pair; nothing is noted for a count of 0."""
+        if count:
+            self.drops[reason] = self.drops.get(reason, 0) + count
+
+    def bad_record(self, reason: str) -> None:
+        """Count one record that cannot be used."""
+        self.bad_records[reason] = self.bad_records.get(reason, 0) + 1
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every link is accounted for."""
+        return self.links == self.rows + sum(self.drops.values())
+
+    def __add__(self, other: "ExtractionCounts") -> "ExtractionCounts":
+        """The counts of both extractions together."""
+        return ExtractionCounts(
+            records=self.records + other.records,
+            pages=self.pages + other.pages,
+            links=self.links + other.links,
+            rows=self.rows + other.rows,
+            drops=_sum(self.drops, other.drops),
+            bad_records=_sum(self.bad_records, other.bad_records),
+        )
+
+    def to_json(self) -> str:
+        """The counts as one JSON object with sorted keys."""
+        return json.dumps(
+            {
+                "records": self.records,
+                "pages": self.pages,
+                "links": self.links,
+                "rows": self.rows,
+                "drops": self.drops,
+                "bad_records": self.bad_records,
+            },
+            sort_keys=True,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "ExtractionCounts":
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ValueError: The text is something else.
+        """
+        values: Any = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"expected the counts of an extraction as a JSON object, found {text[:80]!r}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(f"expected the counts of an extraction, found {text[:80]!r}") from error
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {reason: one.get(reason, 0) + other.get(reason, 0) for reason in sorted({*one, *other})}

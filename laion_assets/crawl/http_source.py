@@ -1,0 +1,183 @@
+"""A crawl behind HTTP(S): streaming, retried, resumed by range requests."""
+
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from typing import BinaryIO, cast
+from urllib.parse import quote
+
+import urllib3
+
+from laion_assets.crawl.transfer import (
+    Body,
+    ResumingStream,
+    RetryPolicy,
+    SourceNotFound,
+    SourceUnreachable,
+    TransferError,
+    TransientFailure,
+)
+
+_TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_DISCARD_BYTES = 1 << 18
+
+
+class HttpSource:
+    """Files below an ``https://`` or ``http://`` address."""
+
+    def __init__(self, uri: str, *, retry: RetryPolicy, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Set up the connection pool; nothing is fetched yet.
+
+        Args:
+            uri: The address that paths are appended to.
+            retry: How failures are met.
+            sleep: Waits between attempts.
+        """
+        self._uri = uri.rstrip("/")
+        self._retry = retry
+        self._sleep = sleep
+        timeout = urllib3.Timeout(connect=retry.connect_timeout_seconds, read=retry.read_timeout_seconds)
+        self._pool = urllib3.PoolManager(timeout=timeout, retries=urllib3.Retry(0, redirect=5, raise_on_redirect=True))
+
+    @property
+    def uri(self) -> str:
+        """The address, without a trailing slash."""
+        return self._uri
+
+    def open(self, path: str, *, offset: int = 0) -> BinaryIO:
+        """Open one file; see ``Source.open``."""
+        url = f"{self._uri}/{quote(path.lstrip('/'))}"
+        connect = _Connector(self._pool, url).connect
+        return cast("BinaryIO", ResumingStream(url, connect, self._retry, offset=offset, sleep=self._sleep))
+
+    def read(self, path: str) -> bytes:
+        """The whole of one file; see ``Source.read``."""
+        with self.open(path) as stream:
+            return stream.read()
+
+
+class _Connector:
+    """Opens one file's connections."""
+
+    def __init__(self, pool: urllib3.PoolManager, url: str) -> None:
+        self._pool = pool
+        self._url = url
+
+    def connect(self, offset: int, version: str | None) -> Body:
+        # Identity: what is counted against Content-Length must be what is written on the wire.
+        headers = {"Accept-Encoding": "identity", "User-Agent": "laion-lakehouse (crawl source)"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+            if version is not None and not version.startswith("W/"):
+                headers["If-Range"] = version
+        try:
+            response = self._pool.request(
+                "GET", self._url, headers=headers, preload_content=False, decode_content=False
+            )
+        except urllib3.exceptions.LocationValueError as error:
+            raise SourceUnreachable(f"{self._url} is no address that can be asked: {error}") from error
+        except urllib3.exceptions.HTTPError as error:
+            raise TransientFailure(_reason(error)) from error
+        try:
+            return self._body(response, offset, version)
+        except BaseException:
+            response.close()
+            raise
+
+    def _body(self, response: urllib3.BaseHTTPResponse, offset: int, version: str | None) -> Body:
+        status = response.status
+        if status in _TRANSIENT_STATUSES:
+            raise TransientFailure(f"HTTP {status}", _retry_after_seconds(response.headers.get("Retry-After")))
+        if status in (404, 410):
+            raise SourceNotFound(f"{self._url} does not exist (HTTP {status})")
+        if status == 416:
+            return _end_of_file(response, offset, self._url)
+        if status not in (200, 206):
+            raise SourceUnreachable(f"{self._url} is refused (HTTP {status}); is the source right, is access allowed?")
+        etag = response.headers.get("ETag")
+        if status == 206:
+            start, total = _content_range(response.headers.get("Content-Range"))
+            if start != offset:
+                raise TransferError(f"{self._url}: asked for bytes from {offset:,}, was sent bytes from {start}")
+            return _HttpBody(response, total, etag)
+        if offset and version is not None and etag is not None and etag != version:
+            raise TransferError(f"{self._url} changed while it was read; read it again from the start")
+        length = response.headers.get("Content-Length")
+        body = _HttpBody(response, int(length) if length is not None and length.isdigit() else None, etag)
+        body.discard(offset)  # a server without range requests sends everything again
+        return body
+
+
+class _HttpBody:
+    def __init__(self, response: urllib3.BaseHTTPResponse, total_bytes: int | None, version: str | None) -> None:
+        self._response = response
+        self.total_bytes = total_bytes
+        self.version = version
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._response.read(size, decode_content=False)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise TransientFailure(_reason(error)) from error
+
+    def discard(self, count: int) -> None:
+        while count > 0:
+            data = self.read(min(count, _DISCARD_BYTES))
+            if not data:
+                raise TransientFailure("the connection ended before the point that had been reached")
+            count -= len(data)
+
+    def close(self) -> None:
+        # Not release_conn: what is left of a broken or abandoned body must not reach the next request.
+        self._response.close()
+
+
+class _NoMoreBytes:
+    """The body of a request from the file's last byte on."""
+
+    version: str | None = None
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total_bytes: int | None = total_bytes
+
+    def read(self, size: int) -> bytes:  # noqa: ARG002 - whatever is asked for, there is nothing
+        return b""
+
+    def close(self) -> None:
+        return
+
+
+def _end_of_file(response: urllib3.BaseHTTPResponse, offset: int, url: str) -> Body:
+    """Status 416: right if the file ends exactly where we are, and the file has shrunk otherwise."""
+    _, total = _content_range(response.headers.get("Content-Range"))
+    response.close()
+    if total is not None and total != offset:
+        raise TransferError(
+            f"{url} has {total:,} bytes, fewer than the {offset:,} that were read; it changed meanwhile"
+        )
+    return _NoMoreBytes(offset)
+
+
+def _content_range(value: str | None) -> tuple[int | None, int | None]:
+    """First byte and total size out of ``bytes 5-9/10``, ``bytes 5-9/*`` or ``bytes */10``; null where not said."""
+    unit, _, rest = (value or "").partition(" ")
+    span, _, total = rest.partition("/")
+    start = span.partition("-")[0]
+    if unit.lower() != "bytes":
+        return None, None
+    return int(start) if start.isdigit() else None, int(total) if total.isdigit() else None
+
+
+def _retry_after_seconds(value: str | None) -> float | None:
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,23 @@
+"""What the WAT and the WARC reader have in common: a page and its image links."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One HTML page with the image links on it that have an alt text."""
+
+    record_offset: int
+    """Where its record begins in the file that was read."""
+    page_url: str
+    """Its address; empty where the record names none."""
+    base: str | None
+    """The absolute http(s) address its references are resolved against; null where there is none."""
+    warc_filename: str | None
+    """The WARC file the page itself lies in."""
+    warc_offset: int | None
+    """Where it lies there."""
+    image_links: int
+    """Image links on the page, with or without an alt text."""
+    links: list[tuple[int, str | None, str]]
+    """Those that have one: (place among the page's image links, reference, alt text)."""

@@ -1,0 +1,184 @@
+"""The process that imports img2dataset once and forks a worker for each tar.
+
+Started by ``pool`` as ``python -m laion_assets.download.host FD``: tasks come as lines of JSON on standard input,
+reports go as lines of JSON to the pipe FD. It ends, with all its workers, when standard input ends or its parent is
+gone. A fork for each tar costs milliseconds, gives every tar fresh memory, and ties a dead worker to its tar. Neither
+polars (which starts threads) nor torch (which webdataset imports if it can, for seconds, and does not need here) are
+imported before forking.
+"""
+
+import contextlib
+import fcntl
+import gc
+import json
+import multiprocessing
+import os
+import select
+import signal
+import sys
+import threading
+import traceback
+import zlib
+from collections import deque
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from laion_assets.download.worker import Progress, TarTask, run_tar
+
+CANCEL = b"cancel"
+"""The line that ends all workers but not the host."""
+
+_SLOTS = 1024
+_WATCH_SECONDS = 0.2
+_ERROR_CHARACTERS = 1500
+
+
+class SharedSlots:
+    """Bounds the requests under way to one host over all workers.
+
+    Hosts are spread over a fixed number of semaphores that workers inherit; two that meet in one share its slots.
+    """
+
+    def __init__(self, per_host: int) -> None:
+        self.per_host = per_host
+        context = multiprocessing.get_context("fork")
+        self._semaphores = [context.BoundedSemaphore(per_host) for _ in range(_SLOTS)]
+
+    def hold(self, host: str) -> AbstractContextManager[object]:
+        """Wait for a free slot of ``host`` and hold it."""
+        return self._semaphores[zlib.crc32(host.encode("utf-8", "replace")) % _SLOTS]
+
+
+class Host:
+    """Forks workers, as many at a time as their options allow, and reports how they end."""
+
+    def __init__(self, reports: int) -> None:
+        self._reports = reports
+        self._parent = os.getppid()
+        self._slots: SharedSlots | None = None
+        self._waiting: deque[TarTask] = deque()
+        self._workers: dict[int, tuple[int, TarTask]] = {}
+        self._input = b""
+
+    def run(self) -> None:
+        """Serve until the parent goes."""
+        while self._listen():
+            while self._waiting and len(self._workers) < self._waiting[0].options.processes:
+                self._fork(self._waiting.popleft())
+        self._cancel()
+
+    def _listen(self) -> bool:
+        """Wait for a task, for the end of a worker, or a while; says whether the parent is still there."""
+        ready, _, _ = select.select([0, *self._workers], [], [], _WATCH_SECONDS)
+        for sentinel in ready:
+            if sentinel != 0:
+                if sentinel in self._workers:  # a cancel may have come first
+                    self._bury(sentinel)
+                continue
+            received = os.read(0, 65_536)
+            if not received:
+                return False
+            *lines, self._input = (self._input + received).split(b"\n")
+            for line in lines:
+                if line == CANCEL:
+                    self._cancel()
+                else:
+                    self._waiting.append(TarTask.from_json(line))
+        return os.getppid() == self._parent
+
+    def _fork(self, task: TarTask) -> None:
+        if self._slots is None or self._slots.per_host != task.options.connections_per_host:
+            self._slots = SharedSlots(task.options.connections_per_host)
+        sentinel, held_by_worker = os.pipe()
+        worker = os.fork()
+        if worker == 0:
+            os.close(sentinel)
+            _work(task, self._slots, self._reports)
+        os.close(held_by_worker)
+        self._workers[sentinel] = (worker, task)
+
+    def _cancel(self) -> None:
+        """End all workers and forget what waits."""
+        self._waiting.clear()
+        for worker, _ in self._workers.values():
+            os.kill(worker, signal.SIGKILL)
+        for sentinel in list(self._workers):
+            self._bury(sentinel)
+        with contextlib.suppress(BrokenPipeError):
+            _report(self._reports, {"cancelled": True})
+
+    def _bury(self, sentinel: int) -> None:
+        worker, task = self._workers.pop(sentinel)
+        os.close(sentinel)
+        _, status = os.waitpid(worker, 0)
+        if status != 0:
+            self._slots = None  # it may have died with slots in its hands
+        with contextlib.suppress(BrokenPipeError):
+            _report(self._reports, {"tar": task.number, "exit": os.waitstatus_to_exitcode(status)})
+
+
+def _work(task: TarTask, slots: SharedSlots, reports: int) -> NoReturn:
+    """Make one tar in a worker process; exits with 0 once its rows are in place."""
+    code = 1
+    try:
+        _silence(Path(task.scratch) / "log")
+        progress = Progress()
+        watch = (task.number, progress, reports, os.getppid())
+        threading.Thread(target=_watch, args=watch, daemon=True).start()
+        lock = os.open(Path(task.tar).parent / ".lock", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        run_tar(task, slots, progress.count)
+        code = 0
+    except BaseException as error:  # noqa: BLE001 - reported; the process ends here
+        text = "".join(traceback.format_exception(error))
+        _report(reports, {"tar": task.number, "error": text[-_ERROR_CHARACTERS:]})
+    finally:
+        os._exit(code)
+
+
+def _silence(log: Path) -> None:
+    """Send what img2dataset and the picture libraries print to a file."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for target, source in ((0, nothing), (1, file), (2, file)):
+        os.dup2(source, target)
+
+
+def _watch(number: int, progress: Progress, reports: int, host: int) -> None:
+    """Report progress from time to time, and end the worker when the host is gone."""
+    reported = 0
+    pause = threading.Event()
+    while os.getppid() == host:
+        done = progress.done
+        if done != reported:
+            _report(reports, {"tar": number, "done": done})
+            reported = done
+        pause.wait(_WATCH_SECONDS)
+    os._exit(1)
+
+
+def _report(pipe: int, message: dict[str, Any]) -> None:
+    """Write one line; short enough that lines of several workers cannot mix."""
+    os.write(pipe, json.dumps(message).encode("ascii", "replace")[:4000] + b"\n")
+
+
+def _preload() -> None:
+    sys.modules["torch"] = None  # type: ignore[assignment]  # the documented way to make an import fail
+    __import__("img2dataset.downloader")
+    __import__("img2dataset.resizer")
+    __import__("exifread")
+
+
+def main() -> None:
+    """Run the host on the pipe whose file descriptor the command line gives."""
+    reports = int(sys.argv[1])
+    _preload()
+    gc.collect()
+    gc.freeze()
+    Host(reports).run()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

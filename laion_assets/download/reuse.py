@@ -1,0 +1,105 @@
+"""Which urls of a partition are known already, and which must be attempted.
+
+An answer is kept for good if it is a success or a failure that time does not mend; the rest is attempted. What was
+removed since is neither attempted nor kept.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from laion_assets.download.failures import TRANSIENT_FAILURES, TRANSIENT_STATUSES
+from laion_assets.pairs.removals import Removals
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reuse:
+    """What became of the urls wanted: wanted == known + removed + attempted."""
+
+    wanted: int
+    known: int
+    """Rows taken over from earlier attempts."""
+    removed: int
+    """Rows that were a success, of pictures that must go since."""
+    attempted: int
+    """Urls left to attempt, in the table ``attempted``."""
+    sources: dict[str, int] = field(default_factory=dict)
+    """Rows taken over, by the crawl that fetched them."""
+
+
+def plan_attempts(
+    con: duckdb.DuckDBPyConnection,
+    *,
+    pairs: str,
+    earlier: str,
+    crawl: str,
+    columns: tuple[str, ...],
+    removals: Removals,
+    output: Path,
+    refetch: bool = False,
+) -> Reuse:
+    """Write the rows that are known, and leave the others in the table ``attempted`` (url_id, url) of ``con``.
+
+    Of several earlier rows of one url the one of this crawl is taken, else that of the first crawl in the order of names.
+    A row whose picture is on a list of removals becomes the failure ``hash_listed``, without asking its host again.
+
+    Args:
+        con: knows the views.
+        pairs: view with url_id and url, repeated urls allowed.
+        earlier: view of earlier rows of ``images`` in this bucket, of any crawl.
+        crawl: the crawl being built.
+        columns: the columns of ``images`` to write, all but the partition's.
+        removals: takedowns and deny lists.
+        output: Parquet file to write.
+        refetch: attempt everything that is not removed.
+    """
+    registered = removals.register(con)
+    transient = f"failure IN {tuple(f.value for f in TRANSIENT_FAILURES)!r} OR http_status IN {TRANSIENT_STATUSES!r}"
+    con.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT url_id, url FROM {pairs}")  # noqa: S608
+    matched = registered.annotate(f"(SELECT * FROM {earlier} WHERE url IN (SELECT url FROM wanted))", sha256="sha256")
+    con.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE known AS
+        SELECT *, status = 'success' AND removal IS NOT NULL AS gone
+        FROM (
+            SELECT *, row_number() OVER (PARTITION BY url ORDER BY crawl <> ?, crawl) AS place
+            FROM ({matched})
+            WHERE coalesce(removal, '') NOT IN ('url', 'domain')
+              AND (status = 'success' OR NOT coalesce({transient}, false))
+        )
+        WHERE place = 1 AND ({not refetch} OR (status = 'success' AND removal IS NOT NULL))
+    """,
+        [crawl],
+    )  # noqa: S608
+    names = ", ".join(_after_removal(name) for name in columns)
+    con.execute(f"COPY (SELECT {names} FROM known) TO '{output}' (FORMAT parquet, COMPRESSION zstd)")  # noqa: S608
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE attempted AS "
+        "SELECT url_id, url FROM wanted ANTI JOIN known USING (url) ORDER BY url_id, url"
+    )
+    sources = dict(con.execute("SELECT crawl, count(*) FROM known WHERE NOT gone GROUP BY crawl ORDER BY 1").fetchall())
+    return Reuse(
+        wanted=_count(con, "wanted"),
+        known=sum(sources.values()),
+        removed=_count(con, "known WHERE gone"),
+        attempted=_count(con, "attempted"),
+        sources=sources,
+    )
+
+
+def _after_removal(column: str) -> str:
+    kept = ("url_id", "url", "attempts", "fetched_at")
+    values = {
+        "status": "'failed'",
+        "failure": "'hash_listed'",
+        "failure_detail": "'the picture is on a list of removals'",
+    }
+    if column in kept:
+        return column
+    return f"CASE WHEN gone THEN {values.get(column, 'NULL')} ELSE {column} END AS {column}"
+
+
+def _count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
+    row = con.execute(f"SELECT count(*) FROM {relation}").fetchone()  # noqa: S608
+    return int(row[0]) if row else 0

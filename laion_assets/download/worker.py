@@ -1,0 +1,287 @@
+"""One tar: img2dataset's Downloader, Resizer and WebDatasetSampleWriter around our own fetch.
+
+Runs only in the worker processes that ``host`` forks. What img2dataset has no column for travels beside it, keyed by
+url; what it loses (it prints exceptions of a sample and goes on) is found by comparing urls and rows.
+"""
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+
+from laion_assets.download.connections import Slots
+from laion_assets.download.failures import Failure, failure_of_message
+from laion_assets.download.fetch import Fetched, Fetcher, Removal
+from laion_assets.download.options import DownloadOptions
+from laion_assets.download.picture import perceptual_hash
+from laion_assets.download.results import Row, write_rows
+
+TAR_NUMBER_DIGITS = 5
+_DETAIL_CHARACTERS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class TarTask:
+    """One tar to be made. Paths are absolute."""
+
+    number: int
+    """Number of the tar in its folder."""
+    tar: str
+    """Where the tar goes."""
+    rows: str
+    """Where its rows go, last."""
+    shard_path: str
+    """The tar's path as the rows are to name it."""
+    request: str
+    """Digest of what is asked for."""
+    urls: str
+    """Arrow file of url_id and url, read and deleted by img2dataset."""
+    scratch: str
+    """Folder of this tar's unfinished files, on the file system of the tar."""
+    options: DownloadOptions
+    removals: str | None = None
+    """Pickled ``Removal`` (``.pickle``), or what ``RemovalMatcher.read`` reads."""
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> Self:
+        """What ``to_json`` wrote."""
+        values = json.loads(line)
+        return cls(**{**values, "options": DownloadOptions(**values["options"])})
+
+
+def run_tar(task: TarTask, slots: Slots | None, count: Callable[[], None]) -> None:
+    """Download the urls of a task; the tar appears by rename, then its rows.
+
+    Args:
+        task: what to do.
+        slots: bounds the requests to one host over all workers.
+        count: called once for each url that is done.
+
+    Raises:
+        OSError: the tar or the rows could not be written.
+    """
+    import img2dataset.downloader as library
+    import img2dataset.resizer
+
+    options = task.options
+    with pa.OSFile(task.urls) as file:
+        urls = pa.ipc.open_file(file).read_all().to_pylist()
+    notes = _Notes(task, count)
+    fetcher = Fetcher(options, _read_removals(task.removals), slots=slots)
+    # Opening /dev/null twice for each picture costs more than decoding a small one, and we log to a file anyway.
+    img2dataset.resizer.SuppressStdoutStderr = contextlib.nullcontext
+    library.download_image_with_retry = _as_img2dataset_fetches(fetcher, notes)
+    downloader = library.Downloader(
+        sample_writer_class=_sample_writer(notes),
+        resizer=img2dataset.resizer.Resizer(
+            image_size=options.image_size,
+            resize_mode=options.resize_mode,
+            resize_only_if_bigger=options.resize_only_if_bigger,
+            encode_quality=options.encode_quality,
+            encode_format=options.encode_format,
+            skip_reencode=options.skip_reencode,
+            min_image_size=options.min_image_size,
+            max_image_area=options.max_image_area,
+            max_aspect_ratio=options.max_aspect_ratio,
+        ),
+        thread_count=options.threads,
+        save_caption=False,
+        extract_exif=True,
+        output_folder=task.scratch,
+        column_list=["url_id", "url"],
+        timeout=options.timeout_seconds,
+        number_sample_per_shard=max(options.urls_per_tar, 2),
+        oom_shard_count=TAR_NUMBER_DIGITS,
+        compute_hash=None,
+        verify_hash_type=None,
+        encode_format=options.encode_format,
+        retries=0,
+        user_agent_token=None,
+        disallowed_header_directives=None,
+    )
+    downloader.download_shard((task.number, task.urls))
+    fetcher.close()
+    if notes.broken is not None:
+        raise notes.broken
+    for entry in urls:
+        notes.account_for(entry)
+    scratch = Path(task.scratch)
+    unfinished = scratch / f"{task.number:0{TAR_NUMBER_DIGITS}d}.tar"
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())
+    unfinished.rename(task.tar)
+    write_rows(notes.rows, Path(task.rows), request=task.request, scratch=scratch / "rows")
+
+
+def _read_removals(path: str | None) -> Removal | None:
+    if path is None:
+        return None
+    if path.endswith(".pickle"):
+        matcher: Removal = pickle.loads(Path(path).read_bytes())  # noqa: S301 - written by the driver of this run
+        return matcher
+    from laion_assets.pairs.removals import RemovalMatcher
+
+    return RemovalMatcher.read(path)
+
+
+@dataclass(eq=False)
+class _Notes:
+    """What is known about the urls of a tar while img2dataset works on them."""
+
+    task: TarTask
+    count: Callable[[], None]
+    fetched: dict[str, tuple[Fetched, datetime]] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    broken: OSError | None = None
+    _done: set[str] = field(default_factory=set)
+    _lost: dict[str, str] = field(default_factory=dict)
+
+    def row(self, meta: dict[str, Any], picture: bytes | None) -> Row:
+        """The result row for what img2dataset says about a url."""
+        fetched, fetched_at = self.fetched[meta["url"]]
+        failure, detail = fetched.failure, fetched.failure_detail
+        if failure is None and meta["status"] != "success":
+            detail = str(meta["error_message"])
+            failure = failure_of_message(detail, resizing=meta["status"] == "failed_to_resize")
+        stored = picture if failure is None else None
+        return Row(
+            url_id=meta["url_id"],
+            url=meta["url"],
+            status="success" if failure is None else "failed",
+            failure=None if failure is None else failure.value,
+            failure_detail=None if detail is None else _clean(detail),
+            http_status=fetched.http_status,
+            width=meta["width"],
+            height=meta["height"],
+            original_width=meta["original_width"],
+            original_height=meta["original_height"],
+            final_url=fetched.final_url,
+            content_type=None if fetched.content_type is None else _clean(fetched.content_type),
+            attempts=fetched.attempts,
+            byte_size=fetched.byte_size,
+            sha256=fetched.sha256,
+            perceptual_hash=_hash_of(stored, meta),
+            exif=meta["exif"],
+            shard_path=None if stored is None else self.task.shard_path,
+            sample_key=None if stored is None else meta["key"],
+            fetched_at=fetched_at,
+        )
+
+    def done(self, row: Row) -> None:
+        """Take a finished row."""
+        self.rows.append(row)
+        self._done.add(row["url"])
+        self.fetched.pop(row["url"], None)
+        self.count()
+
+    def lost(self, url: str, error: Exception) -> None:
+        """Remember why img2dataset is about to lose a url."""
+        self._lost[url] = f"{type(error).__name__}: {error}"
+
+    def account_for(self, entry: dict[str, Any]) -> None:
+        """Give a url that img2dataset has lost the row it is due."""
+        url = entry["url"]
+        if url in self._done:
+            return
+        _, fetched_at = self.fetched.get(url, (None, datetime.now(UTC)))
+        nothing: dict[str, Any] = dict.fromkeys(("width", "height", "original_width", "original_height", "exif", "key"))
+        message = f"img2dataset lost this url: {self._lost.get(url, 'no reason given')}"
+        outcome, _ = self.fetched.setdefault(url, (Fetched(), fetched_at))
+        outcome.failure, outcome.failure_detail = Failure.OTHER, message
+        self.done(self.row({**nothing, **entry, "status": "failed", "error_message": message}, None))
+
+
+def _as_img2dataset_fetches(
+    fetcher: Fetcher, notes: _Notes
+) -> Callable[..., tuple[int, io.BytesIO | None, str | None]]:
+    """Our fetch with the signature of img2dataset's ``download_image_with_retry``."""
+
+    def fetch(row: tuple[int, str], **_: Any) -> tuple[int, io.BytesIO | None, str | None]:
+        key, url = row
+        outcome = fetcher.fetch(url)
+        body, outcome.body = outcome.body, None
+        notes.fetched[url] = (outcome, datetime.now(UTC))
+        if body is None:
+            return key, None, str(outcome.failure)
+        return key, io.BytesIO(body), None
+
+    return fetch
+
+
+def _sample_writer(notes: _Notes) -> type:
+    """img2dataset's webdataset writer, noting rows in place of its own Parquet file."""
+    from img2dataset.writer import WebDatasetSampleWriter
+
+    class NotingWriter(WebDatasetSampleWriter):  # type: ignore[misc]  # img2dataset has no types
+        buffered_parquet_writer: Any
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.buffered_parquet_writer.close()
+            self.buffered_parquet_writer = _NoParquet()
+            self.tarwriter.mtime = 0  # a fractional time, its default, costs an extra header for every member
+
+        def write(self, img_str: bytes | None, key: str, caption: str | None, meta: dict[str, Any]) -> None:
+            try:
+                row = notes.row(meta, img_str)
+                about = ("final_url", "content_type", "byte_size", "sha256", "perceptual_hash")
+                super().write(img_str, key, caption, {**meta, **{name: row[name] for name in about}})  # type: ignore[literal-required]
+            except Exception as error:  # img2dataset only prints what is raised here
+                notes.lost(meta["url"], error)
+                if isinstance(error, OSError):
+                    notes.broken = error
+                raise
+            notes.done(row)
+
+    return NotingWriter
+
+
+class _NoParquet:
+    def write(self, sample: dict[str, Any]) -> None:
+        """Take no notice."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _hash_of(picture: bytes | None, meta: dict[str, Any]) -> int | None:
+    if picture is None:
+        return None
+    return perceptual_hash(picture, short_side=min(meta["width"], meta["height"]))
+
+
+def _clean(text: str) -> str:
+    """Text without anything Parquet or a terminal would stumble over, and not too long."""
+    plain = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(c if c.isprintable() else " " for c in plain)[:_DETAIL_CHARACTERS]
+
+
+class Progress:
+    """Counts finished urls, in any thread, for whoever reports them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._done = 0
+
+    def count(self) -> None:
+        """One more url is done."""
+        with self._lock:
+            self._done += 1
+
+    @property
+    def done(self) -> int:
+        """Urls done so far."""
+        return self._done

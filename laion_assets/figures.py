@@ -1,0 +1,111 @@
+"""Pictures for people: histograms as PNG, contact sheets as Markdown tables with thumbnails.
+
+Texts of a contact sheet stay text, so that the reader's own fonts show any script.
+"""
+
+import base64
+import html
+import io
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+THUMBNAIL_PIXELS = 96
+_MARKDOWN_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]()#+-.!|~"})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture with its text and a line about it."""
+
+    image: bytes | None
+    text: str
+    note: str
+
+
+def histogram(
+    groups: Mapping[str, npt.NDArray[np.float32]], thresholds: Mapping[str, float], *, title: str, label: str
+) -> bytes:
+    """A histogram per group with its threshold, as PNG.
+
+    Args:
+        groups: values by name; empty ones are left out.
+        thresholds: where to draw a line, by the same names; may lack some.
+        title: heading of the figure.
+        label: meaning and unit of the values.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes = figure.subplots()
+    shown = {name: values for name, values in groups.items() if len(values)}
+    edges = np.histogram_bin_edges(np.concatenate([*shown.values(), [0.0, 1e-3]]), bins=60)
+    for number, (name, values) in enumerate(shown.items()):
+        color = f"C{number}"
+        axes.hist(values, bins=edges.tolist(), histtype="stepfilled", alpha=0.35, color=color)
+        axes.hist(values, bins=edges.tolist(), histtype="step", color=color, label=f"{name} ({len(values):,})")
+        if name in thresholds:
+            axes.axvline(thresholds[name], color=color, linestyle="--", linewidth=1)
+    axes.set(title=title, xlabel=label, ylabel="pairs")
+    if shown:
+        axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=110)
+    return out.getvalue()
+
+
+def contact_sheet(samples: Sequence[Sample], *, columns: int = 4) -> str:
+    """A Markdown table of thumbnails, each with its text and note."""
+    cells = [_cell(sample) for sample in samples]
+    cells += [""] * (-len(cells) % columns)
+    if not cells:
+        return "none"
+    rows = ["| " + " | ".join(cells[i : i + columns]) + " |" for i in range(0, len(cells), columns)]
+    return "\n".join(["| " + " | ".join([" "] * columns) + " |", "|" + "---|" * columns, *rows])
+
+
+def _cell(sample: Sample) -> str:
+    text = " ".join(sample.text.split())[:120]
+    shown = html.escape(text, quote=False).translate(_MARKDOWN_SPECIAL)
+    note = html.escape(sample.note, quote=False).translate(_MARKDOWN_SPECIAL)
+    thumbnail = _thumbnail(sample.image) if sample.image else None
+    picture = f"![picture](data:image/jpeg;base64,{base64.b64encode(thumbnail).decode()}) " if thumbnail else ""
+    return f"{picture}{shown} *{note}*"
+
+
+def _thumbnail(image: bytes) -> bytes | None:
+    try:
+        with Image.open(io.BytesIO(image)) as opened:
+            small = opened.convert("RGB")
+    except (UnidentifiedImageError, OSError, ValueError):
+        return None
+    small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    out = io.BytesIO()
+    small.save(out, format="JPEG", quality=80)
+    return out.getvalue()
+
+
+def read_pictures(tar: str, keys: Iterable[str]) -> dict[str, bytes]:
+    """The pictures of a webdataset tar by sample key; keys that it lacks are left out.
+
+    Raises:
+        OSError, tarfile.TarError: the tar cannot be read.
+    """
+    wanted = set(keys)
+    found: dict[str, bytes] = {}
+    with tarfile.open(tar, "r:") as archive:
+        for member in archive:
+            name = PurePosixPath(member.name)
+            if name.stem in wanted and name.suffix in (".jpg", ".png", ".webp"):
+                content = archive.extractfile(member)
+                if content is not None:
+                    found[name.stem] = content.read()
+            if len(found) == len(wanted):
+                break
+    return found

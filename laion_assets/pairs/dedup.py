@@ -1,0 +1,182 @@
+"""Deduplication of one bucket of one crawl, inside the crawl and against earlier ones, after removals.
+
+Equality is (url, text). Where a pair lies and who commits it is not decided here: rows come from views of the DuckDB
+connection handed in, and go to one Parquet file.
+"""
+
+# Names of columns, views and files, never values, are put into SQL here.
+# ruff: noqa: S608
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from laion_assets.pairs.removals import Removals
+
+REMOVAL_DROPS = {
+    "url": "removed_url",
+    "domain": "removed_domain",
+    "hash": "removed_hash",
+    "pair_id": "removed_pair",
+    "sha256": "removed_sha256",
+}
+"""By what a row is to be removed → the reason under which it is counted."""
+
+# The place of a row in its crawl as one number: three non-negative numbers of 31, 63 and 31 bits. DuckDB takes the
+# minimum of a number many times faster than that of a struct.
+_PLACE = "((file_number::HUGEINT * 9223372036854775808 + record_offset::HUGEINT) * 2147483648 + link_position::HUGEINT)"
+
+_COLLIDED = "SELECT pair_id FROM _dedup_winners WHERE collided UNION SELECT pair_id FROM _dedup_seen WHERE NOT same"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DedupCounts:
+    """What became of the candidates of one bucket."""
+
+    rows_in: int
+    """Candidate pairs."""
+    rows_out: int
+    """Unique pairs, as written."""
+    drops: dict[str, int] = field(default_factory=dict)
+    """Candidates by the reason they were dropped for; only reasons that occurred."""
+
+
+def deduplicate(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    candidates: str,
+    output: Path,
+    history: str | None = None,
+    removals: Removals | None = None,
+    row_group_rows: int = 122_880,
+) -> DedupCounts:
+    """Write the unique pairs of one bucket of one crawl, ordered by pair_id.
+
+    A pair is dropped under the first reason that holds: ``removed_url, removed_domain, removed_hash, removed_pair``;
+    ``hash_collision``, if a different (url, text) has its pair_id, in an earlier crawl or at a lower place in this one;
+    ``duplicate``, for all copies in this crawl but the one with the lowest (file_number, record_offset,
+    link_position); ``seen_in_earlier_crawl``, for the copy that is left. The result is a pure function of the rows:
+    neither their order nor the number of threads matters.
+
+    Only ids and places are held (about 50 bytes a distinct pair, spilled where the connection may spill); texts and
+    urls are streamed. The candidates are scanned twice and the history once, each once more if pair ids collide.
+
+    Args:
+        connection: A DuckDB connection that knows the views; temporary tables named ``_dedup_…`` are made and dropped.
+        candidates: Name of a view with the columns of candidate_pairs, of one crawl and bucket.
+        output: The Parquet file to write: the columns of the candidates and ``duplicate_count`` (int32: the copies of
+            the pair in this crawl, itself included).
+        history: Name of a view with ``pair_id, url, text`` of the unique pairs of all earlier crawls in this bucket.
+        removals: What must not come out, whenever it came in.
+        row_group_rows: Rows of a row group of the output.
+
+    Raises:
+        duckdb.Error: If a view or a column is missing, or the file cannot be written.
+    """
+    annotated = (removals or Removals.none()).register(connection).annotate(candidates, pair_id="pair_id")
+    with _temporary_tables(connection, "_dedup_winners", "_dedup_seen", "_dedup_settled"):
+        rows_in = _number(connection, f"SELECT count(*) FROM {candidates}")
+        drops = _find_winners(connection, annotated)
+        drops["hash_collision"] = 0
+        if history is not None:
+            _find_seen(connection, history)
+        if _collisions_exist(connection):
+            drops["hash_collision"] = _settle_collisions(connection, annotated, history)
+        drops["duplicate"] = _number(connection, "SELECT sum(copies - 1) FROM _dedup_winners")
+        drops["seen_in_earlier_crawl"] = _number(connection, "SELECT count(*) FROM _dedup_seen")
+        rows_out = _write_winners(connection, candidates, output, row_group_rows)
+    return DedupCounts(rows_in=rows_in, rows_out=rows_out, drops={reason: n for reason, n in drops.items() if n})
+
+
+def _find_winners(connection: duckdb.DuckDBPyConnection, annotated: str) -> dict[str, int]:
+    """Find the lowest place and the copies of every pair_id; returns how many rows were removed, by reason."""
+    connection.execute(f"""
+        CREATE TEMP TABLE _dedup_winners AS
+        SELECT pair_id, removal, min({_PLACE}) AS place, count(*)::INTEGER AS copies,
+               min(hash(url, text)) AS content, min(hash(url, text)) <> max(hash(url, text)) AS collided
+        FROM ({annotated}) GROUP BY pair_id, removal""")
+    connection.execute("CREATE TEMP TABLE _dedup_seen (pair_id BIGINT, same BOOLEAN)")
+    counted = "SELECT removal, sum(copies) FROM _dedup_winners WHERE removal IS NOT NULL GROUP BY removal"
+    removed = {REMOVAL_DROPS[kind]: int(rows) for kind, rows in connection.execute(counted).fetchall()}
+    connection.execute("DELETE FROM _dedup_winners WHERE removal IS NOT NULL")
+    return removed
+
+
+def _find_seen(connection: duckdb.DuckDBPyConnection, history: str) -> None:
+    """Find the pair ids that earlier crawls have, and whether it is the same pair there."""
+    connection.execute(f"""
+        INSERT INTO _dedup_seen
+        SELECT pair_id, bool_or(content = hash(earlier.url, earlier.text))
+        FROM {history} AS earlier JOIN _dedup_winners USING (pair_id) GROUP BY pair_id""")
+
+
+def _collisions_exist(connection: duckdb.DuckDBPyConnection) -> bool:
+    return _number(connection, f"SELECT count(*) FROM ({_COLLIDED})") > 0
+
+
+def _settle_collisions(connection: duckdb.DuckDBPyConnection, annotated: str, history: str | None) -> int:
+    """Compare, by (url, text) itself, the rows whose pair_id stands for different pairs; returns how many lose.
+
+    A pair_id is held by the pair that an earlier crawl has under it, otherwise by the pair at the lowest place.
+    """
+    earlier = "(SELECT NULL::BIGINT AS pair_id, NULL AS url, NULL AS text WHERE false)" if history is None else history
+    connection.execute(f"""
+        CREATE TEMP TABLE _dedup_settled AS
+        WITH pairs AS (
+            SELECT pair_id, url, text, min({_PLACE}) AS place, count(*)::INTEGER AS copies
+            FROM ({annotated}) WHERE removal IS NULL AND pair_id IN ({_COLLIDED}) GROUP BY pair_id, url, text
+        ), held AS (
+            SELECT DISTINCT pair_id, url, text, true AS known FROM {earlier} WHERE pair_id IN ({_COLLIDED})
+        )
+        SELECT pair_id, place, copies, known,
+               pair_id IN (SELECT pair_id FROM held) AS seen,
+               place = min(place) OVER (PARTITION BY pair_id) AS lowest
+        FROM pairs LEFT JOIN held USING (pair_id, url, text)""")
+    for table in ("_dedup_winners", "_dedup_seen"):
+        connection.execute(f"DELETE FROM {table} WHERE pair_id IN (SELECT pair_id FROM _dedup_settled)")
+    holds = "CASE WHEN seen THEN coalesce(known, false) ELSE lowest END"
+    connection.execute(f"""
+        INSERT INTO _dedup_winners
+        SELECT pair_id, NULL, place, copies, 0, false FROM _dedup_settled WHERE {holds}""")
+    connection.execute("INSERT INTO _dedup_seen SELECT pair_id, true FROM _dedup_settled WHERE seen AND known")
+    return _number(connection, f"SELECT sum(copies) FROM _dedup_settled WHERE NOT ({holds})")
+
+
+def _write_winners(connection: duckdb.DuckDBPyConnection, candidates: str, output: Path, row_group_rows: int) -> int:
+    return _number(
+        connection,
+        f"""
+        COPY (
+            SELECT candidate.*, winner.copies AS duplicate_count
+            FROM {candidates} AS candidate
+            JOIN (FROM _dedup_winners ANTI JOIN _dedup_seen USING (pair_id)) AS winner
+              ON candidate.pair_id = winner.pair_id AND {_PLACE} = winner.place
+            ORDER BY candidate.pair_id
+        ) TO {quoted(output)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {int(row_group_rows)})""",
+    )
+
+
+def quoted(path: Path) -> str:
+    """A path as an SQL string."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    """The one number that a query gives; 0 for null."""
+    row = connection.execute(query).fetchone()
+    return int(row[0] or 0) if row else 0
+
+
+@contextmanager
+def _temporary_tables(connection: duckdb.DuckDBPyConnection, *names: str) -> Iterator[None]:
+    """No such table before, none after."""
+    try:
+        for name in names:
+            connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
+        yield
+    finally:
+        for name in names:
+            connection.execute(f"DROP TABLE IF EXISTS temp.{name}")

@@ -1,0 +1,102 @@
+"""Filter policies: which pairs of an embedded crawl are released, as values. ``filter`` applies them."""
+
+from dataclasses import dataclass, fields, replace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """The bounds a pair must keep. The defaults let everything pass."""
+
+    name: str
+    """What is recorded in each released row."""
+    min_text_length: int = 0
+    """Characters (Unicode code points) of the normalised text."""
+    min_bytes: int = 0
+    """Bytes of the picture as it was downloaded."""
+    min_side: int = 0
+    """Pixels of the shorter side of the picture as it was downloaded."""
+    max_aspect_ratio: float | None = None
+    """Longer side over shorter side; None for no bound."""
+    drop_file_names: bool = False
+    """Drop texts that are the name of a file."""
+    drop_markup: bool = False
+    """Drop texts that hold markup."""
+    use_similarity: bool = False
+    """Ask for the similarity threshold of the pair's language group."""
+
+
+POLICIES = {
+    policy.name: policy
+    for policy in (
+        Policy(name="none"),
+        Policy(name="laion", min_text_length=5, min_bytes=5000, use_similarity=True),
+        Policy(
+            name="laion_clean",
+            min_text_length=5,
+            min_bytes=5000,
+            drop_file_names=True,
+            drop_markup=True,
+            use_similarity=True,
+        ),
+    )
+}
+"""``none`` keeps every embedded pair; ``laion`` is what LAION-5B published; ``laion_clean`` also drops texts that say
+nothing about the picture, whatever their similarity."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilterOptions:
+    """Which policy to filter by, and what to change in it."""
+
+    policy: str = "laion"
+    """One of ``POLICIES``: none, laion, laion_clean."""
+    min_text_length: int | None = None
+    """Characters; None for what the policy says."""
+    min_bytes: int | None = None
+    """Bytes of the picture as downloaded; None for what the policy says."""
+    min_side: int | None = None
+    """Pixels of the shorter side of the picture as downloaded; None for what the policy says."""
+    max_aspect_ratio: float | None = None
+    """Longer over shorter side, at least 1; None for what the policy says."""
+    drop_file_names: bool | None = None
+    """Whether to drop texts that are the name of a file; None for what the policy says."""
+    drop_markup: bool | None = None
+    """Whether to drop texts that hold markup; None for what the policy says."""
+    threshold_en: float | None = None
+    """Smallest similarity (cosine, -1 to 1) of English pairs, in place of the encoder's calibrated or published one."""
+    threshold_multi: float | None = None
+    """The same for pairs in other languages."""
+    threshold_nolang: float | None = None
+    """The same for pairs without a clear language."""
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {self.policy!r}")
+        for name in ("min_text_length", "min_bytes", "min_side"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"{name} must be 0 or more, got {value}")
+        if self.max_aspect_ratio is not None and not self.max_aspect_ratio >= 1:
+            raise ValueError(f"max_aspect_ratio must be 1 or more, got {self.max_aspect_ratio}")
+        for group, threshold in self.thresholds.items():
+            if not -1 <= threshold <= 1:
+                raise ValueError(f"threshold_{group} must be a cosine from -1 to 1, got {threshold}")
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The thresholds that are set here, by language group."""
+        given = {"en": self.threshold_en, "multi": self.threshold_multi, "nolang": self.threshold_nolang}
+        return {group: threshold for group, threshold in given.items() if threshold is not None}
+
+    def resolve(self) -> Policy:
+        """The policy with what is set here in place of its own bounds.
+
+        Its name tells what was changed, for example ``laion+min_bytes=800``. Thresholds are no part of it: each
+        released row has its own.
+        """
+        policy = POLICIES[self.policy]
+        bounds = [field.name for field in fields(Policy) if field.name not in {"name", "use_similarity"}]
+        given = {bound: getattr(self, bound) for bound in bounds if getattr(self, bound) is not None}
+        changed = {bound: value for bound, value in given.items() if value != getattr(policy, bound)}
+        name = "+".join((policy.name, *(f"{bound}={value}" for bound, value in changed.items())))
+        return replace(policy, name=name, **changed)

@@ -1,0 +1,46 @@
+"""Where progress of long work goes: to whatever listens in this process, such as the command line's bars."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+
+class Listener(Protocol):
+    """Something that shows progress."""
+
+    def __call__(self, label: str, done: int, total: int, unit: str) -> None:
+        """``done`` of ``total`` units of the work called ``label`` are behind us."""
+
+
+_listeners: list[Listener] = []
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Send all progress of this process to ``listener`` as well."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+@dataclass
+class Progress:
+    """Progress of one piece of work; ``log`` gets a line at every tenth of it."""
+
+    label: str
+    total: int
+    unit: str
+    log: Callable[[str], None] = lambda _: None
+    done: int = 0
+
+    def __call__(self, count: int = 1) -> None:
+        """Another ``count`` units are done."""
+        before, self.done = self.done, self.done + count
+        for listener in _listeners:
+            listener(self.label, self.done, self.total, self.unit)
+        if self.total and before * 10 // self.total != self.done * 10 // self.total:
+            self.log(f"{self.label}: {self.done:,} of {self.total:,} {self.unit}")

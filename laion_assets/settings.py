@@ -1,0 +1,158 @@
+"""Every setting, read once: from the environment (``LAION_``, nested with ``__``), then from the lake's own file.
+
+A lake may carry a ``settings.env`` with settings of its own, such as the encoder it was built with, so that opening
+it again needs nothing but its path. The environment wins over that file. The libraries declare their options; this
+module only puts them together and says which of them shape which table.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from laion_assets.clip.encoder import EncoderOptions, encoder_identity
+from laion_assets.crawl.extract import ExtractionOptions
+from laion_assets.download.options import DownloadOptions
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.stages import STAGES
+from laion_assets.lake.staleness import Expectation
+from laion_assets.pairs.policy import FilterOptions
+
+LAKE_SETTINGS_FILE = "settings.env"
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the message names it and says what is accepted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrationOptions:
+    """Where an encoder's thresholds are measured."""
+
+    pairs: str | None = None
+    """Parquet file of held-out true pairs (image bytes, text); None: published thresholds are used."""
+    picture_domain: str = "unspecified"
+    """The kind of picture in it, recorded with the thresholds."""
+    seed: int = 0
+    """Seed of the shuffling that makes the negatives."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DenyOptions:
+    """Lists of what must never be fetched or kept; text files, one entry a line, ``#`` begins a comment."""
+
+    url_lists: tuple[str, ...] = ()
+    """Files of urls."""
+    domain_lists: tuple[str, ...] = ()
+    """Files of domains; each stands for its subdomains too."""
+    hash_lists: tuple[str, ...] = ()
+    """Files of hex digests (MD5, SHA-1 or SHA-256) of urls or of picture bytes."""
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(env_prefix="LAION_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    lake: str = "lake"
+    """Folder of the lake."""
+    source: str = "sample-web"
+    """Where crawls come from: s3://commoncrawl, https://data.commoncrawl.org, or a folder of the same layout."""
+    shards: int = Field(4, ge=1, le=10_000)
+    """Partitions of a crawl before the shuffle; fixed when the lake is created."""
+    buckets: int = Field(4, ge=1, le=10_000)
+    """Partitions of a crawl after the shuffle; fixed when the lake is created."""
+    wat_files: int | None = Field(None, ge=1)
+    """Take only the first so many files of a crawl; None: as the crawl was listed before, at first all."""
+    format: Literal["wat", "warc"] | None = None
+    """Read WAT files or WARC files; None: as before, at first WAT."""
+    extraction: ExtractionOptions = ExtractionOptions()
+    download: DownloadOptions = DownloadOptions()
+    encoder: EncoderOptions = EncoderOptions()
+    multilingual_encoder: EncoderOptions | None = None
+    """A second encoder for text that is not English."""
+    calibration: CalibrationOptions = CalibrationOptions()
+    filter: FilterOptions = FilterOptions()
+    deny: DenyOptions = DenyOptions()
+
+    @cached_property
+    def encoders(self) -> dict[str, EncoderOptions]:
+        """The encoder of each language group."""
+        other = self.multilingual_encoder or self.encoder
+        return {"en": self.encoder, "multi": other, "nolang": other}
+
+    def open_lake(self, *, create: bool = True) -> Lake:
+        """Open the lake these settings name."""
+        return Lake.open(self.lake, shards=self.shards, buckets=self.buckets, create=create)
+
+    def expectations(self, removals_digest: str) -> Mapping[str, Expectation]:
+        """By table, the digests of settings and of outside inputs that a build would record now.
+
+        Args:
+            removals_digest: digest of takedowns and deny lists together.
+        """
+        removals = {"removals": removals_digest}
+        shaping: dict[str, Any] = {
+            "candidate_pairs": asdict(self.extraction),
+            "clip_embeddings": self._encoder_identities(),
+            "calibrations": [asdict(self.calibration), self._encoder_identities()],
+            "filtered_pairs": asdict(self.filter),
+        }
+        externals = {"unique_pairs": removals, "images": removals, "filtered_pairs": removals}
+        return {
+            table: Expectation(
+                settings_digest=_digest(shaping.get(table)),
+                externals=externals.get(table, {}),
+            )
+            for table in STAGES
+        }
+
+    def _encoder_identities(self) -> dict[str, list[str]]:
+        return {
+            group: [options.model, encoder_identity(options), options.precision]
+            for group, options in self.encoders.items()
+        }
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SettingsError: naming each wrong setting and what it must be.
+    """
+    lake = Path(os.environ.get("LAION_LAKE", Settings.model_fields["lake"].default)).expanduser()
+    recorded = Lake.recorded_shape(str(lake))
+    shape: dict[str, Any] = {}
+    if recorded is not None:  # an existing lake knows its own shape, unless somebody insists on another
+        shape = {
+            name: value
+            for name, value in zip(("shards", "buckets"), recorded, strict=True)
+            if f"LAION_{name.upper()}" not in os.environ
+        }
+    try:
+        return Settings(_env_file=lake / LAKE_SETTINGS_FILE, **shape)  # type: ignore[call-arg]
+    except ValidationError as error:
+        faults = "; ".join(
+            f"LAION_{'__'.join(str(part).upper() for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors(include_url=False)
+        )
+        raise SettingsError(f"wrong settings: {faults}") from error
+
+
+def write_lake_settings(lake: Path, values: Mapping[str, str]) -> None:
+    """Keep ``values`` (names with their ``LAION_`` prefix) as the lake's own settings."""
+    lake.mkdir(parents=True, exist_ok=True)
+    fresh = lake / f"{LAKE_SETTINGS_FILE}.{os.getpid()}"
+    fresh.write_text("".join(f"{name}={json.dumps(value)}\n" for name, value in sorted(values.items())))
+    fresh.replace(lake / LAKE_SETTINGS_FILE)

@@ -1,0 +1,76 @@
+"""One DuckDB session over a lake: in memory, no state file, views that see every new commit."""
+
+from pathlib import Path
+
+import duckdb
+
+from laion_assets.lake.build import hive_relation
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.tables import TABLES
+
+MODELS = Path(__file__).resolve().parents[2] / "dbt_like_sql" / "models"
+_LAYERS = ("staging", "marts", "release")
+_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.RELATION)
+
+
+def connect(lake: Lake, *, models: Path = MODELS) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with a view for every table of the lake and every SQL model.
+
+    Tables nobody has built yet are there, empty. The session reads files of the lake and nothing else, and cannot write
+    to it.
+
+    Args:
+        lake: the lake.
+        models: folder of SQL models in ``staging``, ``marts`` and ``release``; a model is the view named after its file.
+
+    Raises:
+        duckdb.Error: a model's SQL is wrong.
+    """
+    con = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
+    con.execute("SET TimeZone = 'UTC'")
+    con.execute(f"LOAD '{_delta_extension()}'")
+    # Before access is shut: what the lake holds stays readable.
+    con.execute(f"SET allowed_directories = ['{_quoted(str(lake.root))}/']")
+    con.execute("SET enable_external_access = false")
+    for name, table in TABLES.items():
+        rows = f"delta_scan('{_quoted(lake.path(name))}')" if lake.exists(name) else hive_relation(name, [])
+        columns = ", ".join(column.name for column in table.columns)
+        con.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM {rows}")  # noqa: S608
+    con.execute("SET lock_configuration = true")
+    for layer in _LAYERS:
+        for file in sorted((models / layer).glob("*.sql")):
+            con.execute(f"CREATE VIEW {file.stem} AS {file.read_text(encoding='utf-8').strip().rstrip(';')}")
+    return con
+
+
+class NotAQuery(ValueError):
+    """A statement that does more than read."""
+
+
+def query(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation | None:
+    """Run SQL that only reads, and give the last statement's rows; None where there is no statement.
+
+    Raises:
+        NotAQuery: a statement would write.
+        duckdb.Error: the SQL is wrong.
+    """
+    statements = con.extract_statements(text)
+    for statement in statements:
+        if statement.type not in _READING:
+            raise NotAQuery(f"{statement.type.name} is not allowed: the session only reads (SELECT, EXPLAIN)")
+    result = None
+    for statement in statements:
+        result = con.sql(statement.query)
+    return result
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def _delta_extension() -> Path:
+    # The wheel carries the extension, so nothing is fetched at run time.
+    import duckdb_extension_delta
+
+    root = Path(duckdb_extension_delta.__path__[0])
+    return next(root.rglob("delta.duckdb_extension"))

