@@ -3,6 +3,7 @@
 import warnings
 
 import dagster as dg
+
 from laion_assets.assets.crawl import candidate_pairs, crawl_snapshots, wat_files
 from laion_assets.assets.embeddings import (
     GPU_OP_TAGS,

@@ -40,9 +40,7 @@ class Partitions:
         """The partition that Dagster's key names."""
         if isinstance(key, dg.MultiPartitionKey):
             values = key.keys_by_dimension
-            return {
-                name: values[name] if name == "crawl" else int(values[name]) for name in TABLES[table].partition_by
-            }
+            return {name: values[name] if name == "crawl" else int(values[name]) for name in TABLES[table].partition_by}
         return {"crawl": key}
 
     def mapping(self, read: Read, table: str) -> dg.PartitionMapping | None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-
 class Listener(Protocol):
     """Something that shows progress."""
 

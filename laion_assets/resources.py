@@ -29,7 +29,8 @@ class LakeResource(ConfigurableResource[Lake]):
 
 class SourceResource(ConfigurableResource[Source]):
     """Where crawls are read from; S3 goes through dagster-aws' client, with
-    the region, endpoint and credentials of the environment (AWS_…)."""
+    the region, endpoint and credentials of the environment (AWS_…).
+    """
 
     uri: str
 

@@ -15,3 +15,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real test data is absent: {folder} is no folder (set LAION_TEST_DATA)")
     return folder
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """Where ``LAION_NO_SKIPS`` is set, as in continuous integration, a skipped test is a failed one."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and os.environ.get("LAION_NO_SKIPS"):
+        report.outcome = "failed"

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import polars as pl
 
 from laion_assets.assets.step import Metadata, Step
-from laion_assets.crawl.extract import ExtractionCounts, extract
+from laion_assets.crawl.counts import ExtractionCounts
+from laion_assets.crawl.extract import extract
 from laion_assets.crawl.index import Format, list_crawls, list_files
 from laion_assets.crawl.sources import Source, SourceNotFound
 from laion_assets.lake.errors import LakeError
@@ -92,9 +93,7 @@ def candidate_pairs(step: Step) -> Metadata:
         if not folder.finished(part):
             counts = ExtractionCounts()
             with folder.part(part, step.build.schema) as out:
-                for frame in extract(
-                    source, path, format=format_, options=step.settings.extraction, counts=counts
-                ):
+                for frame in extract(source, path, format=format_, options=step.settings.extraction, counts=counts):
                     out.append(
                         frame.with_columns(
                             bucket("url_id", step.lake.buckets).cast(pl.Int32).alias("bucket"),
@@ -113,4 +112,3 @@ def candidate_pairs(step: Step) -> Metadata:
     step.build.counts.update({f"bad record: {reason}": n for reason, n in total.bad_records.items()})
     step.row_groups = step.lake.buckets
     return {"bad records": sum(total.bad_records.values())}
-

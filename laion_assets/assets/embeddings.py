@@ -116,7 +116,7 @@ def _plan(step: Step, encoders: dict[str, Encoder]) -> None:
         COPY (SELECT {names} FROM own_rows AS own JOIN planned USING (pair_id, encoder_sha256)
               WHERE outcome = 'taken_over' ORDER BY pair_id)
         TO '{taken}' (FORMAT parquet, COMPRESSION zstd)
-    """)  # noqa: S608
+    """)
     step.build.adopt([taken])
 
 
@@ -147,7 +147,7 @@ def _scores(step: Step, encoders: dict[str, Encoder]) -> Metadata:
     """The histogram of similarities, and a warning where they do not look like those of the calibration."""
     scores = step.build.con.execute(f"""
         SELECT subset, similarity FROM {step.build.staged()} JOIN planned USING (pair_id)
-    """).pl()  # noqa: S608
+    """).pl()
     by_group = {group: scores.filter(subset=group)["similarity"].to_numpy() for group in SUBSETS}
     known = step.lake_frame("calibrations").to_dicts()
     thresholds = {}

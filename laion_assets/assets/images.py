@@ -71,10 +71,8 @@ def _attempt(step: Step, reuse: Reuse) -> None:
 def _summary(step: Step) -> Metadata:
     """Success by host and by failure: a bad resolver or a blocked agent shows at once."""
     con = step.build.con
-    con.execute(f"CREATE VIEW staged AS SELECT * FROM {step.build.staged()}")  # noqa: S608
-    failures = dict(
-        con.execute("SELECT coalesce(failure, 'success'), count(*) FROM staged GROUP BY 1").fetchall()
-    )
+    con.execute(f"CREATE VIEW staged AS SELECT * FROM {step.build.staged()}")
+    failures = dict(con.execute("SELECT coalesce(failure, 'success'), count(*) FROM staged GROUP BY 1").fetchall())
     total = sum(failures.values())
     hosts = con.execute("""
         SELECT regexp_extract(url, '^[a-z]+://(?:[^/@]*@)?([^/:?#]+)', 1) AS host, count(*) AS urls,

@@ -18,9 +18,7 @@ def unique_pairs(step: Step) -> Metadata:
     counts = deduplicate(
         step.build.con,
         candidates=step.read("candidate_pairs", where=f"bucket = {bucket}"),
-        history=step.read(
-            "unique_pairs", "earlier_pairs", crawls="earlier", columns=("pair_id", "url", "text")
-        ),
+        history=step.read("unique_pairs", "earlier_pairs", crawls="earlier", columns=("pair_id", "url", "text")),
         removals=step.removals,
         output=output,
     )

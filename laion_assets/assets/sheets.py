@@ -30,7 +30,7 @@ def _samples(step: Step, pairs: str, note: str) -> list[Sample]:
         FROM (SELECT *, row_number() OVER (PARTITION BY {_spread(pairs)} ORDER BY pair_id) AS place FROM {pairs}) AS pair
         LEFT JOIN images AS image ON image.url = pair.url
         ORDER BY place, pair_id LIMIT {PER_SHEET}
-    """).fetchall()  # noqa: S608
+    """).fetchall()
     pictures: dict[tuple[str, str], bytes] = {}
     located = sorted((row[2], row[3]) for row in rows if row[2])
     for tar, keys in groupby(located, key=lambda place: place[0]):

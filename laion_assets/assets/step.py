@@ -171,9 +171,11 @@ def stage_asset(
         for key in keys:
             places = [partitions.partition(table, key)] if key is not None else list(whole(settings) if whole else ())
             for partition in places:
-                result = yield from _build(context, function, table, partition, opened, source, settings, warnings or {})
+                result = yield from _build(
+                    context, function, table, partition, opened, source, settings, warnings or {}
+                )
                 if len(keys) > 1:
-                    context.add_asset_metadata(result.metadata, partition_key=key)
+                    context.add_asset_metadata(dict(result.metadata or {}), partition_key=key)
                 results.append(result)
         yield results[0] if len(results) == 1 else _merged(table, results)
 

@@ -1,9 +1,11 @@
 """The demo: a sample web with known truth, from publishing to the filter's measured quality."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from laion_assets.lake.lake import Lake
-from laion_assets.settings import load_settings, write_lake_settings
+from laion_assets.settings import Settings, load_settings, write_lake_settings
 
 _ENCODER_MODEL = "sample-rn"
 _TRAINING_PICTURES = 12_000
@@ -29,7 +31,8 @@ def run_demo(lake: Path, folder: Path, console: Console) -> None:
     from laion_assets.cli.build import Builder, Request
     from laion_assets.cli.display import build_display
     from laion_assets.cli.home import dagster_instance
-    from laion_assets.sample.publish import SampleOptions, publish
+    from laion_assets.sample.options import SampleOptions
+    from laion_assets.sample.publish import publish
     from laion_assets.sample.server import SampleServer
 
     started = time.monotonic()
@@ -71,6 +74,7 @@ def _demo_settings(folder: Path, weights: Path, encoders: Path) -> dict[str, str
         "LAION_DOWNLOAD__TIMEOUT_SECONDS": "2",
         "LAION_DOWNLOAD__DEADLINE_SECONDS": "4",
         "LAION_DOWNLOAD__RETRIES": "0",
+        "LAION_DOWNLOAD__CONNECTIONS_PER_HOST": "64",
         "LAION_DOWNLOAD__MIN_IMAGE_SIZE": "16",
     }
 
@@ -109,15 +113,15 @@ def _calibration_pairs(encoders: Path) -> None:
 
 @contextmanager
 def _bar(console: Console, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar moved by being told how much is done."""
+    """A bar: with a total it is told how much is done, without one how much more."""
     columns = (TextColumn("{task.description:<24}"), BarColumn(bar_width=30), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         if not console.is_terminal:
             console.print(what)
         task = bars.add_task(what, total=total)
 
-        def moved(done: int) -> None:
-            bars.update(task, completed=done)
+        def moved(count: int) -> None:
+            bars.update(task, completed=count) if total else bars.advance(task, count)
 
         yield moved
         bars.update(task, total=1, completed=1)
@@ -137,6 +141,26 @@ def print_funnel(lake: Lake, console: Console) -> None:
     table.add_section()
     table.add_row("all", "", *(f"{total:,}" for total in totals))
     console.print(table)
+
+
+def run_ui(settings: Settings, port: int, console: Console) -> None:
+    """Run Dagster's web server and daemon until interrupted, and the sample's pictures beside them if they are wanted."""
+    from laion_assets.cli.home import dagster_instance
+    from laion_assets.sample.publish import find_sample
+    from laion_assets.sample.server import SampleServer
+
+    dagster_instance()
+    folder = Path(settings.source)
+    workspace = Path(__file__).resolve().parents[2] / "workspace.yaml"
+    command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(workspace), "--port", str(port)]
+    console.print(f"Dagster at http://127.0.0.1:{port}; Ctrl-C ends it", highlight=False)
+    with SampleServer(folder) if find_sample(folder) else nullcontext():
+        process = subprocess.Popen(command, cwd=workspace.parent)
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            code = process.wait()
+    raise SystemExit(code)
 
 
 def serve_forever(folder: Path, console: Console) -> None:

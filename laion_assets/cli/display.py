@@ -20,7 +20,7 @@ class BuildDisplay:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bars = Progress(
+        self.bars = Progress(
             TextColumn("{task.description:<24}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
@@ -34,15 +34,15 @@ class BuildDisplay:
 
     def begin(self, table: str, total: int) -> None:
         """A stage begins."""
-        self._tasks[table] = self._bars.add_task(table, total=total, unit="partitions")
+        self._tasks[table] = self.bars.add_task(table, total=total, unit="partitions")
         if not self._console.is_terminal:
             self._console.print(f"{table}: {total} partitions to build", highlight=False)
 
     def advance(self, table: str) -> None:
         """One partition is behind us."""
-        self._bars.advance(self._tasks[table])
+        self.bars.advance(self._tasks[table])
         if self._detail is not None:
-            self._bars.remove_task(self._detail)
+            self.bars.remove_task(self._detail)
             self._detail = None
 
     def failed(self, table: str, partition: str, error: str) -> None:
@@ -52,15 +52,15 @@ class BuildDisplay:
     def work(self, label: str, done: int, total: int, unit: str) -> None:
         """Progress inside a partition."""
         if self._detail is None:
-            self._detail = self._bars.add_task(f"  {label}", total=total, unit=unit)
-        self._bars.update(self._detail, description=f"  {label}", completed=done, total=total, unit=unit)
+            self._detail = self.bars.add_task(f"  {label}", total=total, unit=unit)
+        self.bars.update(self._detail, description=f"  {label}", completed=done, total=total, unit=unit)
 
 
 @contextmanager
 def build_display(console: Console) -> Iterator[BuildDisplay]:
     """Show the builds inside the block."""
     display = BuildDisplay(console)
-    with display._bars, listening(display.work):
+    with display.bars, listening(display.work):
         yield display
 
 

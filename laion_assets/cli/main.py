@@ -45,7 +45,6 @@ SourceOption = Annotated[
 ]
 
 
-
 class UsageError(Exception):
     """Something the caller can put right; one line, exit code 2."""
 
@@ -79,7 +78,7 @@ def build(
     source: SourceOption = None,
     until: Annotated[str, typer.Option(help="Last table to build.", metavar="TABLE")] = PER_CRAWL[-1],
     wat_files: Annotated[int | None, typer.Option(min=1, help="Take only the first N files of each crawl.")] = None,
-    format: Annotated[str | None, typer.Option(help="Read `wat` or `warc` files.")] = None,  # noqa: A002
+    format: Annotated[str | None, typer.Option(help="Read `wat` or `warc` files.")] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Attempt downloads again that failed for a reason that can pass.")
     ] = False,
@@ -199,11 +198,11 @@ def _shown_state(state: PartitionState, failed: set[str]) -> str:
 def sql(
     query: Annotated[str, typer.Argument(help="SQL over views of every table and model, in DuckDB's dialect.")],
     lake: LakeOption = None,
-    format: Annotated[str, typer.Option(help="`table`, `csv`, `json` or `parquet`.")] = "table",  # noqa: A002
+    format: Annotated[str, typer.Option(help="`table`, `csv`, `json` or `parquet`.")] = "table",
 ) -> None:
     """Run one query over the lake and print its rows. It reads; it cannot write."""
     from laion_assets.cli.display import print_rows
-    from laion_assets.sql.session import NotAQuery, connect
+    from laion_assets.sql.session import NotAQueryError, connect
     from laion_assets.sql.session import query as run
 
     opened = _existing_lake(_settings(lake, None))
@@ -212,8 +211,20 @@ def sql(
         rows = run(con, query)
         if rows is not None:
             print_rows(rows, format, out)
-    except (duckdb.Error, NotAQuery, ValueError) as error:
+    except (duckdb.Error, NotAQueryError, ValueError) as error:
         raise UsageError(str(error).strip()) from error
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port of the web server on 127.0.0.1.")] = 3000,
+    lake: LakeOption = None,
+    source: SourceOption = None,
+) -> None:
+    """Open the Dagster UI and daemon on the same lake and runs; serves the sample's pictures if that is the source."""
+    from laion_assets.cli.demo import run_ui
+
+    run_ui(_settings(lake, source), port, out)
 
 
 sample = typer.Typer(no_args_is_help=True, help="The sample web: publish it, serve it.")
@@ -223,7 +234,7 @@ app.add_typer(sample, name="sample")
 @sample.command()
 def publish(folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("sample-web")) -> None:
     """Render the sample web and publish it as two crawls, as Common Crawl does."""
-    from laion_assets.sample.publish import SampleOptions
+    from laion_assets.sample.options import SampleOptions
     from laion_assets.sample.publish import publish as write
 
     write(folder, SampleOptions())

@@ -1,7 +1,7 @@
 """The similarity threshold of an encoder, found on pairs known to be clean.
 
-A threshold belongs to one encoder and one kind of picture. Equally good runs of one training place it anywhere between 0.35 and
-0.73, so it is measured each time and never carried over.
+A threshold belongs to one encoder and one kind of picture. Equally good runs of one training place it anywhere
+between 0.35 and 0.73, so it is measured each time and never carried over.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def roc_auc(positives: FloatArray, negatives: FloatArray) -> float:
 def best_threshold(positives: FloatArray, negatives: FloatArray) -> Threshold:
     """Find the threshold that maximises keep rate plus drop rate (Youden's J, Cancer 3 (1950) 32-35).
 
-    Negatives that happen to be true lower the drop rate and leave the optimum where it is, so shuffled pairs will do. Where a
-    whole interval is best, its middle is taken.
+    Negatives that happen to be true lower the drop rate and leave the optimum where it is, so shuffled pairs will do.
+    Where a whole interval is best, its middle is taken.
 
     Raises:
         ValueError: one of the two is empty.
@@ -112,8 +112,8 @@ def best_threshold(positives: FloatArray, negatives: FloatArray) -> Threshold:
 def calibrate(encoder: Encoder, pairs: pl.DataFrame, *, seed: int, picture_domain: str) -> pl.DataFrame:
     """Calibrate an encoder per language group: clean pairs against the same pictures with each other's texts.
 
-    The pairs must be clean, and their pictures must occur neither in the encoder's training nor in what it will filter. Texts
-    are shuffled within a language group; a text equal to the picture's own is no negative.
+    The pairs must be clean, and their pictures must occur neither in the encoder's training nor in what it will
+    filter. Texts are shuffled within a language group; a text equal to the picture's own is no negative.
 
     Args:
         encoder: The encoder.
@@ -122,15 +122,17 @@ def calibrate(encoder: Encoder, pairs: pl.DataFrame, *, seed: int, picture_domai
         picture_domain: What the pictures are, as a person would say it; recorded.
 
     Returns:
-        Three rows of `CALIBRATION_SCHEMA`, one a language group. A group with fewer than 100 clean pairs gets the threshold
-        of all groups together, and its `method` says so.
+        Three rows of `CALIBRATION_SCHEMA`, one a language group. A group with fewer than 100 clean pairs gets the
+        threshold of all groups together, and its `method` says so.
 
     Raises:
         CalibrationError: fewer than 100 pictures can be decoded, or no two of their texts differ.
     """
     unknown = set(pairs["language_group"].unique()) - set(LANGUAGE_GROUPS)
     if unknown:
-        raise CalibrationError(f"language_group: expected {', '.join(LANGUAGE_GROUPS)}, found {sorted(map(str, unknown))}")
+        raise CalibrationError(
+            f"language_group: expected {', '.join(LANGUAGE_GROUPS)}, found {sorted(map(str, unknown))}"
+        )
     images, ok = encoder.encode_images(pairs["image"].to_list())
     if ok.sum() < LEAST_PAIRS:
         raise CalibrationError(f"expected at least {LEAST_PAIRS} pictures that decode, found {ok.sum()} of {len(ok)}")
@@ -204,8 +206,9 @@ def _measures(positives: FloatArray, negatives: FloatArray) -> dict[str, float |
 def distribution_warning(similarities: npt.ArrayLike, calibration: dict[str, Any]) -> str | None:
     """Say whether a crawl's similarities look like those the encoder was calibrated on.
 
-    In pictures of the calibrated kind, the kept pairs score about as clean pairs did and the dropped ones about as shuffled
-    pairs did. In pictures the encoder does not understand, the scores scatter, and what passes the threshold barely passes it.
+    In pictures of the calibrated kind, the kept pairs score about as clean pairs did and the dropped ones about as
+    shuffled pairs did. In pictures the encoder does not understand, the scores scatter, and what passes the threshold
+    barely passes it.
 
     Args:
         similarities: Of one language group's pairs.

@@ -59,13 +59,14 @@ class EmbeddingCounts:
 def embed_tar(encoder: Encoder, tar: str, pairs: pl.DataFrame, *, counts: EmbeddingCounts) -> Iterator[pl.DataFrame]:
     """Embed the pairs of one tar, each picture encoded once.
 
-    Pictures go through the encoder in the order of their sample keys, `encoder.batch_size` at a time, so that a rerun makes the
-    same batches. One batch is decoded while the one before is encoded; no more is held in memory.
+    Pictures go through the encoder in the order of their sample keys, `encoder.batch_size` at a time, so that a rerun
+    makes the same batches. One batch is decoded while the one before is encoded; no more is held in memory.
 
     Args:
         encoder: The loaded encoder.
         tar: Path of a webdataset tar: members `<sample_key>.<jpg|jpeg|png|webp>`.
-        pairs: Columns `pair_id, url_id, sha256, sample_key, text`; every picture of the tar that is wanted, once a text.
+        pairs: Columns `pair_id, url_id, sha256, sample_key, text`; every picture of the tar that is wanted, once for
+            each of its texts.
         counts: Is added to.
 
     Yields:

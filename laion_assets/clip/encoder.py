@@ -1,7 +1,7 @@
 """An open_clip model as an encoder: picture bytes and texts in, unit vectors out.
 
-The same code runs on a GPU (bfloat16 autocast) and on a CPU (float32). Needs torch, open_clip, numpy and pillow, no more, and
-imports the heavy ones only when an encoder is loaded.
+The same code runs on a GPU (bfloat16 autocast) and on a CPU (float32). Needs torch, open_clip, numpy and pillow, no
+more, and imports the heavy ones only when an encoder is loaded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from laion_assets.clip.allocator import keep_freed_memory
+from laion_assets.clip.cpu import prepare_cpu
+from laion_assets.clip.text_tower import encode_texts
 
 if TYPE_CHECKING:
     import torch
@@ -171,7 +172,7 @@ class Encoder:
         self._tokenizer = tokenizer
         self._pad = _pad_token(tokenizer)
         self._decoders = ThreadPoolExecutor(options.decode_threads or min(16, os.cpu_count() or 1), "decode")
-        self.dimension = int(self._forward_texts([""]).shape[1])
+        self.dimension = int(self._run(self._encode_tokens, self._tokenize([""])[0]).shape[1])
         """Length of a vector."""
 
     def encode_images(self, images: Sequence[bytes]) -> tuple[FloatArray, BoolArray]:
@@ -181,8 +182,8 @@ class Encoder:
             images: Encoded pictures, in any format pillow reads.
 
         Returns:
-            float32 [n, dimension], each row of length 1 and rounded to float16 precision, zeros where a picture could not be
-            decoded; and bool [n], which could.
+            float32 [n, dimension], each row of length 1 and rounded to float16 precision, zeros where a picture could
+            not be decoded; and bool [n], which could.
         """
         vectors = np.zeros((len(images), self.dimension), np.float32)
         ok = np.zeros(len(images), np.bool_)
@@ -213,8 +214,8 @@ class Encoder:
         """Encode texts; equal texts are encoded once.
 
         Returns:
-            float32 [n, dimension], each row of length 1 and rounded to float16 precision; and bool [n], whether the text had
-            more tokens than the model reads, so that its end was cut off.
+            float32 [n, dimension], each row of length 1 and rounded to float16 precision; and bool [n], whether the
+            text had more tokens than the model reads, so that its end was cut off.
         """
         positions: dict[str, int] = {}
         inverse = np.array([positions.setdefault(text, len(positions)) for text in texts], np.int64)
@@ -224,7 +225,7 @@ class Encoder:
         for start in range(0, len(distinct), self.batch_size):
             part = slice(start, start + self.batch_size)
             tokens, truncated[part] = self._tokenize(distinct[part])
-            vectors[part] = self._run(self._model.encode_text, tokens)
+            vectors[part] = self._run(self._encode_tokens, tokens)
         return vectors[inverse], truncated[inverse]
 
     def _decode(self, image: bytes) -> torch.Tensor | None:
@@ -233,7 +234,7 @@ class Encoder:
         try:
             with Image.open(io.BytesIO(image)) as picture:
                 return self._transform(picture)
-        except Exception as error:  # noqa: BLE001 - decoders raise anything on broken input; the caller counts the picture
+        except Exception as error:  # noqa: BLE001 - decoders raise anything; the caller counts the picture
             _log.debug("a picture of %d bytes cannot be decoded: %s", len(image), error)
             return None
 
@@ -251,8 +252,8 @@ class Encoder:
                 del words[word]
         return tokens, truncated.numpy()
 
-    def _forward_texts(self, texts: list[str]) -> FloatArray:
-        return self._run(self._model.encode_text, self._tokenize(texts)[0])
+    def _encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        return encode_texts(self._model, tokens)
 
     def _run(self, forward: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor) -> FloatArray:
         import torch
@@ -274,7 +275,8 @@ def unit_rows(vectors: FloatArray) -> FloatArray:
     """Scale each row to length 1 and round it to float16 precision; a row of zeros stays.
 
     Returns:
-        float32, same shape. Rounding leaves the length within about 0.0005 of 1, and makes the values compress twice as well.
+        float32, same shape. Rounding leaves the length within about 0.0005 of 1, and makes the values compress twice
+        as well.
     """
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled = vectors / np.where(lengths > 0, lengths, 1.0)
@@ -285,13 +287,14 @@ def cosine_similarity(images: FloatArray, texts: FloatArray) -> FloatArray:
     """Cosine of each row of `images` with the same row of `texts`.
 
     Returns:
-        float32 [n], within [-1, 1]; 0 where a vector is all zeros. Corrects for the rounding of `unit_rows`, so that it equals
-        what `array_cosine_similarity` says of the stored vectors.
+        float32 [n], within [-1, 1]; 0 where a vector is all zeros. Corrects for the rounding of `unit_rows`, so that
+        it equals what `array_cosine_similarity` says of the stored vectors.
     """
     left, right = images.astype(np.float64), texts.astype(np.float64)
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     cosine = np.einsum("nd,nd->n", left, right) / np.where(lengths > 0, lengths, 1.0)
-    return np.clip(cosine, -1.0, 1.0).astype(np.float32)
+    similarity: FloatArray = np.clip(cosine, -1.0, 1.0).astype(np.float32)
+    return similarity
 
 
 def load_encoder(options: EncoderOptions) -> Encoder:
@@ -302,9 +305,9 @@ def load_encoder(options: EncoderOptions) -> Encoder:
     Raises:
         EncoderError: model, weights or device do not exist, or do not fit each other.
     """
+    prepare_cpu()
     import torch
 
-    keep_freed_memory()
     device = _resolve_device(options.device)
     precision = _resolve_precision(options.precision, torch.device(device).type)
     model, preprocess, tokenizer, weights = _load_model(options, device)
@@ -354,8 +357,8 @@ def _load_model(options: EncoderOptions, device: str) -> tuple[Any, Callable[[An
     else:
         if open_clip.get_model_config(options.model) is None:
             raise EncoderError(
-                f"expected the name of an open_clip model, found {options.model!r}: no such configuration is shipped or in "
-                f"model_configs ({options.model_configs or 'not set'}); `open_clip.list_models()` names them all"
+                f"expected the name of an open_clip model, found {options.model!r}: no such configuration is shipped "
+                f"or in model_configs ({options.model_configs or 'not set'}); `open_clip.list_models()` names them all"
             )
         published = open_clip.get_pretrained_cfg(options.model, options.pretrained)
         file = None if published else _weights_file(options)
@@ -391,7 +394,9 @@ def add_model_configs(folder: str) -> None:
 
     path = Path(folder)
     if not any(path.glob("*.json")):
-        raise EncoderError(f"model_configs: expected a folder of open_clip's JSON model configurations, found none in {path}")
+        raise EncoderError(
+            f"model_configs: expected a folder of open_clip's JSON model configurations, found none in {path}"
+        )
     open_clip.add_model_config(path)
 
 

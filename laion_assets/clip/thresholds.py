@@ -6,7 +6,8 @@ A threshold means nothing without its encoder. Any other encoder is calibrated (
 from typing import Final
 
 LAION_THRESHOLDS: Final[dict[str, float]] = {"en": 0.28, "multi": 0.26, "nolang": 0.26}
-"""Least cosine similarity of a kept pair by language group, as LAION-5B was filtered (Schuhmann et al., 2022, section 3)."""
+"""Least cosine similarity of a kept pair by language group, as LAION-5B was filtered (Schuhmann et al., 2022, section
+3)."""
 
 LAION_THRESHOLD_ENCODERS: Final[frozenset[tuple[str, str]]] = frozenset(
     {
@@ -21,9 +22,9 @@ LAION_THRESHOLD_ENCODERS: Final[frozenset[tuple[str, str]]] = frozenset(
         ("xlm-roberta-base-ViT-B-32", "laion5b_s13b_b90k"),
     }
 )
-"""(model, weights tag) of the published B/32 encoders for which those thresholds are in use. LAION itself scored English with
-the `openai` weights and the rest with a multilingual text tower on the same image tower; the others were trained on what these
-two let through and score in the same range, not identically."""
+"""(model, weights tag) of the published B/32 encoders for which those thresholds are in use. LAION itself scored
+English with the `openai` weights and the rest with a multilingual text tower on the same image tower; the others were
+trained on what these two let through and score in the same range, not identically."""
 
 
 def published_thresholds(model: str, pretrained: str) -> dict[str, float] | None:

@@ -1,8 +1,8 @@
 """Training of a small CLIP from scratch on pictures held in memory, on a CPU, in a bounded number of samples.
 
 For encoders that a lake makes for itself, such as the sample's. Runs as a process of its own
-(`python -m laion_assets.clip.training JOB.json`), so that the allocator can be set and the memory is given back. Large models are
-trained by open_clip's own driver, which does not belong here.
+(`python -m laion_assets.clip.training JOB.json`), so that the allocator can be set and the memory is given back. Large
+models are trained by open_clip's own driver, which does not belong here.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from laion_assets.clip.allocator import CPU_ALLOCATOR_ENVIRONMENT, keep_freed_memory
+from laion_assets.clip.cpu import CPU_ENVIRONMENT, prepare_cpu
+from laion_assets.clip.text_tower import encode_texts
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +69,7 @@ class TrainingOptions:
             raise ValueError(f"samples: expected at least one batch of {self.batch_size}, found {self.samples}")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate: expected more than 0, found {self.learning_rate}")
-        if not 0 <= self.weight_decay:
+        if not self.weight_decay >= 0:
             raise ValueError(f"weight_decay: expected 0 or more, found {self.weight_decay}")
         if not 0 < self.beta2 < 1:
             raise ValueError(f"beta2: expected between 0 and 1, found {self.beta2}")
@@ -97,7 +98,9 @@ class TrainingPairs:
             raise TrainingError(f"image_indices: expected 0 to {len(self.images) - 1}, found others")
         described[self.image_indices] = True
         if not described.all():
-            raise TrainingError(f"captions: expected one for every picture, {int((~described).sum())} pictures have none")
+            raise TrainingError(
+                f"captions: expected one for every picture, {int((~described).sum())} pictures have none"
+            )
 
     def write(self, path: Path) -> None:
         """Write to one `.npz` file that `read` reads."""
@@ -121,7 +124,8 @@ def train_in_process(
     output: Path,
     progress: Callable[[int], None] | None = None,
 ) -> Path:
-    """Train in a process of its own, with the allocator that CPU training needs. Arguments and result are those of `train`.
+    """Train in a process of its own, with the allocator that CPU training needs. Arguments and result are those of
+    `train`.
 
     Raises:
         TrainingError: the process failed; the message ends with what it said.
@@ -146,7 +150,7 @@ def train_in_process(
             errors.open("w") as complaints,
             subprocess.Popen(
                 [sys.executable, "-m", "laion_assets.clip.training", str(job)],
-                env={**os.environ, **CPU_ALLOCATOR_ENVIRONMENT},
+                env={**os.environ, **CPU_ENVIRONMENT},
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 text=True,
@@ -159,11 +163,13 @@ def train_in_process(
                 raise
         if process.returncode != 0:
             said = errors.read_text(errors="replace").strip().splitlines()
-            raise TrainingError(f"the training process ended with {process.returncode}: {' '.join(said[-3:]) or 'silent'}")
+            raise TrainingError(
+                f"the training process ended with {process.returncode}: {' '.join(said[-3:]) or 'silent'}"
+            )
     return output
 
 
-def _relay(lines: TextIO | None, progress: Callable[[int], None] | None) -> None:
+def _relay(lines: IO[str] | None, progress: Callable[[int], None] | None) -> None:
     for line in lines or ():
         if progress is not None and line.strip().isdigit():
             progress(int(line))
@@ -180,8 +186,9 @@ def train(
 ) -> Path:
     """Train an open_clip model from scratch with CLIP's contrastive loss (Radford et al., 2021).
 
-    Every pass shows each picture once, with one of its captions drawn at random; no batch holds a picture twice unless there
-    are fewer pictures than a batch. Equal arguments give equal weights on one kind of processor and one torch.
+    Every pass shows each picture once, with one of its captions drawn at random; no batch holds a picture twice
+    unless there are fewer pictures than a batch. Equal arguments give equal weights on one kind of processor and one
+    torch.
 
     Args:
         pairs: What to learn from. Pictures of another size than the model's are resized as the encoder will.
@@ -198,11 +205,11 @@ def train(
     Raises:
         TrainingError: no such model, or the loss stopped being a number.
     """
+    prepare_cpu()
     import torch
 
     if output.suffix != ".safetensors":
         raise TrainingError(f"output: expected a name that ends in .safetensors, found {output.name}")
-    keep_freed_memory()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     clip, tokens, images = _prepare(pairs, model, model_configs)
@@ -223,11 +230,14 @@ def _prepare(pairs: TrainingPairs, model: str, model_configs: str | None) -> tup
     if model_configs is not None:
         add_model_configs(model_configs)
     if open_clip.get_model_config(model) is None:
-        raise TrainingError(f"expected the name of an open_clip model, found {model!r}; model_configs is {model_configs}")
+        raise TrainingError(
+            f"expected the name of an open_clip model, found {model!r}; model_configs is {model_configs}"
+        )
     clip, _, preprocess = open_clip.create_model_and_transforms(model, pretrained_text=False)
     clip.train()
     clip.visual.to(memory_format=torch.channels_last)
-    tokens = open_clip.get_tokenizer(model)(list(pairs.captions))
+    distinct, position = np.unique(np.array(pairs.captions, dtype=object), return_inverse=True)
+    tokens = open_clip.get_tokenizer(model)(distinct.tolist())[torch.from_numpy(position)]
     return clip, tokens, _pixels(pairs.images, clip.visual.image_size, preprocess)
 
 
@@ -271,8 +281,8 @@ def _optimise(
         for group in optimiser.param_groups:
             group["lr"] = _learning_rate(step, steps, options)
         pixels = ((images[image_rows] - mean) / std).contiguous(memory_format=torch.channels_last)
-        image_features, text_features, scale = clip(pixels, tokens[caption_rows])
-        loss = loss_function(image_features, text_features, scale)
+        images_of_step = clip.encode_image(pixels, normalize=True)
+        loss = loss_function(images_of_step, encode_texts(clip, tokens[caption_rows]), clip.logit_scale.exp())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -288,7 +298,8 @@ def _optimise(
 
 
 def _parameter_groups(clip: Any, weight_decay: float) -> list[dict[str, Any]]:
-    decayed, plain = [], []
+    decayed: list[torch.nn.Parameter] = []
+    plain: list[torch.nn.Parameter] = []
     for parameter in clip.parameters():
         (decayed if parameter.ndim >= 2 else plain).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -327,7 +338,7 @@ def _save(clip: Any, output: Path) -> None:
     unfinished = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     try:
         save_file({name: value.contiguous() for name, value in clip.state_dict().items()}, unfinished)
-        os.replace(unfinished, output)
+        unfinished.replace(output)
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -140,7 +140,8 @@ class _NoMoreBytes:
     def __init__(self, total_bytes: int) -> None:
         self.total_bytes: int | None = total_bytes
 
-    def read(self, size: int) -> bytes:  # noqa: ARG002 - whatever is asked for, there is nothing
+    def read(self, size: int) -> bytes:
+        del size  # whatever is asked for, there is nothing
         return b""
 
     def close(self) -> None:

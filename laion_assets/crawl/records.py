@@ -72,7 +72,8 @@ def read_records(source: Source, path: str, counts: ExtractionCounts, *, offset:
     with source.open(path, offset=offset) as stream:
         head = stream.read(_CHUNK_BYTES)
         parser = _Parser(counts)
-        cut = _members if head[:2] == _GZIP_MAGIC[:2] else _plain
+        # A gzip file whose very first bytes are damaged is one still.
+        cut = _plain if _VERSION.match(head.lstrip(b"\r\n")) or _GZIP_MAGIC not in head else _members
         last = offset - 1
         for record in cut(stream, head, offset, parser):
             last = max(record.offset, last + 1)

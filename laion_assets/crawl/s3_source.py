@@ -13,6 +13,9 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ResponseStreamingError,
 )
+from botocore.exceptions import (
+    ConnectionError as BotoConnectionError,
+)
 from urllib3.exceptions import HTTPError
 
 from laion_assets.crawl.transfer import (
@@ -107,7 +110,7 @@ class _Connector:
             raise SourceUnreachable(
                 f"{self._name}: {error}; configure AWS credentials, or use the HTTPS mirror"
             ) from error
-        except HTTPClientError as error:
+        except (HTTPClientError, BotoConnectionError) as error:
             raise TransientFailure(f"{type(error).__name__}: {error}") from error
         except BotoCoreError as error:
             raise SourceUnreachable(f"{self._name} cannot be asked for: {error}") from error

@@ -41,9 +41,9 @@ def resolve(links: pl.DataFrame) -> pl.DataFrame:
     """Resolve image references against their pages.
 
     The rules are those of RFC 3986 with what browsers add to them: surrounding controls and spaces and inner tabs and
-    line breaks are removed, a space becomes ``%20``. Nothing else is rewritten, so an address stays what its page says.
-    References that need no more than joining strings are joined by polars; ``urllib.parse.urljoin`` does the rest, and
-    defines what is right for all.
+    line breaks are removed, a space becomes ``%20``, the scheme is in lower case. Nothing else is rewritten, so an
+    address stays what its page says. References that need no more than joining strings are joined by polars;
+    ``urllib.parse.urljoin`` does the rest, and defines what is right for all.
 
     Args:
         links: ``reference`` (String) and ``base`` (String: the absolute address to resolve against, or null).
@@ -77,7 +77,12 @@ def resolve(links: pl.DataFrame) -> pl.DataFrame:
         .then(origin + reference)
         .otherwise(folder + reference)
     )
-    links = _with_joined(links).with_columns(url=pl.col("url").str.replace_all(" ", "%20", literal=True))
+    links = _with_joined(links).with_columns(
+        url=pl.col("url")
+        .str.replace(r"^(?i)http:", "http:")
+        .str.replace(r"^(?i)https:", "https:")
+        .str.replace_all(" ", "%20", literal=True)
+    )
     url = pl.col("url")
     return links.with_columns(
         fault=pl.when(is_data)

@@ -96,7 +96,8 @@ def _content(parsed: Any, counts: ExtractionCounts) -> bytes | None:
         return None
     try:
         content: bytes = parsed.content_stream().read(MAX_PAGE_BYTES + 1)
-    except Exception:  # noqa: BLE001 - warcio lets every decompressor's own exception through; it is recorded as data
+    except Exception:  # noqa: BLE001
+        # warcio lets through whatever a decompressor raises; it is recorded as a bad record
         counts.bad_record("bad_encoding")
         return None
     if len(content) > MAX_PAGE_BYTES:

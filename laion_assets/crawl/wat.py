@@ -23,6 +23,8 @@ from laion_assets.crawl.sources import Source
 from laion_assets.crawl.urls import page_base
 from laion_assets.text.normalise import without_surrogates
 
+_GZIP_MARK = b"\x1f\x8b\x08"
+_PLAIN_MARK = b"WARC/"
 _IMAGE = "IMG@/src"
 _IMAGE_HINT = b"IMG@"
 _PAGE_HINT = b'"HTML-Metadata"'
@@ -113,17 +115,20 @@ def _undamaged_records(stream: BinaryIO) -> Iterator[Record]:
     A record is given only when the reader has got past it to the next: then its checksum was right and its length true.
     """
     held: Record | None = None
-    iterator = ArchiveIterator(stream, parse_http=False)
+    watched = _WatchedStream(stream)
+    iterator = ArchiveIterator(watched, parse_http=False)
     while True:
         try:
             warc_record = next(iterator, None)
             if warc_record is None or warc_record.record_type == WarcRecordType.unknown:
                 break
+            position = warc_record.stream_pos
+            if not watched.begins_record(position):
+                break
             length = warc_record.content_length
             if length > MAX_RECORD_BYTES:
                 break
             payload = warc_record.reader.read()
-            position = warc_record.stream_pos
             is_json = warc_record.record_type == WarcRecordType.metadata
             target = warc_record.headers.get("WARC-Target-URI") if is_json else None
         except (OSError, KeyError, ValueError):
@@ -136,6 +141,45 @@ def _undamaged_records(stream: BinaryIO) -> Iterator[Record]:
         held = Record(position, header, payload, intact=True)
     if held is not None:
         yield Record(held.offset, b"", b"", intact=False)
+
+
+class _WatchedStream:
+    """Passes a stream through, and remembers enough of it to tell whether a record really begins where FastWARC says.
+
+    The positions it gives are right for gzip members of one record each, and wrong for members of several.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._before = b""
+        self._latest = b""
+        self._end = 0
+        self._mark = b""
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        if data:
+            self._before, self._latest = self._latest, data
+            self._end += len(data)
+            self._mark = self._mark or (_GZIP_MARK if data.startswith(_GZIP_MARK) else _PLAIN_MARK)
+        return data
+
+    def tell(self) -> int:
+        return self._end
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        raise OSError(f"a crawl file is read once, front to back; it cannot seek to {offset} ({whence})")
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def begins_record(self, position: int) -> bool:
+        """Whether the mark of a gzip member (in a plain file: of a record) stands at a position that was just read."""
+        known = (
+            self._before + self._latest if position < self._end - len(self._latest) + len(self._mark) else self._latest
+        )
+        at = position - (self._end - len(known))
+        return at >= 0 and known.startswith(self._mark, at)
 
 
 def _page(record: Record, counts: ExtractionCounts) -> Page | None:

@@ -41,8 +41,9 @@ def plan_attempts(
 ) -> Reuse:
     """Write the rows that are known, and leave the others in the table ``attempted`` (url_id, url) of ``con``.
 
-    Of several earlier rows of one url the one of this crawl is taken, else that of the first crawl in the order of names.
-    A row whose picture is on a list of removals becomes the failure ``hash_listed``, without asking its host again.
+    Of several earlier rows of one url the one of this crawl is taken, else that of the first crawl by name. A row whose
+    picture is on a list of removals becomes the failure ``hash_listed``, without asking its host again. What was on a
+    deny list is judged anew: that takes no connection.
 
     Args:
         con: knows the views.
@@ -56,7 +57,7 @@ def plan_attempts(
     """
     registered = removals.register(con)
     transient = f"failure IN {tuple(f.value for f in TRANSIENT_FAILURES)!r} OR http_status IN {TRANSIENT_STATUSES!r}"
-    con.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT url_id, url FROM {pairs}")  # noqa: S608
+    con.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT url_id, url FROM {pairs}")
     matched = registered.annotate(f"(SELECT * FROM {earlier} WHERE url IN (SELECT url FROM wanted))", sha256="sha256")
     con.execute(
         f"""
@@ -66,14 +67,14 @@ def plan_attempts(
             SELECT *, row_number() OVER (PARTITION BY url ORDER BY crawl <> ?, crawl) AS place
             FROM ({matched})
             WHERE coalesce(removal, '') NOT IN ('url', 'domain')
-              AND (status = 'success' OR NOT coalesce({transient}, false))
+              AND (status = 'success' OR NOT coalesce(({transient}) OR failure = 'deny_listed', false))
         )
         WHERE place = 1 AND ({not refetch} OR (status = 'success' AND removal IS NOT NULL))
     """,
         [crawl],
-    )  # noqa: S608
+    )
     names = ", ".join(_after_removal(name) for name in columns)
-    con.execute(f"COPY (SELECT {names} FROM known) TO '{output}' (FORMAT parquet, COMPRESSION zstd)")  # noqa: S608
+    con.execute(f"COPY (SELECT {names} FROM known) TO '{output}' (FORMAT parquet, COMPRESSION zstd)")
     con.execute(
         "CREATE OR REPLACE TEMP TABLE attempted AS "
         "SELECT url_id, url FROM wanted ANTI JOIN known USING (url) ORDER BY url_id, url"
@@ -101,5 +102,5 @@ def _after_removal(column: str) -> str:
 
 
 def _count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
-    row = con.execute(f"SELECT count(*) FROM {relation}").fetchone()  # noqa: S608
+    row = con.execute(f"SELECT count(*) FROM {relation}").fetchone()
     return int(row[0]) if row else 0

@@ -5,7 +5,6 @@ connection handed in, and go to one Parquet file.
 """
 
 # Names of columns, views and files, never values, are put into SQL here.
-# ruff: noqa: S608
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -5,7 +5,6 @@ are found is the business of ``clip.calibration``.
 """
 
 # Names of columns, views and files, never values a user gave, are put into SQL here.
-# ruff: noqa: S608
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

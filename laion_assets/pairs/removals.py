@@ -6,7 +6,6 @@ matches is decided by the callers.
 """
 
 # Names of columns and tables, never values, are put into SQL here.
-# ruff: noqa: S608
 
 import hashlib
 import re

@@ -152,7 +152,7 @@ ADDRESSES: Final[tuple[tuple[str, str | None, float, int, str], ...]] = (
     ("file", "not_http", 0.001, 20, "file:///C:/Pictures/{}.jpg"),
     ("script", "not_http", 0.001, 20, "javascript:show({})"),
     ("bad_url", "bad_url", 0.002, 30, "http://[cards/{}.jpg"),
-    ("tracking_pixel", None, 0.004, 60, "https://www.facebook.com/tr?id={}&ev=PageView&noscript=1"),
+    ("tracking_pixel", "tracking_pixel", 0.004, 60, "https://www.facebook.com/tr?id={}&ev=PageView&noscript=1"),
     ("unknown_host", "dns", 0.0002, 2, "http://pictures.invalid/{}.jpg"),
     ("no_server", "connect", 0.0002, 3, "http://127.0.0.1:9/{}.jpg"),
 )
@@ -166,7 +166,7 @@ LAZY: Final = 0.003
 """Further pictures loaded by script: `src` holds a placeholder, `data-src` the picture, which only a WARC shows."""
 
 DAMAGES: Final[tuple[tuple[Damage, str | None, tuple[int, int]], ...]] = (
-    ("length_too_long", "bad_record", (2, 2)),
+    ("length_too_long", None, (2, 2)),
     ("length_too_short", "bad_record", (2, 1)),
     ("clipped", "bad_record", (1, 1)),
     ("corrupt", "bad_record", (1, 1)),
@@ -175,7 +175,10 @@ DAMAGES: Final[tuple[tuple[Damage, str | None, tuple[int, int]], ...]] = (
     ("invalid_utf8", None, (1, 2)),
     ("lone_surrogate", None, (1, 2)),
 )
-"""(damage, outcome of the page's pairs, pages in the first and the second crawl)."""
+"""(damage, outcome of the page's pairs in a WAT, pages in the first and the second crawl).
+
+A reader may recover a record that claims too many bytes: it ends where its gzip member does.
+"""
 
 
 def add_dirt(plan: Plan, options: SampleOptions) -> None:

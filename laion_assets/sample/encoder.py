@@ -1,7 +1,7 @@
 """What the sample's own encoder learns from and is calibrated on.
 
-Pictures and captions come from the same world as the crawl's, from other random streams; no held-out combination is among
-them. The training itself is `clip.training`'s business.
+Pictures and captions come from the same world as the crawl's, from other random streams; no held-out combination is
+among them. The training itself is `clip.training`'s business.
 """
 
 import os
@@ -18,7 +18,7 @@ from laion_assets.sample.plan import place_picture
 from laion_assets.sample.web import encode
 from laion_assets.sample.world import AttributeArray, Purpose, Scenes, draw_scenes, random_stream, render
 
-MODEL: Final = "sample-rn-32"
+MODEL: Final = "sample-rn"
 """Name of the sample's model in MODEL_CONFIGS: a ModifiedResNet of 32 pixels, which two cores train in a minute."""
 
 MODEL_CONFIGS: Final = str(Path(__file__).parent / "model_configs")
@@ -66,8 +66,8 @@ def calibration_pairs(n: int, seed: int) -> CaptionedPictures:
 def write_calibration(path: Path, n: int = 3_000, seed: int = 0) -> None:
     """Write the pairs of `calibration_pairs` as Parquet, with the pictures as the sample's server would send them.
 
-    Columns: `image` (encoded file, binary), `text`, `language` (one of `captions.LANGUAGES`). Appears complete or not at
-    all; the same arguments give the same bytes.
+    Columns: `image` (encoded file, binary), `text`, `language` (one of `captions.LANGUAGES`). Appears complete or
+    not at all; the same arguments give the same bytes.
     """
     scenes = draw_scenes(n, purpose="calibration", seed=seed)
     rng = random_stream("calibration", seed, part=2)
@@ -98,7 +98,8 @@ def _small(scenes: Scenes) -> NDArray[np.uint8]:
     """Pictures of 32 pixels that look like larger ones made smaller: drawn larger and averaged."""
     large = render(scenes, _PIXELS * _OVERSAMPLING)
     boxes = large.reshape(len(scenes), _PIXELS, _OVERSAMPLING, _PIXELS, _OVERSAMPLING, 3)
-    return np.round(boxes.mean(axis=(2, 4), dtype=np.float32)).astype(np.uint8)
+    averaged: NDArray[np.uint8] = np.round(boxes.mean(axis=(2, 4), dtype=np.float32)).astype(np.uint8)
+    return averaged
 
 
 def _captions(

@@ -80,7 +80,8 @@ GERMAN: Final = Lexicon(
 
 FRENCH: Final = Lexicon(
     nouns=(
-        ("cercle", "cercles", "m"), ("carré", "carrés", "m"), ("triangle", "triangles", "m"), ("étoile", "étoiles", "f"),
+        ("cercle", "cercles", "m"), ("carré", "carrés", "m"), ("triangle", "triangles", "m"),
+        ("étoile", "étoiles", "f"),
         ("cœur", "cœurs", "m"), ("croix", "croix", "f"), ("forme", "formes", "f"),
     ),
     adjectives={
@@ -101,7 +102,8 @@ FRENCH: Final = Lexicon(
 SPANISH: Final = Lexicon(
     nouns=(
         ("círculo", "círculos", "m"), ("cuadrado", "cuadrados", "m"), ("triángulo", "triángulos", "m"),
-        ("estrella", "estrellas", "f"), ("corazón", "corazones", "m"), ("cruz", "cruces", "f"), ("figura", "figuras", "f"),
+        ("estrella", "estrellas", "f"), ("corazón", "corazones", "m"), ("cruz", "cruces", "f"),
+        ("figura", "figuras", "f"),
     ),
     adjectives={
         "colour": _forms(

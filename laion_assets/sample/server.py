@@ -46,7 +46,7 @@ class PictureStore:
             self._places = {f"/{entry.filename}": self._place(entry) for entry in archive.infolist()}
 
     def _place(self, entry: zipfile.ZipInfo) -> tuple[int, int]:
-        """Where an uncompressed entry's bytes lie: after its local header, whose name and extra field vary in length."""
+        """Where an uncompressed entry's bytes lie: after its local header, whose last two fields vary in length."""
         at = entry.header_offset
         name, extra = (int.from_bytes(self._map[at + k : at + k + 2], "little") for k in (26, 28))
         return at + 30 + name + extra, entry.file_size
@@ -73,7 +73,7 @@ class _Connection(asyncio.Protocol):
             self._transport = transport
             self._connections.add(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio names it)
         self._connections.discard(self)
         self._transport = None
         if self._slow is not None:
@@ -127,14 +127,12 @@ class _Connection(asyncio.Protocol):
         await asyncio.sleep(reply.delay_seconds)
         if not reply.drip_seconds or method == "HEAD":
             self._send(reply, body, method, path, close=False)
-        elif self._transport is not None:
-            self._transport.write(_head(reply, len(body), path, close=True))
+        elif (transport := self._transport) is not None:
+            transport.write(_head(reply, len(body), path, close=True))
             for at in range(min(len(body), _DRIPPED_BYTES)):
                 await asyncio.sleep(reply.drip_seconds)
-                if self._transport is None:
-                    return
-                self._transport.write(body[at : at + 1])
-            self._transport.close()
+                transport.write(body[at : at + 1])
+            transport.close()
         self._slow = None
         self._serve()
 
@@ -186,11 +184,11 @@ class SampleServer:
     A server that already serves the same sample on the port (`make ui` beside a build) is used as it is.
 
     Args:
-        root: A folder that `publish` made, or one with `web.zip` and `web.json` if `port` and nothing else is known of it.
+        root: A folder that `publish` made, or, if `port` is given, any folder that `web.write_web` wrote to.
         port: Where to listen; None takes the port of the sample's options.
 
     Raises:
-        SampleError: on entering, if there is nothing to serve at `root`, the port is taken, or the server does not start.
+        SampleError: on entering: nothing to serve at `root`, the port is taken, or the server does not start.
     """
 
     def __init__(self, root: Path, port: int | None = None) -> None:

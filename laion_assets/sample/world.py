@@ -187,7 +187,7 @@ def _muted(variation: FloatArray) -> FloatArray:
     phase = hue[:, None] * 6 + np.array([0, 4, 2], dtype=np.float32)
     pure = np.clip(np.abs(phase % 6 - 3) - 1, 0, 1)
     colours = 255 * (0.64 + 0.30 * value[:, None]) * (1 - (0.03 + 0.17 * saturation[:, None]) * (1 - pure))
-    return colours.astype(np.float32)
+    return np.asarray(colours, dtype=np.float32)
 
 
 _TILE: Final = np.random.default_rng(20260112).standard_normal((160, 160)).astype(np.float32)
@@ -298,7 +298,8 @@ def _second_ink_cover(scenes: Scenes, u: FloatArray, v: FloatArray, radius_pixel
 
 
 def _circle(u: FloatArray, v: FloatArray) -> FloatArray:
-    return np.sqrt(u * u + v * v) - np.float32(0.90)
+    distance: FloatArray = np.sqrt(u * u + v * v) - np.float32(0.90)
+    return distance
 
 
 def _square(u: FloatArray, v: FloatArray) -> FloatArray:
@@ -316,7 +317,8 @@ def _star(u: FloatArray, v: FloatArray) -> FloatArray:
     for _ in range(2):
         over = np.maximum(u * _FOLD[0] - v * _FOLD[1], 0) * 2
         u, v = np.abs(u - over * _FOLD[0]), v + over * _FOLD[1]
-    return u * np.float32(0.897) + v * np.float32(0.443) - np.float32(0.452)
+    distance: FloatArray = u * np.float32(0.897) + v * np.float32(0.443) - np.float32(0.452)
+    return distance
 
 
 def _heart(u: FloatArray, v: FloatArray) -> FloatArray:
@@ -324,13 +326,15 @@ def _heart(u: FloatArray, v: FloatArray) -> FloatArray:
     side = np.float32(0.72)
     wedge = (u + np.abs(v) - side) * np.float32(0.7071)
     lobe = np.hypot(u - side / 2, v - side / 2) - side * np.float32(0.7071)
-    return np.minimum(wedge, lobe)
+    distance: FloatArray = np.minimum(wedge, lobe)
+    return distance
 
 
 def _cross(u: FloatArray, v: FloatArray) -> FloatArray:
     u, v = np.abs(u), np.abs(v)
     arm, half = np.float32(0.92), np.float32(0.32)
-    return np.minimum(np.maximum(u - arm, v - half), np.maximum(u - half, v - arm))
+    distance: FloatArray = np.minimum(np.maximum(u - arm, v - half), np.maximum(u - half, v - arm))
+    return distance
 
 
 # Normal of a mirror at 54 degrees, the direction of a star's inner corner.

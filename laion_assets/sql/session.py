@@ -16,8 +16,7 @@ _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.St
 def connect(lake: Lake, *, models: Path = MODELS) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with a view for every table of the lake and every SQL model.
 
-    Tables nobody has built yet are there, empty. The session reads files of the lake and nothing else, and cannot write
-    to it.
+    Tables nobody has built yet are there, empty. The session can read files of the lake and no others.
 
     Args:
         lake: the lake.
@@ -35,7 +34,7 @@ def connect(lake: Lake, *, models: Path = MODELS) -> duckdb.DuckDBPyConnection:
     for name, table in TABLES.items():
         rows = f"delta_scan('{_quoted(lake.path(name))}')" if lake.exists(name) else hive_relation(name, [])
         columns = ", ".join(column.name for column in table.columns)
-        con.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM {rows}")  # noqa: S608
+        con.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM {rows}")
     con.execute("SET lock_configuration = true")
     for layer in _LAYERS:
         for file in sorted((models / layer).glob("*.sql")):
@@ -43,7 +42,7 @@ def connect(lake: Lake, *, models: Path = MODELS) -> duckdb.DuckDBPyConnection:
     return con
 
 
-class NotAQuery(ValueError):
+class NotAQueryError(ValueError):
     """A statement that does more than read."""
 
 
@@ -51,13 +50,13 @@ def query(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation 
     """Run SQL that only reads, and give the last statement's rows; None where there is no statement.
 
     Raises:
-        NotAQuery: a statement would write.
+        NotAQueryError: a statement would write.
         duckdb.Error: the SQL is wrong.
     """
     statements = con.extract_statements(text)
     for statement in statements:
         if statement.type not in _READING:
-            raise NotAQuery(f"{statement.type.name} is not allowed: the session only reads (SELECT, EXPLAIN)")
+            raise NotAQueryError(f"{statement.type.name} is not allowed: the session only reads (SELECT, EXPLAIN)")
     result = None
     for statement in statements:
         result = con.sql(statement.query)

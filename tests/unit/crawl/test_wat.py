@@ -89,7 +89,7 @@ DAMAGE = {
     "a wrong checksum": lambda record, make: make(record)[:-6] + b"\0\0\0\0" + make(record)[-2:],
     "bad_header": lambda record, make: make(b"no record at all\r\n\r\n"),
     "bad_header without length": lambda record, make: make(record.replace(b"Content-Length", b"Content-Longth")),
-    "bad_json": lambda record, make: make(record.replace(b'"Envelope": {', b'"Envelope": {,')),
+    "bad_json": lambda record, make: make(record.replace(b'"Envelope": {', b'"Envelope"; {')),
     "wrong_length": lambda record, make: make(record.replace(b"Content-Length: ", b"Content-Length: 1")),
     "wrong_length short": lambda record, make: make(record.replace(b"Content-Length: ", b"Content-Length: 2\r\nX: ")),
     "corrupt_gzip zeros": lambda record, make: b"\0" * 3 + b"junk" * 9,
@@ -186,7 +186,7 @@ def test_files_damaged_at_random_are_read_to_their_end(data, five_pages, wat_fil
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.sampled_from(
+    head=st.sampled_from(
         [
             b"",
             b"WARC/1.0\r\n",
@@ -196,8 +196,19 @@ def test_files_damaged_at_random_are_read_to_their_end(data, five_pages, wat_fil
             b"\x04\x22\x4d\x18",
         ]
     ),
-    st.binary(max_size=200),
+    rest=st.binary(max_size=200),
 )
 def test_any_bytes_are_read_to_their_end(head, rest, extract_bytes):
     extract_bytes(head + rest)
     extract_bytes(gzip.compress(head + rest))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, 10**6), mask=st.integers(1, 255))
+def test_one_wrong_byte_costs_one_record_at_most(at, mask, five_pages, wat_files, extract_bytes):
+    content = bytearray(wat_files.gz(five_pages))
+    content[at % len(content)] ^= mask
+    rows, counts = extract_bytes(bytes(content))
+    assert set(texts_of(rows)) <= {f"picture number {number}" for number in range(5)}
+    assert rows.height >= 4
+    assert rows.height == 5 or sum(counts.bad_records.values()) == 1

@@ -143,12 +143,13 @@ def test_what_is_removed_does_not_come_out_and_holds_no_name(tmp_path: Path) -> 
         row("http://h.example/gone.jpg", "a", (0, 0, 0), 7),
         row("http://h.example/gone.jpg", "a", (0, 0, 1), 7),
         row("http://h.example/other.jpg", "b", (0, 0, 2), 7),
+        row("http://h.example/third.jpg", "b", (0, 0, 5), 7),
         row("http://a.evil.example/x.jpg", "c", (0, 0, 3)),
         row("http://h.example/x.jpg", "d", (0, 0, 4), 9),
     ]
     unique, counts = run(tmp_path, rows, removals=removals)
     assert unique["text"].to_list() == ["b"]
-    assert counts.drops == {"removed_url": 2, "removed_domain": 1, "removed_pair": 1}
+    assert counts.drops == {"removed_url": 2, "removed_domain": 1, "removed_pair": 1, "hash_collision": 1}
 
 
 @pytest.mark.parametrize("history", [None, []])
