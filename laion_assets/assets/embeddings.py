@@ -88,7 +88,7 @@ def clip_embeddings(step: Step) -> Metadata:
 
 
 def _plan(step: Step, encoders: dict[str, Encoder]) -> None:
-    """Sort every pair into the table ``planned``: taken over, wanted, or without a picture. Stage what is taken over."""
+    """Sort every pair into the table ``planned``: taken over, wanted, or pictureless. Stage what is taken over."""
     con = step.build.con
     rows = [(g, e.sha256, e.name, e.preprocess, e.precision) for g, e in encoders.items()]
     con.register("encoder_of", pl.DataFrame(rows, schema=["subset", "sha", "name", "prep", "arithmetic"], orient="row"))

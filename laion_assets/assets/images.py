@@ -40,7 +40,7 @@ def images(step: Step) -> Metadata:
 
 
 def _earlier_rows(step: Step) -> None:
-    """The view ``earlier_images``: what any crawl knows of this bucket's urls. It is no input in the sense of lineage."""
+    """The view ``earlier_images``: what any crawl knows of this bucket's urls. It is no input of the lineage."""
     ledger = step.lake.ledger("images")
     built = [parse_partition(name) for name in ledger.commits]
     same_bucket = [p for p in built if p["bucket"] == step.partition["bucket"]]

@@ -27,7 +27,8 @@ def pair_sheets(step: Step, kept: Path, dropped: Path) -> Mapping[str, dg.Metada
 def _samples(step: Step, pairs: str, note: str) -> list[Sample]:
     rows = step.build.con.execute(f"""
         SELECT pair.text, {note} AS note, image.shard_path, image.sample_key
-        FROM (SELECT *, row_number() OVER (PARTITION BY {_spread(pairs)} ORDER BY pair_id) AS place FROM {pairs}) AS pair
+        FROM (SELECT *, row_number() OVER (PARTITION BY {_spread(pairs)} ORDER BY pair_id) AS place
+              FROM {pairs}) AS pair
         LEFT JOIN images AS image ON image.url = pair.url
         ORDER BY place, pair_id LIMIT {PER_SHEET}
     """).fetchall()

@@ -80,10 +80,9 @@ class Builder:
         return outcome
 
     def _build_stage(self, table: str, request: Request, outcome: Outcome) -> None:
-        if table == "unique_pairs":  # each crawl reads the ones before it, which must be up to date by then
-            batches = [[crawl] for crawl in sorted(request.crawls)]
-        else:
-            batches = [sorted(request.crawls)]
+        crawls = sorted(request.crawls)
+        # Each crawl's unique pairs depend on those of the crawls before it, which must be up to date by then.
+        batches = [[crawl] for crawl in crawls] if table == "unique_pairs" else [crawls]
         due = [self._due(table, crawls, request) for crawls in batches]
         self._reporter.begin(table, sum(map(len, due)))
         tags = {REFETCH_TAG: "true"} if request.refetch and table == "images" else {}

@@ -144,7 +144,7 @@ def print_funnel(lake: Lake, console: Console) -> None:
 
 
 def run_ui(settings: Settings, port: int, console: Console) -> None:
-    """Run Dagster's web server and daemon until interrupted, and the sample's pictures beside them if they are wanted."""
+    """Run Dagster's web server and daemon until interrupted, and serve the sample's pictures if it is the source."""
     from laion_assets.cli.home import dagster_instance
     from laion_assets.sample.publish import find_sample
     from laion_assets.sample.server import SampleServer

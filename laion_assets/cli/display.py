@@ -16,7 +16,7 @@ _SHOWN_ROWS = 200
 
 
 class BuildDisplay:
-    """A bar for each stage, and one for the work inside the partition at hand; plain lines where there is no terminal."""
+    """A bar for each stage and one for the work inside the partition at hand; plain lines without a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

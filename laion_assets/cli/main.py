@@ -113,8 +113,8 @@ def demo(
 ) -> None:
     """Build two sample crawls through every stage, and measure the filter against the known truth.
 
-    Renders a small web with pages and pictures, publishes it as Common Crawl does, serves it on loopback, trains a small
-    CLIP on clean pairs, and builds both crawls as Dagster runs. `make ui` shows them.
+    Renders a small web with pages and pictures, publishes it as Common Crawl does, serves it on loopback, trains a
+    small CLIP on clean pairs, and builds both crawls as Dagster runs. `make ui` shows them.
     """
     from laion_assets.cli.demo import run_demo
 

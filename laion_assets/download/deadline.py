@@ -52,7 +52,7 @@ class DeadlineSocket:
         self.raw.settimeout(self.deadline.cap(self.timeout_seconds))
         self.raw.sendall(data)
 
-    def makefile(self, mode: str) -> io.BufferedReader:
+    def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002 - the signature http.client calls
         """A buffered reader over the socket; closing it leaves the socket open for the next request."""
         return io.BufferedReader(_DeadlineReader(self), 65_536)
 

@@ -58,7 +58,7 @@ class Fetched:
     sha256: str | None = None
 
 
-class _Failed(Exception):
+class _Failed(Exception):  # noqa: N818 - carries an outcome, never leaves this module
     """One try of a url has failed."""
 
     def __init__(
@@ -104,7 +104,7 @@ class Fetcher:
             self._fetch_with_retries(target, outcome, deadline)
         except _Failed as failed:
             outcome.failure, outcome.failure_detail = failed.failure, failed.detail
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - recorded as the url's failure
             outcome.failure, outcome.failure_detail = Failure.OTHER, f"{type(error).__name__}: {error}"
         if outcome.failure is not None:
             outcome.body = None

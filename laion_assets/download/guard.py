@@ -120,5 +120,5 @@ class Guard:
     def _look_up(self, host: str, future: "Future[list[Address]]") -> None:
         try:
             future.set_result(self.lookup(host))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for this lookup
             future.set_exception(error)

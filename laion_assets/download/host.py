@@ -130,7 +130,7 @@ def _work(task: TarTask, slots: SharedSlots, reports: int) -> NoReturn:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         run_tar(task, slots, progress.count)
         code = 0
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - reported; the process ends here
         text = "".join(traceback.format_exception(error))
         _report(reports, {"tar": task.number, "error": text[-_ERROR_CHARACTERS:]})
     finally:

@@ -43,7 +43,7 @@ class WorkerHost:
     def __init__(self) -> None:
         self.owner = os.getpid()
         self._received = b""
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the host
         package_root = str(Path(laion_assets.__file__).parents[1])
         path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._reports, reports = os.pipe()

@@ -25,7 +25,7 @@ class Score:
     """`measure` (kept | dropped), `group`, `pairs`, `rate`, `roc_auc`: see `to_frame`."""
 
     def rate(self, measure: str, group: str) -> float | None:
-        """One rate: `rate("kept", "all")`, `rate("kept", "de")`, `rate("dropped", "plain")`, `rate("dropped", "size")`."""
+        """One rate, such as `rate("kept", "de")` or `rate("dropped", "plain")`; None for a group without pairs."""
         found = self.rows.filter((pl.col("measure") == measure) & (pl.col("group") == group))["rate"]
         return found[0] if len(found) else None
 

@@ -20,7 +20,7 @@ def connect(lake: Lake, *, models: Path = MODELS) -> duckdb.DuckDBPyConnection:
 
     Args:
         lake: the lake.
-        models: folder of SQL models in ``staging``, ``marts`` and ``release``; a model is the view named after its file.
+        models: folder of SQL models in ``staging``, ``marts`` and ``release``, each the view named after its file.
 
     Raises:
         duckdb.Error: a model's SQL is wrong.

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from loopback_web import Handler, Web, WebServer
+
+from tests.unit.download.loopback_web import Handler, Web, WebServer
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from pathlib import Path
 import polars as pl
 import psutil
 import pytest
-from loopback_web import picture
 from PIL import Image
 
 from laion_assets.download import DownloadOptions, Failure
 from laion_assets.download.driver import DownloadError, download, result_schema
 from laion_assets.download.pool import shut_down
 from laion_assets.pairs.removals import load_removals
+from tests.unit.download.loopback_web import picture
 
 OPTIONS = DownloadOptions(
     allow_private_addresses=True,

@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback_web import picture
 
 from laion_assets.download import DownloadOptions, Failure
 from laion_assets.download.fetch import Fetcher, parse_target
 from laion_assets.download.guard import BlockedAddressError, Guard
+from tests.unit.download.loopback_web import picture
 
 OPTIONS = DownloadOptions(
     allow_private_addresses=True,

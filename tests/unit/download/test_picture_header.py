@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback_web import picture
 from PIL import Image
 
 from laion_assets.download.picture import perceptual_hash, read_header
+from tests.unit.download.loopback_web import picture
 
 
 @pytest.mark.parametrize(
