@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from laion_assets.lake.lake import Lake
+from laion_assets.sample.truth import Score
 from laion_assets.settings import Settings, load_settings, write_lake_settings
 
 _ENCODER_MODEL = "sample-rn"
@@ -52,6 +54,7 @@ def run_demo(lake: Path, folder: Path, console: Console) -> None:
         raise SystemExit(1)
     opened = settings.open_lake()
     print_funnel(opened, console)
+    print_score(opened, sample.truth, console)
     console.print(
         f"\n{outcome.built} partitions built in {time.monotonic() - started:.0f} s. "
         "Now: `make ui` for the Dagster UI, `laion sql 'FROM funnel'`, `laion status`.",
@@ -141,6 +144,32 @@ def print_funnel(lake: Lake, console: Console) -> None:
     table.add_section()
     table.add_row("all", "", *(f"{total:,}" for total in totals))
     console.print(table)
+
+
+def print_score(lake: Lake, truth: pl.DataFrame, console: Console) -> Score:
+    """Print how well the filter did against the sample's truth."""
+    from laion_assets.sample.truth import score
+    from laion_assets.sql.session import connect
+
+    measured = score(truth, connect(lake).sql("SELECT url, text, similarity, released AS kept FROM scored_pairs").pl())
+    kept = Table("language of the caption", title="pairs that match their picture")
+    dropped = Table("what the caption contradicts", title="pairs that do not")
+    for table, verb in ((kept, "kept"), (dropped, "dropped")):
+        table.add_column("pairs", justify="right")
+        table.add_column(verb, justify="right")
+    dropped.add_column("ROC-AUC", justify="right")
+    names = {"plain": "two or more attributes, colour or shape among them", "all": "all"}
+    for measure, group, pairs, rate, auc in measured.to_frame().iter_rows():
+        cells = [f"{pairs:,}", "" if rate is None else f"{rate:.1%}"]
+        if measure == "kept":
+            kept.add_row(group, *cells)
+        else:
+            dropped.add_row(names.get(group, f"{group} alone"), *cells, "" if auc is None else f"{auc:.3f}")
+    console.print(kept)
+    console.print(dropped)
+    verdict = "met" if measured.passes() else "[red]NOT met[/]"
+    console.print(f"at least 90 % kept in every language and 90 % of plain contradictions dropped: {verdict}")
+    return measured
 
 
 def run_ui(settings: Settings, port: int, console: Console) -> None:

@@ -378,7 +378,7 @@ def _load_model(options: EncoderOptions, device: str) -> tuple[Any, Callable[[An
             force_quick_gelu=bool(published.get("quick_gelu")),
         )
         tokenizer = open_clip.get_tokenizer(options.model)
-    except (RuntimeError, ValueError, OSError, KeyError, EOFError) as error:
+    except Exception as error:  # each format's reader raises its own errors on a broken file
         raise EncoderError(f"{options.model} cannot be loaded with the weights {weights}: {error}") from error
     model.eval()
     return model, preprocess, tokenizer, Path(weights)

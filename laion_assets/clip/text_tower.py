@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _PARTS: Final = 3
 """Parts of a batch, by length of text; more save little and make small matrices."""
 
+_LEAST_ROWS: Final = 32
+"""Rows a part has at least, unless the batch has fewer."""
+
 _STEP: Final = 8
 """Lengths are rounded up to a multiple of this."""
 
@@ -36,7 +39,7 @@ def encode_texts(clip: Any, tokens: torch.Tensor) -> torch.Tensor:
     lengths = tokens.argmax(dim=1) + 1  # the end-of-text token has the highest number
     order = torch.argsort(lengths, stable=True)
     parts = []
-    for rows in order.chunk(_PARTS):
+    for rows in order.chunk(min(_PARTS, -(-len(order) // _LEAST_ROWS))):
         longest = int(lengths[rows[-1]])
         read = min(tokens.shape[1], -(-longest // _STEP) * _STEP)
         shortened = {

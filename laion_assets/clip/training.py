@@ -43,7 +43,7 @@ class TrainingError(Exception):
 class TrainingOptions:
     """How a small CLIP is trained. The defaults suit the sample's model: about a minute on two cores."""
 
-    samples: int = 120_000
+    samples: int = 100_000
     """Samples seen. The only bound: time plays no part, so that the same options give the same weights."""
     batch_size: int = 256
     """Samples a step."""
@@ -205,11 +205,11 @@ def train(
     Raises:
         TrainingError: no such model, or the loss stopped being a number.
     """
+    if output.suffix != ".safetensors":
+        raise TrainingError(f"output: expected a name that ends in .safetensors, found {output.name}")
     prepare_cpu()
     import torch
 
-    if output.suffix != ".safetensors":
-        raise TrainingError(f"output: expected a name that ends in .safetensors, found {output.name}")
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     clip, tokens, images = _prepare(pairs, model, model_configs)

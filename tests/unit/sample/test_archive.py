@@ -35,8 +35,12 @@ def listed(root: Path, crawl: str, name: str) -> list[Path]:
 
 def test_a_crawl_has_the_files_its_lists_name(tmp_path):
     files = write_crawl(tmp_path, "CC-MAIN-2030-10", [page(n) for n in range(7)], 3)
-    assert [str(path.relative_to(tmp_path)) for path in listed(tmp_path, files.crawl, "wat.paths.gz")] == list(files.wat)
-    assert all(path.is_file() for name in ("wat.paths.gz", "warc.paths.gz") for path in listed(tmp_path, files.crawl, name))
+    assert [str(path.relative_to(tmp_path)) for path in listed(tmp_path, files.crawl, "wat.paths.gz")] == list(
+        files.wat
+    )
+    assert all(
+        path.is_file() for name in ("wat.paths.gz", "warc.paths.gz") for path in listed(tmp_path, files.crawl, name)
+    )
     entry = json.loads((tmp_path / "collinfo.json").read_text())[0]
     assert (entry["id"], entry["from"]) == ("CC-MAIN-2030-10", "2030-03-04T17:05:00")
 
@@ -82,7 +86,9 @@ def test_publishing_a_crawl_again_replaces_it_and_leaves_others(tmp_path):
 
 
 def test_finished_html_is_published_as_it_is(tmp_path):
-    document = '<html><base href="/x/"><title>T &amp; t</title><img alt="Ünï “q” &lt;&#128512;&gt;" src=a.png><img src=b>'
+    document = (
+        '<html><base href="/x/"><title>T &amp; t</title><img alt="Ünï “q” &lt;&#128512;&gt;" src=a.png><img src=b>'
+    )
     files = write_crawl(tmp_path, "CC-TEST", [Page(url="http://example.org/", html=document)], 1)
     with (tmp_path / files.warc[0]).open("rb") as file:
         bodies = [record.content_stream().read() for record in ArchiveIterator(file) if record.rec_type == "response"]
@@ -121,7 +127,8 @@ def readable_members(content: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    "damage", ["length_too_long", "length_too_short", "corrupt", "not_json", "odd_types", "invalid_utf8", "lone_surrogate"]
+    "damage",
+    ["length_too_long", "length_too_short", "corrupt", "not_json", "odd_types", "invalid_utf8", "lone_surrogate"],
 )
 def test_a_damaged_page_leaves_the_others_of_its_file_whole(tmp_path, damage):
     files = write_crawl(tmp_path, "CC-TEST", [page(0), page(1, damage=damage), page(2)], 1)

@@ -135,20 +135,38 @@ def test_held_out_combinations_are_neither_shown_nor_said():
 def test_every_kind_of_dirt_is_there_and_slow_answers_are_few(small_sample):
     kinds = set(small_sample.truth["kind"])
     assert {answer.kind for answer in ANSWERS} <= kinds
-    assert {"too_short", "file_name", "markup", "too_long", "mojibake", "untidy", "data_url", "lazy", "not_json"} <= kinds
+    assert {
+        "too_short",
+        "file_name",
+        "markup",
+        "too_long",
+        "mojibake",
+        "untidy",
+        "data_url",
+        "lazy",
+        "not_json",
+    } <= kinds
     plan = make_plan(SampleOptions())
     slow = [reply for _, _, reply in plan.files if reply and (reply.delay_seconds or reply.drip_seconds)]
     assert 2 <= len(slow) <= 12
 
 
 def test_pages_write_their_addresses_in_different_ways(small_sample):
-    sources = set()
-    for path in (small_sample.root / "crawl-data").rglob("*.warc.gz"):
-        text = b"".join(_members(path.read_bytes())).decode("utf-8", "replace")
-        for start in ("http://", "//", "/", "..", "img/", "<base"):
-            if f'src="{start}' in text or start in text:
-                sources.add(start)
-    assert sources == {"http://", "//", "/", "..", "img/", "<base"}
+    text = "".join(
+        b"".join(_members(path.read_bytes())).decode("utf-8", "replace")
+        for path in (small_sample.root / "crawl-data").rglob("*.warc.gz")
+    )
+    ways = (
+        'src="http://127',
+        'src="http://local',
+        'src="//',
+        'src="/img/',
+        'src="../',
+        'src="2025/',
+        '<base href="http',
+        '<base href="/',
+    )
+    assert [way for way in ways if way not in text] == []
 
 
 def _members(content):

@@ -10,7 +10,6 @@ import pytest
 from laion_assets.sample.publish import SampleError
 from laion_assets.sample.server import SampleServer
 from laion_assets.sample.web import Reply, write_web
-
 from tests.unit.sample.conftest import free_port
 
 

@@ -1,0 +1,129 @@
+"""Whole crawls, built as Dagster runs in the test's own process, and a loopback server for what they link to."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from laion_assets.cli.build import Builder, Outcome, Request
+from laion_assets.clip.encoder import EncoderOptions
+from laion_assets.download.options import DownloadOptions
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.stages import PER_CRAWL, partitions_of
+from laion_assets.pairs.policy import FilterOptions
+from laion_assets.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> EncoderOptions:
+    """A small encoder with random weights: its vectors mean nothing, and everything else about them is real."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS
+
+    weights = tmp_path_factory.mktemp("encoder") / "weights.safetensors"
+    open_clip.add_model_config(MODEL_CONFIGS)
+    torch.manual_seed(0)
+    save_file(open_clip.create_model(MODEL).state_dict(), weights)
+    return EncoderOptions(model=MODEL, pretrained=str(weights), model_configs=MODEL_CONFIGS)
+
+
+@pytest.fixture(scope="session")
+def lake_settings(encoder: EncoderOptions) -> Callable[..., Settings]:
+    """Settings of a lake at a path, of a source, that may fetch from loopback and keeps every embedded pair."""
+
+    def make(lake: Path, source: Path | str, **changes: Any) -> Settings:
+        download = DownloadOptions(
+            allow_private_addresses=True, timeout_seconds=5, deadline_seconds=10, retries=0, connections_per_host=64
+        )
+        defaults: dict[str, Any] = {
+            "shards": 2,
+            "buckets": 2,
+            "download": download,
+            "encoder": encoder,
+            "filter": FilterOptions(policy="none"),
+        }
+        return Settings(_env_file=None, lake=str(lake), source=str(source), **defaults | changes)  # type: ignore[call-arg]
+
+    return make
+
+
+class Silent:
+    """A reporter that only listens."""
+
+    def begin(self, table: str, total: int) -> None: ...
+
+    def advance(self, table: str) -> None: ...
+
+    def failed(self, table: str, partition: str, error: str) -> None: ...
+
+
+def build(settings: Settings, *crawls: str, **request: Any) -> Outcome:
+    """Build crawls, as `laion build` does."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        return Builder(settings, instance, Silent()).build(Request(crawls=crawls, **request))
+
+
+def rows(lake: Lake, table: str, crawl: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """All rows of one crawl."""
+    if not lake.exists(table):
+        return pl.DataFrame()
+    found = pl.scan_delta(lake.path(table)).filter(crawl=crawl).collect()
+    return found.select(columns) if columns else found
+
+
+def funnel(lake: Lake, table: str, crawl: str) -> tuple[int, dict[str, int], int]:
+    """Rows in, drops by reason, and rows out of all partitions of one crawl, as their commits have it."""
+    commits = [lake.commit(table, partition) for partition in partitions_of(lake, table, crawl)]
+    assert all(commits), f"{table} is not built"
+    drops: dict[str, int] = {}
+    for commit in commits:
+        for reason, count in commit.drops.items():  # type: ignore[union-attr]
+            drops[reason] = drops.get(reason, 0) + count
+    return sum(c.rows_in for c in commits if c), drops, sum(c.rows for c in commits if c)
+
+
+def assert_conserved(lake: Lake, crawl: str) -> None:
+    """Every row of every table of a crawl is there, or dropped under a name; stages join without a gap."""
+    for table in PER_CRAWL:
+        rows_in, drops, rows_out = funnel(lake, table, crawl)
+        assert rows_in == rows_out + sum(drops.values()), table
+        assert rows(lake, table, crawl).height == rows_out, table
+    unique = funnel(lake, "unique_pairs", crawl)[2]
+    assert funnel(lake, "unique_pairs", crawl)[0] == funnel(lake, "candidate_pairs", crawl)[2]
+    assert funnel(lake, "clip_embeddings", crawl)[0] == unique
+    assert funnel(lake, "filtered_pairs", crawl)[0] == unique
+
+
+@contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[int]:
+    """A threaded server on loopback; gives its port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _FolderHandler(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def folder_handler(folder: Path) -> Callable[..., BaseHTTPRequestHandler]:
+    """A handler that serves the files of a folder."""
+    return partial(_FolderHandler, directory=str(folder))
