@@ -140,8 +140,11 @@ def stage_asset(
     table = getattr(function, "__name__", "")
     stage = STAGES[table]
     declared = TABLES[table]
-    specs = [dg.AssetCheckSpec(name, asset=table, description=text) for name, text in CHECKS.items()]
-    specs += [dg.AssetCheckSpec(name, asset=table, description=text) for name, text in (warnings or {}).items()]
+    definition = partitions.definition(table)
+    specs = [
+        dg.AssetCheckSpec(name, asset=table, description=text, blocking=name in CHECKS, partitions_def=definition)
+        for name, text in {**CHECKS, **(warnings or {})}.items()
+    ]
 
     @dg.asset(
         name=table,
@@ -149,7 +152,7 @@ def stage_asset(
         group_name=stage.group,
         code_version=stage.code_version,
         kinds={"deltalake", *kinds},
-        partitions_def=partitions.definition(table),
+        partitions_def=definition,
         deps=[
             dg.AssetDep(read.table, partition_mapping=partitions.mapping(read, table))
             for read in stage.reads
@@ -159,7 +162,7 @@ def stage_asset(
         output_required=False,
         pool=pool,
         op_tags=dict(op_tags or {}),
-        backfill_policy=dg.BackfillPolicy.multi_run(1) if partitions.definition(table) else None,
+        backfill_policy=dg.BackfillPolicy.multi_run(1) if definition else None,
         metadata={"dagster/column_schema": column_schema(table), "key": dg.MetadataValue.json(list(declared.key))},
     )
     def asset(context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource) -> Iterator[Any]:

@@ -1,5 +1,6 @@
 """Building crawls as Dagster runs, partition by partition: what is missing or stale, and nothing else."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,7 +13,7 @@ from laion_assets.definitions import build_definitions
 from laion_assets.download.failures import is_transient
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, partition_name
-from laion_assets.lake.stages import PER_CRAWL, partitions_of
+from laion_assets.lake.stages import PER_CRAWL, STAGES, partitions_of
 from laion_assets.lake.staleness import PartitionState, State, lake_states
 from laion_assets.partitions import CRAWLS, Partitions
 from laion_assets.settings import Settings
@@ -38,6 +39,12 @@ class Outcome:
     built: int = 0
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     """(table, partition, error) of every partition that could not be built."""
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    """(table, partition) of every partition that was not tried, for one that it is built from could not be built."""
+
+    def lacks(self, table: str, partition: str) -> bool:
+        """Whether this partition should have been built, and was not."""
+        return (table, partition) in [*self.left_out, *(failure[:2] for failure in self.failures)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +96,19 @@ class Builder:
         for number, crawls in enumerate(batches):
             partitions = due[number] if number == 0 else self._due(table, crawls, request)
             for partition in partitions:
-                self._run(table, partition, tags, outcome)
+                if self._is_founded(table, partition, outcome):
+                    self._run(table, partition, tags, outcome)
+                else:
+                    outcome.left_out.append((table, partition_name(partition)))
                 self._reporter.advance(table)
+
+    def _is_founded(self, table: str, partition: Partition, outcome: Outcome) -> bool:
+        """Whether nothing that goes into the partition failed in this build."""
+        return not any(
+            outcome.lacks(read.table, partition_name(upstream))
+            for read in STAGES[table].reads
+            for upstream in read.partitions(self._lake, partition)
+        )
 
     def _due(self, table: str, crawls: Sequence[str], request: Request) -> list[Partition]:
         states = current_states(self._lake, self._settings, crawls, until=table)
@@ -136,10 +154,11 @@ def _error_of(events: Iterable[dg.DagsterEvent]) -> str:
             data = event.step_failure_data
             if data.user_failure_data is not None and data.user_failure_data.description:
                 return data.user_failure_data.description
-            error = data.error
-            while error is not None and error.cause is not None:
-                error = error.cause
-            return error.message.strip() if error is not None else "the step failed"
+            error = data.error.cause or data.error if data.error is not None else None
+            if error is None:
+                return "the step failed"
+            # What a step of ours raises explains itself; of others the kind of error is part of what they say.
+            return re.sub(r"^laion_assets(\.\w+)*: ", "", error.message.strip())
     return "the run failed before its step began"
 
 

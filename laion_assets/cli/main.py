@@ -101,7 +101,8 @@ def build(
         outcome = Builder(settings, dagster_instance(), reporter).build(request)
     for table, partition, error in outcome.failures:
         err.print(f"[red]failed[/] {table} {partition}: {error}", highlight=False, soft_wrap=True)
-    out.print(f"{outcome.built} partitions built, {len(outcome.failures)} failed; `laion status` shows all")
+    left_out = f", {len(outcome.left_out)} left out that are built on them" if outcome.left_out else ""
+    out.print(f"{outcome.built} partitions built, {len(outcome.failures)} failed{left_out}; `laion status` shows all")
     if outcome.failures:
         raise typer.Exit(1)
 

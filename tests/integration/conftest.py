@@ -19,22 +19,9 @@ from laion_assets.lake.lake import Lake
 from laion_assets.lake.stages import PER_CRAWL, partitions_of
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.settings import Settings
+from tests.pipeline.conftest import Quiet, encoder
 
-
-@pytest.fixture(scope="session")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> EncoderOptions:
-    """A small encoder with random weights: its vectors mean nothing, and everything else about them is real."""
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
-
-    from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS
-
-    weights = tmp_path_factory.mktemp("encoder") / "weights.safetensors"
-    open_clip.add_model_config(MODEL_CONFIGS)
-    torch.manual_seed(0)
-    save_file(open_clip.create_model(MODEL).state_dict(), weights)
-    return EncoderOptions(model=MODEL, pretrained=str(weights), model_configs=MODEL_CONFIGS)
+__all__ = ["encoder"]
 
 
 @pytest.fixture(scope="session")
@@ -57,20 +44,10 @@ def lake_settings(encoder: EncoderOptions) -> Callable[..., Settings]:
     return make
 
 
-class Silent:
-    """A reporter that only listens."""
-
-    def begin(self, table: str, total: int) -> None: ...
-
-    def advance(self, table: str) -> None: ...
-
-    def failed(self, table: str, partition: str, error: str) -> None: ...
-
-
 def build(settings: Settings, *crawls: str, **request: Any) -> Outcome:
     """Build crawls, as `laion build` does."""
     with dg.DagsterInstance.ephemeral() as instance:
-        return Builder(settings, instance, Silent()).build(Request(crawls=crawls, **request))
+        return Builder(settings, instance, Quiet()).build(Request(crawls=crawls, **request))
 
 
 def rows(lake: Lake, table: str, crawl: str, columns: Sequence[str] | None = None) -> pl.DataFrame:

@@ -66,6 +66,7 @@ def pictures() -> dict[str, Body]:
         return file.getvalue()
 
     smooth = noise("RGB", 6, 5).resize((310, 170), Image.Resampling.BICUBIC)
+    frames = [noise("RGB", 7, 7).resize((50, 50)).quantize(64) for _ in range(4)]
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees to see it as it was taken
     exif[0x010E] = "ein Bild – 写真"
@@ -77,10 +78,7 @@ def pictures() -> dict[str, Body]:
         "cmyk": (saved(noise("CMYK", 80, 60).resize((200, 150)), "JPEG", quality=90), "image/jpeg"),
         "grey": (saved(noise("L", 90, 40), "JPEG"), "image/jpg"),
         "palette": (saved(smooth.quantize(17), "GIF"), "image/gif"),
-        "animated": (
-            saved(noise("P", 50, 50), "GIF", save_all=True, append_images=[noise("P", 50, 50) for _ in range(4)]),
-            "image/gif",
-        ),
+        "animated": (saved(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=80), "image/gif"),
         "alpha": (saved(noise("RGBA", 70, 110), "PNG"), "image/png"),
         "grey_alpha": (saved(noise("LA", 33, 35), "PNG"), "image/png"),
         "bilevel": (saved(noise("L", 100, 100).convert("1"), "PNG"), "application/octet-stream"),
@@ -117,7 +115,8 @@ CAPTIONS: tuple[tuple[str, str | None], ...] = (
     ("# not a heading | not | a | table *not bold* [not](a-link) ~~gone~~", None),
     ("first line\nsecond line\r\nthird\tcolumn", "first line second line third column"),
     ("  much \u00a0 space\u2003here \u3000 ", "much space here"),
-    ("bell\x07 escape\x1b[31mred\x1b[0m delete\x7f next\x85line", "bell escape [31mred [0m delete next line"),
+    ("bell\x07 escape\x1b[31mred\x1b[0m delete\x7f", "bell escape [31mred [0m delete"),
+    ("byte 85 of windows-1252\x85 as browsers show it", "byte 85 of windows-1252… as browsers show it"),
     ("zero\u200bwidth and\ufeffmark", "zero width and mark"),
     ("joined: क्‍ष and 👩‍👩‍👧‍👦 and 🏳️‍🌈 flags 🇺🇦", None),
     ("rocket 🚀 and a rare ideograph 𠮷野家", None),
@@ -215,7 +214,7 @@ def links(port: int, nowhere: int) -> list[Link]:
         ("javascript:void(0)", "not_http"),
         ("ftp://127.0.0.1/bild.png", "not_http"),
         ("blob:https://example.org/9115d58c", "not_http"),
-        ("http://", "bad_url"),
+        ("http://:80/ohne-rechner.png", "bad_url"),
         ("http://[nicht-sechs]/x.png", "bad_url"),
         ("", "no_url"),
         ("   ", "no_url"),

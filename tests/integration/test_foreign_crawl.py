@@ -3,9 +3,7 @@
 import gzip
 import hashlib
 import shutil
-import socket
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -15,17 +13,11 @@ from laion_assets.lake.lake import Lake
 from laion_assets.lake.stages import PER_CRAWL
 from tests.integration import foreign
 from tests.integration.conftest import assert_conserved, build, folder_handler, funnel, rows, serving
+from tests.pipeline.conftest import free_port
 
 pytestmark = pytest.mark.integration
 
 CRAWL = "CC-MAIN-2025-13"
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True)
@@ -45,12 +37,12 @@ class Foreign:
 
 
 @pytest.fixture(scope="module")
-def built(lake_settings, tmp_path_factory) -> Iterator[Foreign]:
+def built(lake_settings, tmp_path_factory) -> Foreign:
     """The crawl read as WAT through every stage, and read as WARC up to its unique pairs."""
     root = tmp_path_factory.mktemp("foreign")
     served = foreign.pictures()
     with serving(foreign.handler(served)) as port:
-        links = foreign.links(port, closed_port())
+        links = foreign.links(port, free_port())
         album = f"http://127.0.0.1:{port}/fotos/alben/1.html"
         pages = [[(album, links[0::3]), (album, [])], [(f"{album}?seite=2", links[1::3])], [(album, links[2::3])]]
         foreign.write(root / "source", CRAWL, pages)
@@ -58,7 +50,7 @@ def built(lake_settings, tmp_path_factory) -> Iterator[Foreign]:
         assert build(settings, CRAWL).failures == []
         as_warc = lake_settings(root / "warc", root / "source", format="warc", shards=1, buckets=1)
         assert build(as_warc, CRAWL, until="unique_pairs").failures == []
-    yield Foreign(settings.open_lake(), as_warc.open_lake(), links, served)
+    return Foreign(settings.open_lake(), as_warc.open_lake(), links, served)
 
 
 def test_every_link_is_a_candidate_or_dropped_for_its_reason(built):
@@ -141,26 +133,41 @@ def test_a_crawl_without_anything_works_to_the_end(crawl, lake_settings, tmp_pat
     assert build(settings, crawl).built == 0
 
 
-def test_a_missing_file_is_one_clear_error_and_costs_nothing(lake_settings, tmp_path):
+@pytest.mark.parametrize("through", ["http", "folder"])
+def test_a_missing_file_is_one_clear_error_and_costs_nothing(through, lake_settings, tmp_path):
     source = tmp_path / "source"
-    link = foreign.Link("http://127.0.0.1:9/{}.png", "a picture in file {}")
-    files = [
-        [(f"http://pages.test/{n}.html", [foreign.Link(link.src.format(n), str(link.alt).format(n))])] for n in range(3)
-    ]
-    foreign.write(source, CRAWL, files)
+    pages = {n: foreign.Link(f"http://127.0.0.1:9/bild{n}.png", f"a picture in file {n}") for n in range(3)}
+    foreign.write(source, CRAWL, [[(f"http://pages.test/{n}.html", [link])] for n, link in pages.items()])
     lost = source / gzip.decompress((source / "crawl-data" / CRAWL / "wat.paths.gz").read_bytes()).decode().split()[2]
     shutil.move(lost, tmp_path / "kept")
     with serving(folder_handler(source)) as port:
-        settings = lake_settings(tmp_path / "lake", f"http://127.0.0.1:{port}", shards=2, buckets=1)
-        outcome = build(settings, CRAWL, until="candidate_pairs")
-        ((table, partition, error),) = outcome.failures
+        uri = f"http://127.0.0.1:{port}" if through == "http" else str(source)
+        settings = lake_settings(tmp_path / "lake", uri, shards=2, buckets=1)
+        ((table, partition, error),) = build(settings, CRAWL, until="candidate_pairs").failures
         assert (table, partition) == ("candidate_pairs", f"crawl={CRAWL}/shard=0")
-        assert f"http://127.0.0.1:{port}/{lost.relative_to(source)}" in error
-        assert "does not exist" in error
+        assert uri in error
+        assert str(lost.relative_to(source)) in error
+        assert ("does not exist" in error) or ("has no file" in error)
+        assert not error.startswith(("laion_assets.", "Traceback", "FileNotFoundError"))
         assert len(error.splitlines()) == 1
         lake = settings.open_lake()
         assert lake.commit("candidate_pairs", {"crawl": CRAWL, "shard": 0}) is None
         assert rows(lake, "candidate_pairs", CRAWL)["text"].to_list() == ["a picture in file 1"]
         shutil.move(tmp_path / "kept", lost)
         assert build(settings, CRAWL, until="candidate_pairs").failures == []
-        assert sorted(rows(lake, "candidate_pairs", CRAWL)["text"]) == [f"a picture in file {n}" for n in range(3)]
+        assert sorted(rows(lake, "candidate_pairs", CRAWL)["text"]) == [str(link.alt) for link in pages.values()]
+
+
+def test_what_a_failed_partition_leads_to_is_left_out_and_the_rest_is_built(lake_settings, tmp_path):
+    """One error for what is broken, none for what follows from it."""
+    source = tmp_path / "source"
+    page = [("http://pages.test/", [foreign.Link("http://127.0.0.1:9/bild.png", "a picture that nobody serves")])]
+    for crawl in (CRAWL, "CC-MAIN-2025-18"):
+        foreign.write(source, crawl, [page])
+    shutil.rmtree(source / "crawl-data" / CRAWL / "segments")
+    settings = lake_settings(tmp_path / "lake", source, shards=1, buckets=1)
+    outcome = build(settings, CRAWL, "CC-MAIN-2025-18")
+    assert [(table, partition) for table, partition, _ in outcome.failures] == [
+        ("candidate_pairs", f"crawl={CRAWL}/shard=0")
+    ]
+    assert outcome.built == 2 + len(PER_CRAWL)

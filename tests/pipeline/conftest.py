@@ -23,7 +23,7 @@ import pytest
 from dagster import AssetKey
 from polars.testing import assert_frame_equal
 
-from laion_assets.cli.build import Builder, Outcome, current_states
+from laion_assets.cli.build import Builder, Outcome, Request, current_states
 from laion_assets.clip.cpu import prepare_cpu
 from laion_assets.clip.encoder import EncoderOptions, add_model_configs
 from laion_assets.definitions import build_definitions
@@ -51,7 +51,7 @@ EITHER_TIME = {"fetched_at", "registered_at", "calibrated_at"}
 PLACES = {"shard_path", "sample_key"}
 
 
-# -- the web and the encoder ---------------------------------------------------------------------------------------------
+# -- the web and the encoder ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> EncoderOptions:
     return EncoderOptions(model=MODEL, pretrained=str(weights), model_configs=MODEL_CONFIGS)
 
 
-# -- settings and builders -----------------------------------------------------------------------------------------------
+# -- settings and builders --------------------------------------------------------------------------------------------
 
 MakeSettings = Callable[..., Settings]
 
@@ -255,7 +255,7 @@ def kill_9(process: subprocess.Popen[str], *, children: bool = True) -> None:
         process.stdout.close()
 
 
-# -- the undisturbed build, and lakes made from it -----------------------------------------------------------------------
+# -- the undisturbed build, and lakes made from it --------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -275,8 +275,6 @@ class Built:
 @pytest.fixture(scope="session")
 def undisturbed(make_settings: MakeSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     """Both crawls in every table, built in their natural order. Not to be written to."""
-    from laion_assets.cli.build import Request
-
     settings = make_settings(tmp_path_factory.mktemp("undisturbed") / "lake")
     with dg.DagsterInstance.ephemeral() as own:
         outcome = Builder(settings, own, Quiet()).build(Request(crawls=CRAWLS))
@@ -305,7 +303,7 @@ def lake_copy(undisturbed: Built, make_settings: MakeSettings, tmp_path: Path) -
     return copy
 
 
-# -- looking at lakes ----------------------------------------------------------------------------------------------------
+# -- looking at lakes -------------------------------------------------------------------------------------------------
 
 
 def rows(lake: Lake, table: str, *, places: bool = True) -> pl.DataFrame:

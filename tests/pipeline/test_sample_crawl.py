@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
+import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
 
 from laion_assets.assets.embeddings import SCORE_CHECK
+from laion_assets.cli.build import Builder, Request
 from laion_assets.crawl.index import list_files
 from laion_assets.crawl.sources import open_source
 from laion_assets.lake.lake import Lake
@@ -146,13 +149,11 @@ def test_nothing_else_fails(undisturbed: Built, small_web: Web) -> None:
 
 
 def test_the_filter_drops_what_the_truth_calls_useless(
-    lake_copy: Callable[..., Settings], builder: Callable[..., object], small_web: Web
+    lake_copy: Callable[..., Settings], builder: Callable[[Settings], Builder], small_web: Web
 ) -> None:
-    from laion_assets.cli.build import Request
-
     keep_all = FilterOptions(policy="laion_clean", threshold_en=-1, threshold_multi=-1, threshold_nolang=-1)
     settings = lake_copy(filter=keep_all)
-    outcome = builder(settings).build(Request(crawls=CRAWLS))  # type: ignore[attr-defined]
+    outcome = builder(settings).build(Request(crawls=CRAWLS))
     assert outcome.failures == []
     lake = settings.open_lake()
     found = drops(lake, "filtered_pairs")
@@ -171,8 +172,6 @@ def test_every_partition_is_materialised_with_its_checks_passed(undisturbed: Bui
         keyed = partitions.definition(table) is not None
         names = lake.ledger(table).commits
         expected = sorted(str(partitions.key(parse_partition(name))) if keyed else "" for name in names)
-        import dagster as dg
-
         records = instance.fetch_materializations(dg.AssetKey(table), limit=100).records
         assert sorted(str(record.partition_key or "") for record in records) == expected, table
         for check in (*CHECKS, *([SCORE_CHECK] if table == "clip_embeddings" else [])):
@@ -218,10 +217,8 @@ def test_held_out_combinations_occur_nowhere(undisturbed: Built, small_web: Web)
             claimed = np.array([[*what, count, 0, 0] for what in unseen], np.int8)
             for says_count in (False, True):
                 named = np.tile([True, True, True, says_count, False, False], (len(unseen), 1))
-                phrases = {
-                    phrase
-                    for phrase in write_captions(claimed, named, [language] * len(unseen), _FirstWording())  # type: ignore[arg-type]
-                }
+                plain: Any = _FirstWording()
+                phrases = set(write_captions(claimed, named, [language] * len(unseen), plain))
                 assert not [(t, p) for t in texts for p in phrases if p.casefold() in t]
 
 

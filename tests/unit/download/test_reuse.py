@@ -1,0 +1,190 @@
+"""Which urls are known already: what is taken over, from whom, and what is attempted again."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from laion_assets.download.failures import Failure, is_transient
+from laion_assets.download.results import SCHEMA
+from laion_assets.download.reuse import Reuse, plan_attempts
+from laion_assets.pairs.removals import Removals, load_removals
+
+CRAWL = "CC-MAIN-2024-18"
+EARLIER, EARLIEST, LATER = "CC-MAIN-2024-10", "CC-MAIN-2023-50", "CC-MAIN-2024-33"
+COLUMNS = tuple(SCHEMA.names)
+
+
+def row(url: str, crawl: str = EARLIER, failure: str | None = None, **others: Any) -> dict[str, Any]:
+    """A row of ``images`` as some crawl left it."""
+    known = dict.fromkeys(COLUMNS) | {
+        "url_id": len(url),
+        "url": url,
+        "status": "failed" if failure else "success",
+        "failure": failure,
+        "attempts": 1,
+        "fetched_at": datetime(2024, 3, 1, tzinfo=UTC),
+        "crawl": crawl,
+        "bucket": 0,
+    }
+    if not failure:
+        content = f"{url} at {crawl}".encode()
+        known |= {
+            "width": 4,
+            "height": 3,
+            "byte_size": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "shard_path": f"files/{crawl}/00000.tar",
+            "sample_key": "000000000",
+        }
+    return known | others
+
+
+class Planner:
+    """Plans against rows of earlier crawls."""
+
+    def __init__(self, folder: Path) -> None:
+        self._output = folder / "known.parquet"
+
+    def __call__(
+        self, urls: list[str], earlier: list[dict[str, Any]], removals: Removals | None = None, *, refetch: bool = False
+    ) -> Reuse:
+        with duckdb.connect() as con:
+            con.execute("SET TimeZone = 'UTC'")
+            schema = {**pl.from_arrow(SCHEMA.empty_table()).schema, "crawl": pl.String, "bucket": pl.Int32}  # type: ignore[union-attr]
+            con.register(
+                "pairs",
+                pl.DataFrame({"url_id": [len(u) for u in urls], "url": urls}, {"url_id": pl.Int64, "url": pl.String}),
+            )
+            con.register("earlier", pl.DataFrame(earlier, schema=schema, orient="row"))
+            reuse = plan_attempts(
+                con, pairs="pairs", earlier="earlier", crawl=CRAWL, columns=COLUMNS, removals=removals or Removals.none(),
+                output=self._output, refetch=refetch,
+            )  # fmt: skip
+            self.attempted = con.table("attempted").pl()["url"].to_list()
+            self.known = {r["url"]: r for r in pl.read_parquet(self._output).iter_rows(named=True)}
+        assert reuse.wanted == reuse.known + reuse.removed + reuse.attempted
+        assert reuse.attempted == len(self.attempted)
+        assert reuse.known == sum(reuse.sources.values())
+        return reuse
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Planner:
+    return Planner(tmp_path)
+
+
+def test_what_nobody_knows_is_attempted_each_url_once(plan):
+    reuse = plan(["http://b", "http://a", "http://b"], [])
+    assert reuse == Reuse(wanted=2, known=0, removed=0, attempted=2)
+    assert plan.attempted == ["http://a", "http://b"]
+    assert plan.known == {}
+
+
+def test_a_success_is_taken_over_as_it_is(plan):
+    known = row("http://a", width=7, exif='{"Make": "x"}', attempts=3)
+    assert plan(["http://a"], [known]).sources == {EARLIER: 1}
+    assert plan.known["http://a"] == {name: known[name] for name in COLUMNS}
+    assert plan.attempted == []
+
+
+@pytest.mark.parametrize("failure", Failure)
+def test_a_failure_is_taken_over_unless_it_can_pass_or_was_a_list_s_verdict(plan, failure):
+    plan(["http://a"], [row("http://a", failure=failure)])
+    again = is_transient(failure) or failure == "deny_listed"
+    assert plan.attempted == (["http://a"] if again else [])
+    assert list(plan.known) == ([] if again else ["http://a"])
+
+
+@pytest.mark.parametrize(
+    ("status", "again"), [(404, False), (410, False), (403, False), (408, True), (425, True), (429, True)]
+)
+def test_the_status_says_whether_a_refusal_can_pass(plan, status, again):
+    plan(["http://a"], [row("http://a", failure="http_4xx", http_status=status)])
+    assert bool(plan.attempted) is again
+
+
+def test_the_crawl_s_own_row_goes_first_then_the_earliest_crawl_s(plan):
+    rows = [row("http://a", crawl) for crawl in (LATER, CRAWL, EARLIER, EARLIEST)]
+    assert plan(["http://a"], rows).sources == {CRAWL: 1}
+    assert plan.known["http://a"]["sha256"] == rows[1]["sha256"]
+    assert plan(["http://a"], [rows[0], rows[2], rows[3]]).sources == {EARLIEST: 1}
+    assert plan(["http://a"], [rows[0]]).sources == {LATER: 1}
+
+
+def test_a_picture_that_another_crawl_got_goes_before_a_failure_that_can_pass(plan):
+    own = row("http://a", CRAWL, failure="timeout")
+    assert plan(["http://a"], [own, row("http://a", EARLIER)]).sources == {EARLIER: 1}
+    assert plan.attempted == []
+
+
+def test_only_urls_that_are_wanted_are_looked_at(plan):
+    assert plan(["http://a"], [row("http://b"), row("http://A")]).wanted == 1
+    assert plan.attempted == ["http://a"]
+
+
+def test_a_removed_picture_becomes_a_failure_without_a_request(plan):
+    known = row("http://a")
+    takedown = load_removals(pl.DataFrame({"kind": ["sha256"], "value": [known["sha256"]]}))
+    reuse = plan(["http://a", "http://b"], [known, row("http://b")], takedown)
+    assert (reuse.known, reuse.removed, reuse.attempted) == (1, 1, 0)
+    gone = plan.known["http://a"]
+    assert (gone["status"], gone["failure"]) == ("failed", "hash_listed")
+    kept = {"url_id", "url", "status", "failure", "failure_detail", "attempts", "fetched_at"}
+    assert {name for name, value in gone.items() if value is not None} == kept
+    assert plan.known["http://b"]["status"] == "success"
+
+
+def test_a_url_on_a_hash_list_becomes_a_failure_without_a_request(plan, tmp_path):
+    listed = tmp_path / "hashes"
+    listed.write_text(hashlib.md5(b"http://a").hexdigest())
+    reuse = plan(["http://a"], [row("http://a")], load_removals(hash_lists=(str(listed),)))
+    assert (reuse.removed, plan.known["http://a"]["failure"]) == (1, "hash_listed")
+
+
+@pytest.mark.parametrize(("kind", "value"), [("url", "http://a.test/x.png"), ("domain", "a.test")])
+def test_what_a_deny_list_names_is_left_to_the_list_whatever_was_known(plan, kind, value):
+    """It is 'attempted', which costs no connection: the fetch asks the list before anything else."""
+    url = "http://a.test/x.png"
+    removals = load_removals(pl.DataFrame({"kind": [kind], "value": [value]}))
+    assert plan([url], [row(url)], removals).attempted == 1
+    assert plan([url], [row(url, failure="http_4xx", http_status=404)], removals).attempted == 1
+
+
+def test_what_is_on_a_list_no_longer_is_attempted_again(plan):
+    assert plan(["http://a"], [row("http://a", failure="deny_listed")]).attempted == 1
+
+
+def test_refetching_attempts_everything_but_what_was_removed(plan):
+    urls = ["http://a", "http://b", "http://c"]
+    rows = [row("http://a"), row("http://b", failure="http_4xx", http_status=404), row("http://c")]
+    takedown = load_removals(pl.DataFrame({"kind": ["sha256"], "value": [rows[2]["sha256"]]}))
+    plan(urls, rows, takedown, refetch=True)
+    assert plan.attempted == ["http://a", "http://b"]
+    assert plan.known["http://c"]["failure"] == "hash_listed"
+
+
+URLS = [f"http://h{n}.test/" for n in range(5)]
+ROWS = st.builds(
+    row,
+    st.sampled_from(URLS),
+    st.sampled_from([CRAWL, EARLIER, EARLIEST, LATER]),
+    st.sampled_from([None, None, *(f.value for f in Failure)]),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    urls=st.lists(st.sampled_from(URLS), max_size=8),
+    rows=st.lists(ROWS, max_size=12, unique_by=lambda r: (r["url"], r["crawl"])),
+    refetch=st.booleans(),
+)
+def test_every_url_is_known_or_attempted_and_none_is_both(plan, urls, rows, refetch):
+    plan(urls, rows, refetch=refetch)
+    assert sorted([*plan.known, *plan.attempted]) == sorted(set(urls))

@@ -1,0 +1,125 @@
+"""Pictures for people: they open, they say what they show, and no text of the web becomes markup in them."""
+
+import base64
+import io
+import re
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from laion_assets.figures import THUMBNAIL_PIXELS, Sample, contact_sheet, histogram, read_pictures
+
+
+def encoded(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (300, 200)) -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, size).save(file, kind)
+    return file.getvalue()
+
+
+def drawn(groups, thresholds=None) -> Image.Image:
+    png = histogram(groups, thresholds or {}, title="a title", label="cosine")
+    image = Image.open(io.BytesIO(png))
+    image.load()
+    assert image.format == "PNG"
+    return image
+
+
+def test_a_histogram_is_a_picture_with_a_curve_for_each_group():
+    rng = np.random.default_rng(0)
+    groups = {name: rng.normal(size=500).astype(np.float32) for name in ("en", "multi")}
+    both = drawn(groups, {"en": 0.3})
+    assert both.width > 400
+    assert np.asarray(both).std() > 5
+    assert np.asarray(drawn({"en": groups["en"]})).tobytes() != np.asarray(both).tobytes()
+
+
+@pytest.mark.parametrize("values", [[], [0.25], [0.5] * 100, [-1.0, 1.0]])
+def test_a_histogram_can_be_drawn_of_anything(values):
+    drawn({"en": np.array(values, np.float32), "multi": np.array([], np.float32)}, {"en": 0.28, "nolang": 0.26})
+
+
+def cells(sheet: str) -> list[str]:
+    """The cells of a Markdown table, without its head."""
+    lines = sheet.splitlines()[2:]
+    return [cell for line in lines for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def test_a_contact_sheet_is_a_table_of_all_samples():
+    sheet = contact_sheet([Sample(encoded(), f"text {n}", f"note {n}") for n in range(5)], columns=4)
+    lines = sheet.splitlines()
+    assert len(lines) == 4
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    assert [f"text {n}" in cell and f"note {n}" in cell for n, cell in enumerate(cells(sheet)[:5])] == [True] * 5
+    assert [cell.strip() for cell in cells(sheet)[5:]] == [""] * 3
+    assert contact_sheet([]) == "none"
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("PNG", "RGBA"), ("PNG", "I;16"), ("PNG", "P"), ("PNG", "1"), ("JPEG", "CMYK"), ("GIF", "P"), ("WEBP", "RGB")],
+)
+def test_thumbnails_are_small_whatever_the_picture_is(kind, mode):
+    (cell,) = cells(contact_sheet([Sample(encoded(kind, mode), "a text", "a note")], columns=1))
+    found = re.search(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)\)", cell)
+    thumbnail = Image.open(io.BytesIO(base64.b64decode(found[1])))
+    assert max(thumbnail.size) == THUMBNAIL_PIXELS
+    assert abs(thumbnail.width / thumbnail.height - 1.5) < 0.05
+
+
+@pytest.mark.parametrize(
+    "image", [None, b"", b"<svg/>", encoded()[:60], encoded("JPEG")[:200], b"\x89PNG\r\n\x1a\n" + b"\0" * 99]
+)
+def test_a_picture_that_cannot_be_shown_leaves_its_text(image):
+    (cell,) = cells(contact_sheet([Sample(image, "a text", "a note")], columns=1))
+    assert "data:" not in cell
+    assert "a text" in cell
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a | b || c",
+        "first\nsecond\r\n| third |",
+        "<script>alert('x')</script><img src=x onerror=y>",
+        "[a link](javascript:x) ![picture](http://x/y.png)",
+        "*bold* _under_ `code` ~~gone~~ # head",
+        "back\\slash \\| pipe",
+        "&lt;b&gt; stays as it is written",
+    ],
+)
+def test_texts_of_the_web_stay_texts(text):
+    sheet = contact_sheet([Sample(None, text, text)] * 2, columns=2)
+    assert len(sheet.splitlines()) == 3
+    assert len(cells(sheet)) == 2
+    assert "<" not in sheet
+    # Every character that Markdown could read as markup is escaped; what is left says what the text said.
+    shown = re.sub(r"\\([\\`*_{}\[\]()#+\-.!|~])", "", cells(sheet)[0].rpartition(" *")[0])
+    assert re.search(r"[\\`*_{}\[\]()#+\-.!|~]", shown) is None
+
+
+def test_scripts_stay_as_they_are_and_long_texts_are_cut():
+    arabic, thai = "قطة سوداء على سجادة", "แมวสีดำนอนหลับ"
+    sheet = contact_sheet([Sample(None, arabic, ""), Sample(None, thai, ""), Sample(None, "x" * 5000, "")])
+    assert arabic in sheet
+    assert thai in sheet
+    assert len(sheet) < 1000
+
+
+def test_pictures_are_read_from_a_tar_by_their_keys(tmp_path):
+    content = {"000.jpg": b"one", "000.txt": b"text", "001.png": b"two", "002.json": b"{}", "003.webp": b"three"}
+    with tarfile.open(tmp_path / "some.tar", "w") as archive:
+        for name, data in content.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    tar = str(tmp_path / "some.tar")
+    assert read_pictures(tar, ["000", "003"]) == {"000": b"one", "003": b"three"}
+    assert read_pictures(tar, ["001", "002", "nothing"]) == {"001": b"two"}
+    assert read_pictures(tar, []) == {}
+    with pytest.raises(OSError, match="absent"):
+        read_pictures(str(tmp_path / "absent.tar"), ["000"])
+    (tmp_path / "broken.tar").write_bytes(b"no tar at all" * 100)
+    with pytest.raises(tarfile.TarError):
+        read_pictures(str(tmp_path / "broken.tar"), ["000"])
