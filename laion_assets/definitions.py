@@ -21,8 +21,8 @@ from laion_assets.partitions import Partitions
 from laion_assets.resources import LakeResource, SourceResource
 from laion_assets.settings import Settings, load_settings
 
-# Multi-dimensional partition mappings, backfill policies and checks of single partitions are what this project is about;
-# Dagster calls the first two beta and the last a preview.
+# Multi-dimensional partition mappings, backfill policies and checks of single partitions are what this project is
+# about; Dagster calls the first two beta and the last a preview.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 

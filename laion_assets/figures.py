@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 THUMBNAIL_PIXELS = 96
+_SHOWN_CHARACTERS = 120
 _MARKDOWN_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]()#+-.!|~"})
 
 
@@ -71,12 +72,15 @@ def contact_sheet(samples: Sequence[Sample], *, columns: int = 4) -> str:
 
 
 def _cell(sample: Sample) -> str:
-    text = " ".join(sample.text.split())[:120]
-    shown = html.escape(text, quote=False).translate(_MARKDOWN_SPECIAL)
-    note = html.escape(sample.note, quote=False).translate(_MARKDOWN_SPECIAL)
     thumbnail = _thumbnail(sample.image) if sample.image else None
     picture = f"![picture](data:image/jpeg;base64,{base64.b64encode(thumbnail).decode()}) " if thumbnail else ""
-    return f"{picture}{shown} *{note}*"
+    return f"{picture}{_plain(sample.text)} *{_plain(sample.note)}*"
+
+
+def _plain(text: str) -> str:
+    """One line of Markdown that shows the beginning of the text, whatever is in it."""
+    line = " ".join(text.split())[:_SHOWN_CHARACTERS]
+    return html.escape(line, quote=False).translate(_MARKDOWN_SPECIAL)
 
 
 def _thumbnail(image: bytes) -> bytes | None:

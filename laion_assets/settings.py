@@ -8,14 +8,16 @@ module only puts them together and says which of them shape which table.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSetting
 
 from laion_assets.clip.encoder import EncoderOptions, encoder_identity
 from laion_assets.crawl.extract import ExtractionOptions
@@ -44,15 +46,30 @@ class CalibrationOptions:
     """Seed of the shuffling that makes the negatives."""
 
 
+def _files(value: object) -> object:
+    """The files a variable names: a JSON list, or paths with ``:`` between them."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return tuple(path for path in value.split(os.pathsep) if path)
+    try:
+        return tuple(json.loads(value))
+    except ValueError as error:
+        raise ValueError(f"expected paths with {os.pathsep} between them, or a JSON list of paths: {error}") from error
+
+
+Files: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_files)]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DenyOptions:
     """Lists of what must never be fetched or kept; text files, one entry a line, ``#`` begins a comment."""
 
-    url_lists: tuple[str, ...] = ()
+    url_lists: Files = ()
     """Files of urls."""
-    domain_lists: tuple[str, ...] = ()
+    domain_lists: Files = ()
     """Files of domains; each stands for its subdomains too."""
-    hash_lists: tuple[str, ...] = ()
+    hash_lists: Files = ()
     """Files of hex digests (MD5, SHA-1 or SHA-256) of urls or of picture bytes."""
 
 
@@ -148,11 +165,21 @@ def load_settings() -> Settings:
             for fault in error.errors(include_url=False)
         )
         raise SettingsError(f"wrong settings: {faults}") from error
+    except UnreadableSetting as error:  # says neither its name as the user knows it nor what it should be
+        named = re.search(r'field "(\w+)"', str(error))
+        name = f"LAION_{named[1].upper()}" if named else "a LAION_ setting"
+        raise SettingsError(f"wrong settings: {name}: expected a JSON object, or {name}__… for each option") from error
+
+
+def _kept(value: str) -> str:
+    # A ${ would be taken for a variable: a nameless one, of which there is none, stands for its dollar.
+    return json.dumps(value, ensure_ascii=False).replace("${", "${:-$}{")
 
 
 def write_lake_settings(lake: Path, values: Mapping[str, str]) -> None:
     """Keep ``values`` (names with their ``LAION_`` prefix) as the lake's own settings."""
     lake.mkdir(parents=True, exist_ok=True)
     fresh = lake / f"{LAKE_SETTINGS_FILE}.{os.getpid()}"
-    fresh.write_text("".join(f"{name}={json.dumps(value)}\n" for name, value in sorted(values.items())))
+    lines = [f"{name}={_kept(value)}\n" for name, value in sorted(values.items())]
+    fresh.write_text("".join(lines), encoding="utf-8")
     fresh.replace(lake / LAKE_SETTINGS_FILE)

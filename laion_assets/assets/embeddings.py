@@ -11,6 +11,7 @@ from laion_assets.assets.step import Metadata, Step
 from laion_assets.clip.calibration import calibrate, distribution_warning
 from laion_assets.clip.embed import EmbeddingCounts, embed_tar
 from laion_assets.clip.encoder import Encoder, EncoderOptions, load_encoder
+from laion_assets.clip.plan import EmbeddingPlan, plan_embeddings, wanted_by_tar
 from laion_assets.figures import histogram
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.partition import Partition
@@ -72,75 +73,37 @@ def _held_out_pairs(path: str, settings: Settings) -> pl.DataFrame:
 
 def clip_embeddings(step: Step) -> Metadata:
     """One row per pair with a picture, by the encoder of its language; rows that are still right are taken over."""
-    con = step.build.con
     encoders = {group: loaded_encoder(options) for group, options in step.settings.encoders.items()}
-    step.read("unique_pairs", columns=("pair_id", "url_id", "url", "text", "language"))
-    step.read("images", columns=("url", "status", "sha256", "shard_path", "sample_key"))
-    _plan(step, encoders)
-    step.build.rows_in = _scalar(step, "SELECT count(*) FROM unique_pairs")
-    outcomes = con.execute("SELECT outcome, count(*) FROM planned WHERE outcome <> 'wanted' GROUP BY 1").fetchall()
-    for outcome, rows in outcomes:
-        if outcome != "taken_over":
-            step.build.drop(outcome, rows)
-    step.build.counts["taken over"] = dict(outcomes).get("taken_over", 0)
-    _embed(step, encoders)
+    taken_over = step.build.folder.path / "taken-over.parquet"
+    step.build.own_earlier_rows("own_rows")
+    plan = plan_embeddings(
+        step.build.con,
+        pairs=step.read("unique_pairs", columns=("pair_id", "url_id", "url", "text", "language")),
+        images=step.read("images", columns=("url", "status", "sha256", "shard_path", "sample_key")),
+        earlier="own_rows",
+        encoders=encoders,
+        columns=tuple(step.build.schema.names),
+        output=taken_over,
+    )
+    step.build.adopt([taken_over])
+    step.build.rows_in = plan.pairs
+    step.build.counts["taken over"] = plan.taken_over
+    counts = _embed(step, encoders, plan)
+    for reason, rows in {**plan.drops, **counts.drops}.items():
+        step.build.drop(reason, rows)
     return _scores(step, encoders)
 
 
-def _plan(step: Step, encoders: dict[str, Encoder]) -> None:
-    """Sort every pair into the table ``planned``: taken over, wanted, or pictureless. Stage what is taken over."""
-    con = step.build.con
-    rows = [(g, e.sha256, e.name, e.preprocess, e.precision) for g, e in encoders.items()]
-    con.register("encoder_of", pl.DataFrame(rows, schema=["subset", "sha", "name", "prep", "arithmetic"], orient="row"))
-    step.build.own_earlier_rows("own_rows")
-    con.execute("""
-        CREATE TEMP TABLE planned AS
-        SELECT pair.pair_id, pair.url_id, pair.text, encoder_of.subset, encoder_of.sha AS encoder_sha256,
-               image.sha256, image.shard_path, image.sample_key,
-               CASE WHEN image.url IS NULL THEN 'image_missing'
-                    WHEN image.status <> 'success' THEN 'image_failed'
-                    WHEN own.pair_id IS NOT NULL THEN 'taken_over'
-                    ELSE 'wanted' END AS outcome
-        FROM unique_pairs AS pair
-        JOIN encoder_of
-          ON subset = CASE WHEN pair.language IN ('en', 'nolang') THEN pair.language ELSE 'multi' END
-        LEFT JOIN images AS image USING (url)
-        LEFT JOIN own_rows AS own
-          ON own.pair_id = pair.pair_id AND own.sha256 = image.sha256 AND own.encoder_sha256 = encoder_of.sha
-         AND own.encoder = encoder_of.name AND own.preprocess = encoder_of.prep
-         AND own.precision = encoder_of.arithmetic
-    """)
-    taken = step.build.folder.path / "taken.parquet"
-    names = ", ".join(f"own.{name}" for name in step.build.schema.names)
-    con.execute(f"""
-        COPY (SELECT {names} FROM own_rows AS own JOIN planned USING (pair_id, encoder_sha256)
-              WHERE outcome = 'taken_over' ORDER BY pair_id)
-        TO '{taken}' (FORMAT parquet, COMPRESSION zstd)
-    """)
-    step.build.adopt([taken])
-
-
-def _embed(step: Step, encoders: dict[str, Encoder]) -> None:
-    """Stage the wanted rows, tar by tar and encoder by encoder: one tar's texts are in memory at a time."""
-    con = step.build.con
-    progress = step.progress(_scalar(step, "SELECT count(*) FROM planned WHERE outcome = 'wanted'"), "pairs")
-    work = con.execute("""
-        SELECT DISTINCT shard_path, encoder_sha256 FROM planned WHERE outcome = 'wanted' ORDER BY ALL
-    """).fetchall()
+def _embed(step: Step, encoders: dict[str, Encoder], plan: EmbeddingPlan) -> EmbeddingCounts:
+    progress = step.progress(plan.wanted, "pairs")
     by_sha = {encoder.sha256: encoder for encoder in encoders.values()}
     counts = EmbeddingCounts()
-    for shard_path, sha in work:
-        pairs = con.execute(
-            "SELECT pair_id, url_id, sha256, sample_key, text FROM planned "
-            "WHERE outcome = 'wanted' AND shard_path = ? AND encoder_sha256 = ?",
-            [shard_path, sha],
-        ).pl()
-        for frame in embed_tar(by_sha[sha], str(step.lake.root / shard_path), pairs, counts=counts):
+    for shard_path, sha256, pairs in wanted_by_tar(step.build.con):
+        for frame in embed_tar(by_sha[sha256], str(step.lake.root / shard_path), pairs, counts=counts):
             step.build.add(frame)
             progress(frame.height)
-    for reason, rows in counts.drops.items():
-        step.build.drop(reason, rows)
     step.build.counts.update({"images encoded": counts.images, "texts truncated": counts.texts_truncated})
+    return counts
 
 
 def _scores(step: Step, encoders: dict[str, Encoder]) -> Metadata:
@@ -160,8 +123,3 @@ def _scores(step: Step, encoders: dict[str, Encoder]) -> Metadata:
                 step.warn(SCORE_CHECK, f"{group}: {strange}")
     png = histogram(by_group, thresholds, title=step.label, label="similarity of picture and text (cosine)")
     return {"similarity": picture(png, "similarity by language group")}
-
-
-def _scalar(step: Step, query: str) -> int:
-    row = step.build.con.execute(query).fetchone()
-    return int(row[0]) if row else 0

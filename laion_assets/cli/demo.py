@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from laion_assets.lake.lake import Lake
-from laion_assets.sample.truth import Score
+from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS, PICTURE_DOMAIN, training_pairs, write_calibration
+from laion_assets.sample.truth import Score, score
 from laion_assets.settings import Settings, load_settings, write_lake_settings
 
-_ENCODER_MODEL = "sample-rn"
 _TRAINING_PICTURES = 12_000
 _CALIBRATION_PICTURES = 3_000
 
@@ -65,14 +65,13 @@ def run_demo(lake: Path, folder: Path, console: Console) -> None:
 def _demo_settings(folder: Path, weights: Path, encoders: Path) -> dict[str, str]:
     return {
         "LAION_SOURCE": str(folder),
-        "LAION_ENCODER__MODEL": _ENCODER_MODEL,
+        "LAION_ENCODER__MODEL": MODEL,
         "LAION_ENCODER__PRETRAINED": str(weights),
-        "LAION_ENCODER__MODEL_CONFIGS": str(_model_configs()),
+        "LAION_ENCODER__MODEL_CONFIGS": MODEL_CONFIGS,
         "LAION_CALIBRATION__PAIRS": str(encoders / "calibration.parquet"),
-        "LAION_CALIBRATION__PICTURE_DOMAIN": "rendered shapes",
-        # The sample's pictures are 80 pixels wide and served on loopback by a few slow hosts among quick ones.
+        "LAION_CALIBRATION__PICTURE_DOMAIN": PICTURE_DOMAIN,
         "LAION_FILTER__POLICY": "laion_clean",
-        "LAION_FILTER__MIN_BYTES": "500",
+        # The sample's pictures are small and lie on loopback, some of them behind answers that never end.
         "LAION_DOWNLOAD__ALLOW_PRIVATE_ADDRESSES": "true",
         "LAION_DOWNLOAD__TIMEOUT_SECONDS": "2",
         "LAION_DOWNLOAD__DEADLINE_SECONDS": "4",
@@ -82,16 +81,11 @@ def _demo_settings(folder: Path, weights: Path, encoders: Path) -> dict[str, str
     }
 
 
-def _model_configs() -> Path:
-    return Path(__file__).resolve().parents[1] / "sample" / "model_configs"
-
-
 def _encoder(encoders: Path, console: Console) -> Path:
     """The sample's encoder, trained on clean pairs the first time and kept in the lake."""
     from laion_assets.clip.training import TrainingOptions, TrainingPairs, train_in_process
-    from laion_assets.sample.encoder import training_pairs
 
-    weights = encoders / f"{_ENCODER_MODEL}.safetensors"
+    weights = encoders / f"{MODEL}.safetensors"
     if weights.is_file():
         return weights
     options = TrainingOptions()
@@ -99,8 +93,8 @@ def _encoder(encoders: Path, console: Console) -> Path:
         pairs = training_pairs(_TRAINING_PICTURES, seed=0)
         return train_in_process(
             TrainingPairs(pairs.images, pairs.captions, pairs.image_indices),
-            model=_ENCODER_MODEL,
-            model_configs=str(_model_configs()),
+            model=MODEL,
+            model_configs=MODEL_CONFIGS,
             options=options,
             output=weights,
             progress=progress,
@@ -108,8 +102,6 @@ def _encoder(encoders: Path, console: Console) -> Path:
 
 
 def _calibration_pairs(encoders: Path) -> None:
-    from laion_assets.sample.encoder import write_calibration
-
     if not (encoders / "calibration.parquet").is_file():
         write_calibration(encoders / "calibration.parquet", _CALIBRATION_PICTURES)
 
@@ -148,7 +140,6 @@ def print_funnel(lake: Lake, console: Console) -> None:
 
 def print_score(lake: Lake, truth: pl.DataFrame, console: Console) -> Score:
     """Print how well the filter did against the sample's truth."""
-    from laion_assets.sample.truth import score
     from laion_assets.sql.session import connect
 
     measured = score(truth, connect(lake).sql("SELECT url, text, similarity, released AS kept FROM scored_pairs").pl())

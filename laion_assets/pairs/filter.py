@@ -16,9 +16,8 @@ import polars as pl
 from laion_assets.pairs.dedup import REMOVAL_DROPS, quoted
 from laion_assets.pairs.policy import Policy
 from laion_assets.pairs.removals import Removals
+from laion_assets.text.language import LANGUAGE_GROUPS, language_group_sql
 from laion_assets.text.rules import FILE_NAME_PATTERN, MARKUP_PATTERN
-
-LANGUAGE_GROUPS = ("en", "multi", "nolang")
 
 _FILTERED_COLUMNS = """
     pair_id, url, text, width, height, NULL::VARCHAR AS license, language, similarity, NULL::FLOAT AS punsafe,
@@ -154,7 +153,7 @@ def _joined(pairs: str, images: str, embeddings: str) -> str:
                embedding.encoder, embedding.encoder_sha256, embedding.similarity
         FROM {pairs} AS pair
         JOIN _filter_groups AS language_group
-          ON language_group.subset = CASE WHEN pair.language IN ('en', 'nolang') THEN pair.language ELSE 'multi' END
+          ON language_group.subset = {language_group_sql("pair.language")}
         LEFT JOIN {images} AS image ON image.url_id = pair.url_id AND image.url = pair.url
         LEFT JOIN {embeddings} AS embedding
           ON embedding.pair_id = pair.pair_id AND embedding.encoder_sha256 = language_group.group_encoder

@@ -7,10 +7,9 @@ mentions contradicts its picture.
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from laion_assets.clip.calibration import roc_auc
 from laion_assets.sample.world import ATTRIBUTES
 
 PLAIN_TO_SEE: Final = ("shape", "colour")
@@ -97,22 +96,9 @@ def _kept(group: str, pairs: pl.DataFrame) -> _Row:
 
 
 def _dropped(group: str, pairs: pl.DataFrame, good: pl.DataFrame) -> _Row:
-    auc = roc_auc(good["similarity"].to_numpy(), pairs["similarity"].to_numpy())
+    auc = roc_auc(good["similarity"].to_numpy(), pairs["similarity"].to_numpy()) if len(good) and len(pairs) else None
     return ("dropped", group, len(pairs), _mean(~pairs["kept"]), auc)
 
 
 def _mean(flags: pl.Series) -> float | None:
     return float(flags.to_numpy().mean()) if len(flags) else None
-
-
-def roc_auc(positives: NDArray[np.floating], negatives: NDArray[np.floating]) -> float | None:
-    """Probability that a positive scores above a negative, ties counting half; None if either side is empty.
-
-    The rank-sum form of the area under the ROC curve (Mann and Whitney, 1947).
-    """
-    if not len(positives) or not len(negatives):
-        return None
-    ordered = np.sort(negatives)
-    below = np.searchsorted(ordered, positives, side="left")
-    not_above = np.searchsorted(ordered, positives, side="right")
-    return float((below + not_above).sum() / (2 * len(positives) * len(negatives)))

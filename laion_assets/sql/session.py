@@ -7,6 +7,7 @@ import duckdb
 from laion_assets.lake.build import hive_relation
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.tables import TABLES
+from laion_assets.text.language import language_group_sql
 
 MODELS = Path(__file__).resolve().parents[2] / "dbt_like_sql" / "models"
 _LAYERS = ("staging", "marts", "release")
@@ -36,6 +37,7 @@ def connect(lake: Lake, *, models: Path = MODELS) -> duckdb.DuckDBPyConnection:
         columns = ", ".join(column.name for column in table.columns)
         con.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM {rows}")
     con.execute("SET lock_configuration = true")
+    con.execute(f"CREATE MACRO language_group(language) AS {language_group_sql('language')}")
     for layer in _LAYERS:
         for file in sorted((models / layer).glob("*.sql")):
             con.execute(f"CREATE VIEW {file.stem} AS {file.read_text(encoding='utf-8').strip().rstrip(';')}")

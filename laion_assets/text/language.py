@@ -78,19 +78,22 @@ class LanguageIdentifier:
         return pl.when(known).then(label).otherwise(pl.lit(NO_LANGUAGE)).alias("language")
 
 
+LANGUAGE_GROUPS = ("en", "multi", NO_LANGUAGE)
+"""The subsets that pairs are published and thresholds are set in."""
+
+
 def language_group(language: pl.Expr) -> pl.Expr:
     """The subset a language belongs to: ``en``, ``multi`` for every other one, ``nolang`` where none could be told.
 
     Args:
-        language: A String expression as ``LanguageIdentifier.identify`` returns it; null counts as ``nolang``.
+        language: A String expression as ``LanguageIdentifier.identify`` returns it.
     """
-    return (
-        pl.when(language.is_null() | (language == NO_LANGUAGE))
-        .then(pl.lit(NO_LANGUAGE))
-        .when(language == "en")
-        .then(pl.lit("en"))
-        .otherwise(pl.lit("multi"))
-    )
+    return pl.when(language.is_in(["en", NO_LANGUAGE])).then(language).otherwise(pl.lit("multi"))
+
+
+def language_group_sql(column: str) -> str:
+    """The same as an SQL expression over a column."""
+    return f"CASE WHEN {column} IN ('en', '{NO_LANGUAGE}') THEN {column} ELSE 'multi' END"
 
 
 @lru_cache(maxsize=1)

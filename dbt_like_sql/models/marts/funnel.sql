@@ -1,7 +1,7 @@
 -- materialized: view
 -- description: How many pairs each stage let through, by crawl and language subset.
 WITH subsets AS (
-    SELECT *, CASE WHEN language IN ('en', 'nolang') THEN language ELSE 'multi' END AS subset FROM unique_pairs
+    SELECT *, language_group(language) AS subset FROM unique_pairs
 ),
 downloaded AS (
     SELECT pair.crawl, pair.bucket, pair.pair_id
@@ -10,7 +10,7 @@ downloaded AS (
         ON image.crawl = pair.crawl AND image.bucket = pair.bucket AND image.url = pair.url AND image.status = 'success'
 ),
 candidates AS (
-    SELECT crawl, CASE WHEN language IN ('en', 'nolang') THEN language ELSE 'multi' END AS subset, count(*) AS n
+    SELECT crawl, language_group(language) AS subset, count(*) AS n
     FROM candidate_pairs
     GROUP BY ALL
 ),

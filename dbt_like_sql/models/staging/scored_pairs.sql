@@ -9,7 +9,7 @@ SELECT
     pair.url,
     pair.text,
     pair.language,
-    CASE WHEN pair.language IN ('en', 'nolang') THEN pair.language ELSE 'multi' END AS subset,
+    language_group(pair.language) AS subset,
     pair.page_url,
     image.sha256,
     image.byte_size,

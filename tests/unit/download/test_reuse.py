@@ -19,6 +19,8 @@ from laion_assets.pairs.removals import Removals, load_removals
 CRAWL = "CC-MAIN-2024-18"
 EARLIER, EARLIEST, LATER = "CC-MAIN-2024-10", "CC-MAIN-2023-50", "CC-MAIN-2024-33"
 COLUMNS = tuple(SCHEMA.names)
+PAIRS = {"url_id": pl.Int64, "url": pl.String}
+IMAGES = {**pl.DataFrame(SCHEMA.empty_table()).schema, "crawl": pl.String, "bucket": pl.Int32}
 
 
 def row(url: str, crawl: str = EARLIER, failure: str | None = None, **others: Any) -> dict[str, Any]:
@@ -57,16 +59,18 @@ class Planner:
     ) -> Reuse:
         with duckdb.connect() as con:
             con.execute("SET TimeZone = 'UTC'")
-            schema = {**pl.from_arrow(SCHEMA.empty_table()).schema, "crawl": pl.String, "bucket": pl.Int32}  # type: ignore[union-attr]
-            con.register(
-                "pairs",
-                pl.DataFrame({"url_id": [len(u) for u in urls], "url": urls}, {"url_id": pl.Int64, "url": pl.String}),
-            )
-            con.register("earlier", pl.DataFrame(earlier, schema=schema, orient="row"))
+            con.register("pairs", pl.DataFrame({"url_id": [len(url) for url in urls], "url": urls}, schema=PAIRS))
+            con.register("earlier", pl.DataFrame(earlier, schema=IMAGES, orient="row"))
             reuse = plan_attempts(
-                con, pairs="pairs", earlier="earlier", crawl=CRAWL, columns=COLUMNS, removals=removals or Removals.none(),
-                output=self._output, refetch=refetch,
-            )  # fmt: skip
+                con,
+                pairs="pairs",
+                earlier="earlier",
+                crawl=CRAWL,
+                columns=COLUMNS,
+                removals=removals or Removals.none(),
+                output=self._output,
+                refetch=refetch,
+            )
             self.attempted = con.table("attempted").pl()["url"].to_list()
             self.known = {r["url"]: r for r in pl.read_parquet(self._output).iter_rows(named=True)}
         assert reuse.wanted == reuse.known + reuse.removed + reuse.attempted

@@ -1,9 +1,10 @@
 """Languages of captions, and the honest answer that none can be told."""
 
+import duckdb
 import polars as pl
 import pytest
 
-from laion_assets.text.language import LanguageIdentifier, language_group
+from laion_assets.text.language import LanguageIdentifier, language_group, language_group_sql
 
 CAPTIONS = {
     "en": "two small green triangles on a grey background",
@@ -49,11 +50,12 @@ def test_a_floor_that_is_no_probability_is_refused(floor):
 
 
 def test_languages_fall_into_three_groups():
-    frame = pl.DataFrame({"language": ["en", "de", "zh", "nolang", None]})
+    frame = pl.DataFrame({"language": ["en", "de", "zh", "nolang"]})
     assert frame.select(language_group(pl.col("language"))).to_series().to_list() == [
         "en",
         "multi",
         "multi",
         "nolang",
-        "nolang",
     ]
+    by_sql = duckdb.sql(f"SELECT {language_group_sql('language')} AS subset FROM frame").pl()["subset"].to_list()
+    assert by_sql == ["en", "multi", "multi", "nolang"]
