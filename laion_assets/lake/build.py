@@ -1,0 +1,299 @@
+"""One partition being built: pinned reads, staged rows, counted drops, one validated commit.
+
+This is the only way rows get into a table::
+
+    with lake_build(lake, "unique_pairs", {"crawl": crawl, "bucket": 3}, provenance) as build:
+        build.view("candidates", "candidate_pairs", partitions, where="bucket = 3")
+        ...
+        build.rows_in += ...
+        build.drop("duplicate", n)
+        build.add(frame)
+        commit = build.publish()
+"""
+
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import ColumnProperties, CommitProperties, WriterProperties, write_deltalake
+
+from laion_assets.lake.commits import Commit, Ledger, Provenance, UpstreamRead, combined_digest
+from laion_assets.lake.engine import open_engine
+from laion_assets.lake.errors import CheckOutcome, LakeError, UpstreamMissing, UpstreamNotValidated, ValidationFailed
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.partition import Partition, ordered, partition_name, predicate
+from laion_assets.lake.staging import Part, StagingFolder
+from laion_assets.lake.tables import TABLES
+from laion_assets.lake.validation import content_digest, relation, validate
+
+MIN_ROW_GROUP_ROWS = 5_000
+_MAX_ROW_GROUP_ROWS = 200_000
+_BATCH_ROWS = 20_000
+
+
+class PartitionBuild:
+    """Reads, rows and counts of one partition on its way to a commit. Made by :func:`lake_build`."""
+
+    def __init__(self, lake: Lake, table: str, partition: Partition, provenance: Provenance, folder: StagingFolder):
+        self.lake = lake
+        self.table = TABLES[table]
+        self.partition = ordered(self.table, partition)
+        self.provenance = provenance
+        self.folder = folder
+        self.rows_in = 0
+        self.drops: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.checks: tuple[CheckOutcome, ...] = ()
+        self._adopted: list[Path] = []
+        self._part: Part | None = None
+        self._pinned: dict[str, Ledger] = {}
+        self._digests: dict[str, dict[str, str]] = {}
+        self._con: duckdb.DuckDBPyConnection | None = None
+        self._resumable = ExitStack()
+
+    @property
+    def name(self) -> str:
+        """The partition's canonical name."""
+        return partition_name(self.partition)
+
+    @property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        """The DuckDB connection of this build; it spills into the staging folder."""
+        if self._con is None:
+            self._con = open_engine(self.folder.path / "spill")
+        return self._con
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of the rows to stage: the table's, without its partition columns."""
+        return self.table.staged_schema
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def files(self, table: str, partitions: Sequence[Partition], *, lineage: bool = True) -> list[str]:
+        """Parquet files of exactly these partitions of ``table``, at the version this build pinned.
+
+        Args:
+            table: what to read.
+            partitions: which partitions; each must have been built, and its last write validated.
+            lineage: record the read as an upstream of this partition. False only for what is no input in the sense
+                of staleness: the partition's own earlier rows.
+
+        Raises:
+            UpstreamMissing: a partition was never built.
+            UpstreamNotValidated: its last write did not come from here, or was not validated.
+        """
+        ledger = self._pinned.setdefault(table, self.lake.ledger(table).snapshot())
+        read = self._digests.setdefault(table, {}) if lineage else {}
+        for partition in partitions:
+            name = partition_name(ordered(TABLES[table], partition))
+            commit = ledger.commits.get(name)
+            if commit is None:
+                raise UpstreamMissing(f"{table} [{name}] has not been built, and {self.table.name} needs it")
+            if not ledger.is_trusted(commit):
+                raise UpstreamNotValidated(
+                    f"{table} [{name}] was last written without validation (foreign write in version "
+                    f"{ledger.foreign_version}): build that partition again, then this one"
+                )
+            read[name] = commit.content_digest
+        return self.lake.partition_files(table, partitions, ledger.version) if partitions else []
+
+    def view(
+        self,
+        view: str,
+        table: str,
+        partitions: Sequence[Partition],
+        *,
+        columns: Sequence[str] = ("*",),
+        where: str = "true",
+        lineage: bool = True,
+    ) -> None:
+        """Make ``view`` in :attr:`con` over exactly these partitions of ``table``; see :meth:`files`."""
+        files = self.files(table, partitions, lineage=lineage)
+        selected = ", ".join(columns)
+        rows = hive_relation(table, files)
+        self.con.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT {selected} FROM {rows} WHERE {where}")  # noqa: S608
+
+    def own_earlier_rows(self, view: str, *, columns: Sequence[str] = ("*",)) -> None:
+        """Make ``view`` over what this very partition holds now: empty where it was never built."""
+        commit = self.lake.commit(self.table.name, self.partition)
+        self.view(view, self.table.name, [self.partition] if commit else [], columns=columns, lineage=False)
+
+    # -- staging -------------------------------------------------------------------------------------------------
+
+    def resumable(self, work: str) -> StagingFolder:
+        """A folder whose finished parts outlive this process until the partition is published.
+
+        Args:
+            work: digest of everything the parts depend on. The same ``work`` after a kill finds them again.
+
+        Raises:
+            PartitionBusy: another process is at the same work.
+        """
+        return self._resumable.enter_context(StagingFolder(self.folder.path.parent, work))
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Stage rows, columns by name. The partition columns may be absent: the partition fixes them."""
+        if self._part is None:
+            self._part = self.folder.part("rows", self.schema)
+        self._part.append(frame)
+
+    def adopt(self, files: Iterable[Path]) -> None:
+        """Count Parquet files that a library wrote as staged rows. They must have the staged columns."""
+        self._adopted += list(files)
+
+    def staged(self) -> str:
+        """SQL over all rows staged so far, for :attr:`con`. No more rows can be added after."""
+        self._finish_part()
+        return relation(self.table, self._adopted)
+
+    def drop(self, reason: str, rows: int = 1) -> None:
+        """Count rows that went no further, by reason."""
+        if rows:
+            self.drops[reason] += rows
+
+    # -- publishing ----------------------------------------------------------------------------------------------
+
+    def publish(self, *, row_groups: int | None = None) -> Commit:
+        """Validate what was staged and publish it as the partition, in one commit.
+
+        Args:
+            row_groups: aim for this many row groups (of at least ``MIN_ROW_GROUP_ROWS`` rows), so that a reader of a
+                slice of the sort order skips the others.
+
+        Raises:
+            ValidationFailed: a check failed; nothing was written.
+        """
+        self._finish_part()
+        rows, self.checks = validate(self.con, self.table, self._adopted, self.rows_in, self.drops)
+        if not all(check.passed for check in self.checks):
+            raise ValidationFailed(self.table.name, self.name, self.checks)
+        commit = Commit(
+            table=self.table.name,
+            partition=self.name,
+            rows=rows,
+            rows_in=self.rows_in,
+            drops=dict(self.drops),
+            content_digest=content_digest(self.con, self.table, self._adopted),
+            run_id=self.provenance.run_id,
+            code_version=self.provenance.code_version,
+            settings_digest=self.provenance.settings_digest,
+            externals=dict(self.provenance.externals),
+            upstreams={
+                table: UpstreamRead(self._pinned[table].version, combined_digest(read.items()), len(read))
+                for table, read in self._digests.items()
+            },
+            counts=dict(self.counts),
+        )
+        self._write(commit, self._ordered_files(), row_groups)
+        published = self.lake.commit(self.table.name, self.partition)
+        if published is None:
+            raise LakeError(f"{self.table.name} [{self.name}] was written, but its commit cannot be found")
+        return published
+
+    def _finish_part(self) -> None:
+        if self._part is not None:
+            self._part.finish()
+            self._adopted.append(self.folder.path / "rows.parquet")
+            self._part = None
+
+    def _ordered_files(self) -> list[Path]:
+        if not self.table.order_by or not self._adopted:
+            return self._adopted
+        in_order = self.folder.path / "ordered"  # no .parquet: it must not be taken for a finished part
+        self.con.execute(
+            f"COPY (SELECT * FROM {relation(self.table, self._adopted)} ORDER BY {', '.join(self.table.order_by)}) "  # noqa: S608
+            f"TO '{in_order}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_BATCH_ROWS})"
+        )
+        return [in_order]
+
+    def _write(self, commit: Commit, files: list[Path], row_groups: int | None) -> None:
+        group_rows = _MAX_ROW_GROUP_ROWS
+        if row_groups:
+            group_rows = min(max(commit.rows // row_groups, MIN_ROW_GROUP_ROWS), _MAX_ROW_GROUP_ROWS)
+        delta = self.lake.table(self.table.name)
+        write_deltalake(
+            delta,
+            pa.RecordBatchReader.from_batches(self.table.schema, self._batches(files)),
+            mode="overwrite",
+            predicate=predicate(self.partition),
+            writer_properties=_writer_properties(self.table.schema, group_rows),
+            commit_properties=CommitProperties(custom_metadata=commit.to_metadata(), max_commit_retries=200),
+        )
+
+    def _batches(self, files: list[Path]) -> Iterator[pa.RecordBatch]:
+        schema = self.table.schema
+        for file in files:
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=_BATCH_ROWS):
+                columns = [
+                    pa.repeat(pa.scalar(self.partition[f.name], f.type), batch.num_rows)
+                    if f.name in self.partition
+                    else batch.column(f.name).cast(f.type)
+                    for f in schema
+                ]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def close(self) -> None:
+        """Give back memory and locks."""
+        self._resumable.close()
+        if self._con is not None:
+            self._con.close()
+            self._con = None
+
+
+@contextmanager
+def lake_build(lake: Lake, table: str, partition: Partition, provenance: Provenance) -> Iterator[PartitionBuild]:
+    """Build one partition.
+
+    On success everything staged for the partition is removed, on failure only what nobody can go on from.
+
+    Args:
+        lake: the lake.
+        table: name of the table.
+        partition: value of every partition column.
+        provenance: who builds, with what code and settings.
+    """
+    name = partition_name(ordered(TABLES[table], partition))
+    parent = lake.staging / table / name.replace("/", "__")
+    with StagingFolder(parent, f"{os.getpid()}-{uuid.uuid4().hex[:12]}") as folder:
+        build = PartitionBuild(lake, table, partition, provenance, folder)
+        try:
+            yield build
+        except BaseException:
+            build.close()
+            folder.remove()
+            raise
+        build.close()
+        folder.clear()
+
+
+def hive_relation(table: str, files: list[str]) -> str:
+    """SQL over data files of a table, its partition columns read from their paths; no rows where there are no files."""
+    declared = TABLES[table]
+    if not files:
+        fixed = [f"NULL::{'INTEGER' if declared.column(c).type == pa.int32() else 'VARCHAR'} AS {c}"
+                 for c in declared.partition_by]  # fmt: skip
+        return f"(SELECT {', '.join([*fixed, '*'])} FROM {relation(declared, [])})"  # noqa: S608
+    names = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
+    types = ", ".join(
+        f"'{c}': {'INTEGER' if declared.column(c).type == pa.int32() else 'VARCHAR'}" for c in declared.partition_by
+    )
+    return f"read_parquet([{names}], hive_partitioning = true, hive_types = {{{types}}})"
+
+
+def _writer_properties(schema: pa.Schema, group_rows: int) -> WriterProperties:
+    # Vectors are noise to dictionaries and statistics: both only cost.
+    plain = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
+    vectors = {f"{f.name}.list.element": plain for f in schema if pa.types.is_list(f.type)}
+    return WriterProperties(
+        compression="ZSTD", compression_level=1, max_row_group_size=group_rows, column_properties=vectors
+    )
+
+

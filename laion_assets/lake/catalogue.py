@@ -1,0 +1,58 @@
+"""How a table is declared: columns with types and meanings, key, partitions.
+
+One declaration gives the Delta schema, the validation before every commit, the content digest, Dagster's column
+metadata and the table reference. The declarations themselves stand in ``tables``.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+LanguageGroup = Literal["en", "multi", "nolang"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column: its Arrow type, meaning, and what every row of it must satisfy."""
+
+    name: str
+    type: pa.DataType
+    description: str
+    nullable: bool = False
+    accepted: tuple[str, ...] = ()
+    digested: bool = True
+    """Whether the column counts as content. Where bytes lie and when they came does not: nothing built on the
+    partition changes with it. Vectors do not either: the similarity beside them speaks for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One Delta table of the lake."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    partition_by: tuple[str, ...] = ()
+    order_by: tuple[str, ...] = ()
+    """Sort order of the rows inside a partition's files; empty: the order in which they were staged."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, with every column's meaning as the ``comment`` Delta readers show."""
+        return pa.schema(
+            [
+                pa.field(c.name, c.type, c.nullable, metadata={"comment": c.description.encode()})
+                for c in self.columns
+            ]
+        )
+
+    @property
+    def staged_schema(self) -> pa.Schema:
+        """The schema of staged rows: all columns but those that the partition fixes."""
+        return pa.schema([pa.field(c.name, c.type) for c in self.columns if c.name not in self.partition_by])
+
+    def column(self, name: str) -> Column:
+        """The declaration of the column called ``name``."""
+        return next(c for c in self.columns if c.name == name)

@@ -1,0 +1,32 @@
+"""The DuckDB engine that steps work in: in memory, spilling to a folder of its own, bounded."""
+
+import os
+from pathlib import Path
+
+import duckdb
+
+
+def memory_limit_bytes(share: float = 0.25) -> int:
+    """A DuckDB memory limit: ``share`` of the machine's memory, at least 512 MB, at most 4 GB."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(min(max(total * share, 512e6), 4e9))
+
+
+def open_engine(spill: Path, *, memory_bytes: int | None = None) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection that may write to ``spill`` what does not fit in memory.
+
+    Insertion order is not kept (nothing relies on it: order is always asked for), which lets large sorts and joins
+    stream. Times are UTC.
+    """
+    spill.mkdir(parents=True, exist_ok=True)
+    con = duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": f"{(memory_bytes or memory_limit_bytes()) // 1_000_000}MB",
+            "temp_directory": str(spill),
+            "preserve_insertion_order": "false",
+            "autoinstall_known_extensions": "false",
+        },
+    )
+    con.execute("SET TimeZone = 'UTC'")
+    return con

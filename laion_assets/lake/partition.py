@@ -1,0 +1,44 @@
+"""A partition as a value: names, predicates and filters of ``{"crawl": "CC-MAIN-2024-10", "bucket": 3}``."""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from laion_assets.lake.catalogue import Table
+from laion_assets.lake.errors import LakeError
+
+Partition: TypeAlias = Mapping[str, str | int]
+
+
+def partition_name(partition: Partition) -> str:
+    """The canonical name, ``crawl=CC-MAIN-2024-10/bucket=3``: the key of commits, staging folders and messages."""
+    return "/".join(f"{column}={value}" for column, value in partition.items())
+
+
+def ordered(table: Table, partition: Partition) -> dict[str, str | int]:
+    """The partition with its columns in the table's order.
+
+    Raises:
+        LakeError: if it does not name exactly the partition columns. Such a write would touch other partitions.
+    """
+    if set(partition) != set(table.partition_by) or not table.partition_by:
+        raise LakeError(
+            f"{table.name} is partitioned by {table.partition_by}, but a write named {tuple(partition)}: "
+            "only one whole partition can be written"
+        )
+    return {column: partition[column] for column in table.partition_by}
+
+
+def literal(value: str | int) -> str:
+    """The value as an SQL literal."""
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+
+
+def predicate(partition: Partition) -> str:
+    """The SQL predicate that selects exactly this partition."""
+    return " AND ".join(f"{column} = {literal(value)}" for column, value in partition.items())
+
+
+def parse_partition(name: str) -> dict[str, str | int]:
+    """The partition that :func:`partition_name` named."""
+    pairs = (item.split("=", 1) for item in name.split("/"))
+    return {key: int(value) if key in ("shard", "bucket") else value for key, value in pairs}

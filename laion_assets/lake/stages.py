@@ -1,0 +1,120 @@
+"""What each table is built from, and with which version of the code.
+
+The one declaration of the flow: steps take the partitions they read from it, Dagster's edges and partition mappings
+are derived from it, and staleness is judged by it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.partition import Partition, parse_partition, partition_name
+from laion_assets.lake.tables import TABLES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """One table a stage reads, and which of its crawls. Shards are taken all, a bucket only for itself."""
+
+    table: str
+    crawls: Literal["same", "earlier"] = "same"
+
+    def partitions(self, lake: Lake, partition: Partition) -> list[Partition]:
+        """The partitions of :attr:`table` that go into ``partition``.
+
+        For ``same``, those that must be there. For ``earlier``, and for tables that are not partitioned by crawl,
+        those that are there: an earlier crawl that comes later makes what was built without it stale.
+        """
+        names = TABLES[self.table].partition_by
+        if "crawl" not in names:
+            return [parse_partition(name) for name in lake.ledger(self.table).commits]
+        crawls: list[str] = [str(partition["crawl"])]
+        if self.crawls == "earlier":
+            crawls = [c for c in lake.ledger(self.table).crawls if c < crawls[0]]
+        fixed = {name: [partition[name]] for name in ("shard", "bucket") if name in partition}
+        ranges = {"shard": range(lake.shards), "bucket": range(lake.buckets), **fixed, "crawl": crawls}
+        found: list[Partition] = [
+            dict(zip(names, values, strict=True)) for values in product(*(ranges[name] for name in names))
+        ]
+        if self.crawls == "earlier":
+            commits = lake.ledger(self.table).commits
+            return [p for p in found if partition_name(p) in commits]
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """How one table comes about."""
+
+    table: str
+    code_version: str
+    """Raise it when the rows would come out differently: every partition built before becomes stale."""
+    reads: tuple[Read, ...] = ()
+    group: str
+
+    def read(self, table: str, crawls: str = "same") -> Read:
+        """The declared read of ``table``."""
+        return next(r for r in self.reads if r.table == table and r.crawls == crawls)
+
+
+STAGES: Mapping[str, Stage] = {
+    stage.table: stage
+    for stage in (
+        Stage(table="takedowns", code_version="1", group="removals"),
+        Stage(table="crawl_snapshots", code_version="1", group="crawl"),
+        Stage(table="wat_files", code_version="1", group="crawl", reads=(Read(table="crawl_snapshots"),)),
+        Stage(table="candidate_pairs", code_version="1", group="pairs", reads=(Read(table="wat_files"),)),
+        Stage(
+            table="unique_pairs",
+            code_version="1",
+            group="pairs",
+            reads=(
+                Read(table="candidate_pairs"),
+                Read(table="unique_pairs", crawls="earlier"),
+                Read(table="takedowns"),
+            ),
+        ),
+        Stage(
+            table="images",
+            code_version="1",
+            group="images",
+            reads=(Read(table="unique_pairs"), Read(table="takedowns")),
+        ),
+        Stage(table="calibrations", code_version="1", group="embeddings"),
+        Stage(
+            table="clip_embeddings",
+            code_version="1",
+            group="embeddings",
+            reads=(Read(table="unique_pairs"), Read(table="images")),
+        ),
+        Stage(
+            table="filtered_pairs",
+            code_version="1",
+            group="release",
+            reads=(
+                Read(table="unique_pairs"),
+                Read(table="images"),
+                Read(table="clip_embeddings"),
+                Read(table="calibrations"),
+                Read(table="takedowns"),
+            ),
+        ),
+    )
+}
+"""Every stage by table, upstream first."""
+
+PER_CRAWL = tuple(name for name in STAGES if "crawl" in TABLES[name].partition_by)
+"""The stages that are built crawl by crawl, in order."""
+
+
+def partitions_of(lake: Lake, table: str, crawl: str) -> list[Partition]:
+    """Every partition ``table`` has for one crawl, built or not."""
+    ranges: dict[str, Sequence[str | int]] = {
+        "crawl": [crawl],
+        "shard": range(lake.shards),
+        "bucket": range(lake.buckets),
+    }
+    names = TABLES[table].partition_by
+    return [dict(zip(names, values, strict=True)) for values in product(*(ranges[n] for n in names))]
