@@ -9,6 +9,7 @@ import dagster as dg
 
 from laion_assets.assets.images import REFETCH_TAG
 from laion_assets.assets.step import current_removals
+from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs
 from laion_assets.definitions import build_definitions
 from laion_assets.download.failures import is_transient
 from laion_assets.lake.lake import Lake
@@ -70,6 +71,7 @@ class Builder:
         self._instance = instance
         self._reporter = reporter
         self._lake = settings.open_lake()
+        self._lock = ""
         self._partitions = Partitions(shards=settings.shards, buckets=settings.buckets)
         self._job = build_definitions(settings).resolve_implicit_global_asset_job_def()
 
@@ -79,11 +81,13 @@ class Builder:
         A partition whose inputs could not be built is left out, and every other one is built.
         """
         self._instance.add_dynamic_partitions(str(CRAWLS.name), list(request.crawls))
+        end_abandoned_runs(self._instance)
         outcome = Outcome()
-        if "filtered_pairs" in request.tables and self._calibration_is_due():
-            self._run("calibrations", None, {}, outcome)
-        for table in request.tables:
-            self._build_stage(table, request, outcome)
+        with builder_lock(self._lake.root / ".builders") as self._lock:
+            if "filtered_pairs" in request.tables and self._calibration_is_due():
+                self._run("calibrations", None, {}, outcome)
+            for table in request.tables:
+                self._build_stage(table, request, outcome)
         return outcome
 
     def _build_stage(self, table: str, request: Request, outcome: Outcome) -> None:
@@ -135,7 +139,7 @@ class Builder:
             instance=self._instance,
             asset_selection=[dg.AssetKey(table)],
             partition_key=self._partitions.key(partition) if partition else None,
-            tags=dict(tags),
+            tags={**tags, BUILDER_TAG: self._lock},
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )

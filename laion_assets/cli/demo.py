@@ -56,8 +56,7 @@ def run_demo(lake: Path, folder: Path, console: Console) -> None:
     print_funnel(opened, console)
     print_score(opened, sample.truth, console)
     console.print(
-        f"\n{outcome.built} partitions built in {time.monotonic() - started:.0f} s. "
-        "Now: `make ui` for the Dagster UI, `laion sql 'FROM funnel'`, `laion status`.",
+        f"\n{outcome.built} runs in {time.monotonic() - started:.0f} s. Next: `make ui`, `.venv/bin/laion status`",
         highlight=False,
     )
 
@@ -127,7 +126,9 @@ def print_funnel(lake: Lake, console: Console) -> None:
     from laion_assets.sql.session import connect
 
     rows = connect(lake).sql("SELECT * FROM funnel").fetchall()
-    table = Table("crawl", "subset", title="funnel")
+    table = Table(title="funnel")
+    table.add_column("crawl", no_wrap=True)
+    table.add_column("subset")
     for heading in ("candidates", "unique", "downloaded", "embedded", "kept"):
         table.add_column(heading, justify="right")
     for crawl, subset, *counts in rows:
@@ -149,7 +150,7 @@ def print_score(lake: Lake, truth: pl.DataFrame, console: Console) -> Score:
         table.add_column("pairs", justify="right")
         table.add_column(verb, justify="right")
     dropped.add_column("ROC-AUC", justify="right")
-    names = {"plain": "two or more attributes, colour or shape among them", "all": "all"}
+    names = {"plain": "two or more, colour or shape among them", "all": "all"}
     for measure, group, pairs, rate, auc in measured.to_frame().iter_rows():
         cells = [f"{pairs:,}", "" if rate is None else f"{rate:.1%}"]
         if measure == "kept":
@@ -159,7 +160,7 @@ def print_score(lake: Lake, truth: pl.DataFrame, console: Console) -> Score:
     console.print(kept)
     console.print(dropped)
     verdict = "met" if measured.passes() else "[red]NOT met[/]"
-    console.print(f"at least 90 % kept in every language and 90 % of plain contradictions dropped: {verdict}")
+    console.print(f"goal (90 % kept in every language, 90 % dropped of the second line): {verdict}")
     return measured
 
 

@@ -65,10 +65,11 @@ def plan_embeddings(
          AND own.precision = encoder_of.arithmetic
     """)
     names = ", ".join(f"own.{name}" for name in columns)
+    target = str(output).replace("'", "''")
     con.execute(f"""
         COPY (SELECT {names} FROM {earlier} AS own JOIN planned USING (pair_id, encoder_sha256)
               WHERE outcome = 'taken_over' ORDER BY pair_id)
-        TO '{output}' (FORMAT parquet, COMPRESSION zstd)
+        TO '{target}' (FORMAT parquet, COMPRESSION zstd)
     """)
     outcomes = dict(con.execute("SELECT outcome, count(*) FROM planned GROUP BY 1").fetchall())
     counted = con.execute(f"SELECT count(*) FROM {pairs}").fetchone()

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from laion_assets.download.failures import TRANSIENT_FAILURES, TRANSIENT_STATUSES
+from laion_assets.pairs.dedup import quoted
 from laion_assets.pairs.removals import Removals
 
 
@@ -74,7 +75,7 @@ def plan_attempts(
         [crawl],
     )
     names = ", ".join(_after_removal(name) for name in columns)
-    con.execute(f"COPY (SELECT {names} FROM known) TO '{output}' (FORMAT parquet, COMPRESSION zstd)")
+    con.execute(f"COPY (SELECT {names} FROM known) TO {quoted(output)} (FORMAT parquet, COMPRESSION zstd)")
     con.execute(
         "CREATE OR REPLACE TEMP TABLE attempted AS "
         "SELECT url_id, url FROM wanted ANTI JOIN known USING (url) ORDER BY url_id, url"

@@ -28,7 +28,7 @@ from laion_assets.lake.commits import Commit, Ledger, Provenance, UpstreamRead, 
 from laion_assets.lake.engine import open_engine
 from laion_assets.lake.errors import CheckOutcome, LakeError, UpstreamMissing, UpstreamNotValidated, ValidationFailed
 from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import Partition, ordered, partition_name, predicate
+from laion_assets.lake.partition import Partition, literal, ordered, partition_name, predicate
 from laion_assets.lake.staging import Part, StagingFolder
 from laion_assets.lake.tables import TABLES
 from laion_assets.lake.validation import content_digest, relation, validate
@@ -210,7 +210,7 @@ class PartitionBuild:
         in_order = self.folder.path / "ordered"  # no .parquet: it must not be taken for a finished part
         self.con.execute(
             f"COPY (SELECT * FROM {relation(self.table, self._adopted)} ORDER BY {', '.join(self.table.order_by)}) "  # noqa: S608
-            f"TO '{in_order}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_BATCH_ROWS})"
+            f"TO {literal(str(in_order))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_BATCH_ROWS})"
         )
         return [in_order]
 
@@ -295,5 +295,3 @@ def _writer_properties(schema: pa.Schema, group_rows: int) -> WriterProperties:
     return WriterProperties(
         compression="ZSTD", compression_level=1, max_row_group_size=group_rows, column_properties=vectors
     )
-
-

@@ -11,7 +11,7 @@ from laion_assets.text.language import language_group_sql
 
 MODELS = Path(__file__).resolve().parents[2] / "dbt_like_sql" / "models"
 _LAYERS = ("staging", "marts", "release")
-_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.RELATION)
+_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.RELATION)
 
 
 def connect(lake: Lake, *, models: Path = MODELS) -> duckdb.DuckDBPyConnection:
@@ -57,12 +57,28 @@ def query(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation 
     """
     statements = con.extract_statements(text)
     for statement in statements:
-        if statement.type not in _READING:
-            raise NotAQueryError(f"{statement.type.name} is not allowed: the session only reads (SELECT, EXPLAIN)")
+        if not _reads(con, statement):
+            raise NotAQueryError(
+                f"{statement.type.name} is not allowed: the session only reads (SELECT, EXPLAIN SELECT)"
+            )
     result = None
     for statement in statements:
         result = con.sql(statement.query)
     return result
+
+
+def _reads(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> bool:
+    """Whether the statement only reads. EXPLAIN ANALYZE runs what it explains, so that must only read as well."""
+    if statement.type != duckdb.StatementType.EXPLAIN:
+        return statement.type in _READING
+    text = statement.query.encode()
+    words = [text[offset:] for offset, _ in duckdb.tokenize(statement.query)][1:]
+    if words and words[0][:7].upper() == b"ANALYZE":
+        words = words[1:]
+    try:
+        return bool(words) and all(_reads(con, inner) for inner in con.extract_statements(words[0].decode()))
+    except duckdb.ParserException:  # options in parentheses, which may say ANALYZE too
+        return False
 
 
 def _quoted(text: str) -> str:

@@ -16,6 +16,7 @@ from laion_assets.crawl.counts import ExtractionCounts
 from laion_assets.crawl.extract import ExtractionOptions, extract
 from laion_assets.crawl.index import list_crawls, list_files
 from laion_assets.crawl.sources import RetryPolicy, SourceNotFound, SourceUnreachable, TransferError, open_source
+from laion_assets.resources import SourceResource
 
 pytestmark = pytest.mark.integration
 
@@ -145,3 +146,14 @@ def test_a_crawl_is_read_from_its_bucket(client):
     (rows,) = extract(source, path, format="wat", options=ExtractionOptions(), counts=counts)
     assert rows["url"].to_list() == ["http://pages.test/a.jpg"] * 3
     assert counts.balanced
+
+
+def test_the_dagster_resource_takes_its_client_from_the_environment(client, monkeypatch):
+    collinfo = json.dumps([{"id": "CC-MAIN-2026-04", "name": "January 2026 Index"}]).encode()
+    client.put_object(Bucket="crawls", Key="collinfo.json", Body=collinfo)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", client.meta.endpoint_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    source = SourceResource(uri="s3://crawls").open()
+    assert [crawl.crawl for crawl in list_crawls(source)] == ["CC-MAIN-2026-04"]

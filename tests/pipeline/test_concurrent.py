@@ -101,7 +101,6 @@ def test_who_commits_a_partition_second_replaces_it_or_says_so(
         assert build_here(settings, CRAWLS, "unique_pairs").failures == []
         marker.with_name("stopped.go").touch()
         said, _ = slow.communicate(timeout=120)
-    print(said)
     assert slow.returncode in (0, 1)
     if slow.returncode:
         assert "another process" in said

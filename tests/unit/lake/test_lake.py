@@ -29,3 +29,7 @@ def test_a_table_nobody_wrote_is_empty(tmp_path: Path) -> None:
     lake = Lake.open(str(tmp_path))
     assert lake.sizes("images")["rows"] == 0
     assert lake.commit("images", {"crawl": "CC-1", "bucket": 0}) is None
+
+
+def test_takedowns_are_there_from_the_first_day(tmp_path: Path) -> None:
+    assert Lake.open(str(tmp_path)).exists("takedowns")

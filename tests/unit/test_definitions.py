@@ -1,0 +1,172 @@
+"""The code location as Dagster sees it: cheap to load, and its graph is the one that ``lake.stages`` declares."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from laion_assets.definitions import build_definitions
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.stages import PER_CRAWL, STAGES, partitions_of
+from laion_assets.lake.tables import TABLES
+from laion_assets.lake.validation import CHECKS
+from laion_assets.partitions import CRAWLS, Partitions
+from laion_assets.settings import Settings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TWO_CRAWLS = ("CC-MAIN-2024-10", "CC-MAIN-2024-18")
+SHARDS, BUCKETS = 3, 12
+BUILT = [name for name in TABLES if name != "takedowns"]
+HEAVY = ("torch", "torchvision", "open_clip", "img2dataset", "matplotlib", "dagster_aws", "cv2", "boto3", "ftfy")
+
+_LOAD = """
+import json, resource, sys
+from laion_assets.definitions import defs
+print(json.dumps({
+    "seconds": resource.getrusage(resource.RUSAGE_SELF).ru_utime,
+    "modules": sorted({name.partition(".")[0] for name in sys.modules}),
+    "assets": sorted(key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()),
+}))
+"""
+
+
+def clean_environment(folder: Path) -> dict[str, str]:
+    """The environment without any settings of ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAION_", "DAGSTER_"))}
+    return kept | {"DAGSTER_HOME": str(folder), "PYTHONPATH": str(REPOSITORY)}
+
+
+def test_loading_is_quick_and_imports_nothing_heavy(tmp_path):
+    loaded = subprocess.run(
+        [sys.executable, "-c", _LOAD],
+        cwd=tmp_path,
+        env=clean_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(loaded.stdout)
+    assert found["assets"] == sorted(TABLES)
+    assert set(found["modules"]).isdisjoint(HEAVY)
+    assert found["seconds"] < 4
+    assert loaded.stderr == ""
+    assert not (tmp_path / "lake").exists(), "loading definitions makes no lake"
+
+
+@pytest.mark.integration
+def test_the_workspace_file_loads_the_code_location(tmp_path):
+    command = [sys.executable, "-m", "dagster", "definitions", "validate", "--workspace", "workspace.yaml"]
+    validated = subprocess.run(
+        command, cwd=REPOSITORY, env=clean_environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert validated.returncode == 0, validated.stderr
+    assert "Validation successful for code location laion" in validated.stdout + validated.stderr
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    lake = tmp_path_factory.mktemp("definitions") / "lake"
+    return build_definitions(Settings(_env_file=None, lake=str(lake), shards=SHARDS, buckets=BUCKETS))  # type: ignore[call-arg]
+
+
+@pytest.fixture(scope="module")
+def graph(definitions: dg.Definitions) -> Any:
+    return definitions.resolve_asset_graph()
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        made.add_dynamic_partitions(str(CRAWLS.name), list(TWO_CRAWLS))
+        yield made
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_an_asset_hangs_on_what_its_stage_reads(graph, table):
+    declared = {read.table for read in STAGES[table].reads} - {table}
+    assert {key.to_user_string() for key in graph.get(dg.AssetKey(table)).parent_keys} == declared
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_an_asset_is_described_by_its_table(definitions, graph, table):
+    node = graph.get(dg.AssetKey(table))
+    assert node.description == TABLES[table].description
+    assert node.group_name == STAGES[table].group
+    assert "deltalake" in node.kinds
+    assert node.code_version == (STAGES[table].code_version if table in BUILT else None)
+
+
+@pytest.mark.parametrize("table", BUILT)
+def test_the_columns_are_known_before_anything_is_built(graph, table):
+    schema = graph.get(dg.AssetKey(table)).metadata["dagster/column_schema"]
+    shown = [(c.name, c.type, c.description, c.constraints.nullable) for c in schema.columns]
+    assert shown == [(c.name, str(c.type), c.description, c.nullable) for c in TABLES[table].columns]
+
+
+@pytest.mark.parametrize("table", BUILT)
+def test_every_check_before_a_commit_is_one_that_dagster_knows(graph, table):
+    names = {key.name for key in graph.asset_check_keys if key.asset_key == dg.AssetKey(table)}
+    assert names >= set(CHECKS)
+
+
+@pytest.mark.parametrize("table", BUILT)
+def test_steps_that_compute_vectors_ask_for_a_gpu_and_no_others_do(definitions, table):
+    op = definitions.resolve_assets_def(table).op
+    if table in ("clip_embeddings", "calibrations"):
+        assert op.pool == "gpu"
+        assert op.tags["dagster-ray/config"] == '{"num_gpus": 1}'
+        kubernetes = json.loads(op.tags["dagster-k8s/config"])
+        assert kubernetes["container_config"]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    else:
+        assert op.pool == ("network" if table in ("crawl_snapshots", "wat_files", "images") else None)
+        assert not op.tags.keys() & {"dagster-ray/config", "dagster-k8s/config"}
+
+
+@pytest.mark.parametrize("table", PER_CRAWL)
+def test_a_partition_depends_on_exactly_those_that_its_step_reads(graph, instance, tmp_path, table):
+    """For unique_pairs that is: a bucket depends on every shard of its crawl, and on no other crawl's."""
+    lake = Lake.open(str(tmp_path / "lake"), shards=SHARDS, buckets=BUCKETS)
+    partitions = Partitions(shards=SHARDS, buckets=BUCKETS)
+    definition = partitions.definition(table)
+    own = [partition for crawl in TWO_CRAWLS for partition in partitions_of(lake, table, crawl)]
+    assert set(definition.get_partition_keys(dynamic_partitions_store=instance)) == {partitions.key(p) for p in own}
+    key = dg.AssetKey(table)
+    for partition in own[:: max(1, len(own) // 4)]:
+        for read in STAGES[table].reads:
+            if read.table == table or "crawl" not in TABLES[read.table].partition_by:
+                continue
+            mapping = graph.get_partition_mapping(key, dg.AssetKey(read.table))
+            mapped = mapping.get_upstream_mapped_partitions_result_for_partitions(
+                definition.subset_with_partition_keys([partitions.key(partition)]),
+                definition,
+                partitions.definition(read.table),
+                datetime(2025, 1, 1, tzinfo=UTC),
+                instance,
+            )
+            expected = {partitions.key(p) for p in read.partitions(lake, partition)}
+            assert set(mapped.partitions_subset.get_partition_keys()) == expected
+            assert list(mapped.required_but_nonexistent_subset.get_partition_keys()) == []
+
+
+@pytest.mark.parametrize("table", PER_CRAWL)
+def test_dagster_s_keys_name_partitions_and_nothing_is_lost_on_the_way(instance, table):
+    partitions = Partitions(shards=SHARDS, buckets=BUCKETS)
+    definition = partitions.definition(table)
+    keys = list(definition.get_partition_keys(dynamic_partitions_store=instance))
+    found = [partitions.partition(table, key) for key in keys]
+    assert [partitions.key(p) for p in found] == keys
+    assert len({tuple(p.items()) for p in found}) == len(found)
+    assert all(tuple(p) == TABLES[table].partition_by for p in found)
+
+
+def test_keys_sort_as_the_numbers_they_stand_for(instance):
+    definition = Partitions(shards=SHARDS, buckets=BUCKETS).definition("images")
+    keys = [k.keys_by_dimension["bucket"] for k in definition.get_partition_keys(dynamic_partitions_store=instance)]
+    assert sorted(set(keys)) == [f"{n:02d}" for n in range(BUCKETS)]
