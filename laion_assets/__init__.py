@@ -1,0 +1,1 @@
+"""From Common Crawl to filtered image-text pairs: a Dagster-orchestrated data lakehouse."""

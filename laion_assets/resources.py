@@ -8,7 +8,7 @@ write through ``assets.step`` instead, the one way into a table.
 from dagster import ConfigurableResource
 from pydantic import PrivateAttr
 
-from laion_assets.crawl.sources import Source, open_source
+from laion_assets.crawl.sources import RetryPolicy, Source, open_source
 from laion_assets.lake.lake import Lake
 
 
@@ -34,15 +34,19 @@ class SourceResource(ConfigurableResource[Source]):
 
     uri: str
 
-    def open(self) -> Source:
+    def open(self, retry: RetryPolicy | None = None) -> Source:
         """The source.
+
+        Args:
+            retry: how failing requests are met; None: patiently, as steps should.
 
         Raises:
             SourceError: there is nothing at ``uri``.
+            ValueError: ``uri`` is no address of a source.
         """
         client = None
         if self.uri.startswith("s3://"):
             from dagster_aws.s3 import S3Resource  # costs as much to import as Dagster itself
 
             client = S3Resource().get_client()
-        return open_source(self.uri, s3_client=client)
+        return open_source(self.uri, s3_client=client, retry=retry)

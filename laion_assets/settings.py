@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
-from laion_assets.clip.encoder import EncoderOptions, encoder_identity
+from laion_assets.clip.encoder import EncoderOptions, content_sha256, encoder_identity
 from laion_assets.crawl.extract import ExtractionOptions
 from laion_assets.download.options import DownloadOptions
 from laion_assets.lake.lake import Lake
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
         shaping: dict[str, Any] = {
             "candidate_pairs": asdict(self.extraction),
             "clip_embeddings": self._encoder_identities(),
-            "calibrations": [asdict(self.calibration), self._encoder_identities()],
+            "calibrations": [asdict(self.calibration), self._calibration_content(), self._encoder_identities()],
             "filtered_pairs": asdict(self.filter),
         }
         externals = {"unique_pairs": removals, "images": removals, "filtered_pairs": removals}
@@ -130,6 +130,10 @@ class Settings(BaseSettings):
             )
             for table in STAGES
         }
+
+    def _calibration_content(self) -> str | None:
+        path = None if self.calibration.pairs is None else Path(self.calibration.pairs)
+        return content_sha256(path) if path is not None and path.is_file() else None
 
     def _encoder_identities(self) -> dict[str, list[str]]:
         return {

@@ -49,12 +49,13 @@ def _earlier_rows(step: Step) -> None:
 
 
 def _attempt(step: Step, reuse: Reuse) -> None:
-    urls = step.build.con.table("attempted").pl()
+    con = step.build.con
+    digest = con.execute("SELECT count(*), sum(md5_number_lower(url)::HUGEINT) FROM attempted").fetchone()
     options = step.settings.download
     previous = step.lake.commit("images", step.partition)
     # After a kill the same urls are attempted on top of the same version: the finished tars are found again.
     work = hashlib.sha256(
-        json.dumps([asdict(options), urls["url"].to_list(), previous.version if previous else -1]).encode()
+        json.dumps([asdict(options), repr(digest), previous.version if previous else -1]).encode()
     ).hexdigest()[:32]
     step.build.resumable(work)
     removals = step.build.folder.path / "removals"
@@ -63,7 +64,12 @@ def _attempt(step: Step, reuse: Reuse) -> None:
     output.mkdir(parents=True, exist_ok=True)
     progress = step.progress(reuse.attempted, "images")
     for frame in download(
-        urls, output=str(output), relative_to=str(step.lake.root), options=options, removals=removals, progress=progress
+        con.table("attempted").pl(),
+        output=str(output),
+        relative_to=str(step.lake.root),
+        options=options,
+        removals=removals,
+        progress=progress,
     ):
         step.build.add(frame)
 

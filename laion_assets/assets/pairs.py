@@ -62,7 +62,7 @@ def _thresholds(step: Step) -> tuple[dict[str, str], pl.DataFrame]:
     A calibration of this lake goes before what was published for the encoder.
     """
     calibrations = step.frame("calibrations")
-    embedded = step.frame("clip_embeddings").select("encoder", "encoder_sha256").unique()
+    embedded = step.frame("clip_embeddings", view="embedded_by", columns=("DISTINCT encoder", "encoder_sha256"))
     known = pl.concat([embedded, calibrations.select("encoder", "encoder_sha256")]).unique("encoder")
     weights = dict(known.select("encoder", "encoder_sha256").iter_rows())
     encoders: dict[str, str] = {}

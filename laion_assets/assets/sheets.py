@@ -8,6 +8,7 @@ import dagster as dg
 
 from laion_assets.assets.step import Step
 from laion_assets.figures import Sample, contact_sheet, read_pictures
+from laion_assets.pairs.dedup import quoted
 
 PER_SHEET = 16
 
@@ -15,11 +16,11 @@ PER_SHEET = 16
 def pair_sheets(step: Step, kept: Path, dropped: Path) -> Mapping[str, dg.MetadataValue]:
     """A sheet of kept pairs and one of dropped pairs; needs the view ``images`` in the step's engine."""
     sheets = {
-        "kept": (f"'{kept}'", "'similarity ' || printf('%.3f', similarity)"),
-        "dropped": (f"'{dropped}'", "reason || coalesce(printf(' %.3f', similarity), '')"),
+        "kept": (kept, "'similarity ' || printf('%.3f', similarity)"),
+        "dropped": (dropped, "reason || coalesce(printf(' %.3f', similarity), '')"),
     }
     return {
-        name: dg.MetadataValue.md(contact_sheet(_samples(step, f"read_parquet({file})", note)))
+        name: dg.MetadataValue.md(contact_sheet(_samples(step, f"read_parquet({quoted(file)})", note)))
         for name, (file, note) in sheets.items()
     }
 

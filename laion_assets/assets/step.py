@@ -14,7 +14,6 @@ import dagster as dg
 import polars as pl
 
 from laion_assets.assets.metadata import column_schema, commit_metadata
-from laion_assets.crawl.sources import Source
 from laion_assets.lake.build import PartitionBuild, lake_build
 from laion_assets.lake.commits import Provenance, combined_digest
 from laion_assets.lake.errors import CheckOutcome, LakeError, ValidationFailed
@@ -85,8 +84,18 @@ class Step:
 
     @cached_property
     def removals(self) -> Removals:
-        """Takedowns and deny lists: an input of dedup, images and filter."""
-        return load_removals(self.frame("takedowns"), **_lists(self.settings))
+        """Takedowns and deny lists: an input of dedup, images and filter.
+
+        Raises:
+            LakeError: ``takedowns`` holds requests that were not written through the lake; none is passed over.
+        """
+        removals = load_removals(self.frame("takedowns"), **_lists(self.settings))
+        if removals.digest != self.build.provenance.externals["removals"]:
+            raise LakeError(
+                "takedowns changed while this step began, or holds rows that `laion takedown` did not write: "
+                "run the step again, and enter such rows with `laion takedown`"
+            )
+        return removals
 
     def progress(self, total: int, unit: str) -> Progress:
         """A callback that counts ``unit``s of this step's work."""
@@ -102,11 +111,6 @@ def current_removals(lake: Lake, settings: Settings) -> Removals:
     """Takedowns and deny lists as they are now, outside a step."""
     takedowns = pl.scan_delta(lake.path("takedowns")).collect() if lake.exists("takedowns") else None
     return load_removals(takedowns, **_lists(settings))
-
-
-def source_of(settings: Settings) -> Source:
-    """The configured source, outside a step."""
-    return SourceResource(uri=settings.source).open()
 
 
 def _lists(settings: Settings) -> dict[str, tuple[str, ...]]:

@@ -117,11 +117,22 @@ class Builder:
     def _due(self, table: str, crawls: Sequence[str], request: Request) -> list[Partition]:
         states = current_states(self._lake, self._settings, crawls, until=table)
         own = [state for state in states if state.table == table and state.partition["crawl"] in crawls]
-        forced = table == "images" and request.refetch
-        due = [s.partition for s in own if s.state is State.MISSING or s.reasons or forced]
+        due = [s.partition for s in own if s.state is State.MISSING or s.reasons or self._is_asked_for(s, request)]
         if table == "images" and request.retry_failed:
             due += [s.partition for s in own if s.partition not in due and self._has_transient(s.partition)]
         return [partition for partition in due if partition["crawl"] in request.crawls]
+
+    def _is_asked_for(self, state: PartitionState, request: Request) -> bool:
+        """Whether a flag asks for a partition that is done."""
+        if state.table == "images":
+            return request.refetch
+        commit = self._lake.commit(state.table, state.partition)
+        if state.table != "wat_files" or commit is None:
+            return False
+        limit, format_ = self._settings.wat_files, self._settings.format
+        other_limit = limit is not None and limit != commit.counts.get("limit", commit.rows)
+        other_format = format_ is not None and (format_ == "warc") != bool(commit.counts.get("warc"))
+        return other_limit or other_format
 
     def _has_transient(self, partition: Partition) -> bool:
         rows = self._lake.rows("images", partition, ["failure", "http_status"]).unique().iter_rows()

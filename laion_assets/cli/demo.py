@@ -1,6 +1,7 @@
 """The demo: a sample web with known truth, from publishing to the filter's measured quality."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -173,10 +174,14 @@ def run_ui(settings: Settings, port: int, console: Console) -> None:
     dagster_instance()
     folder = Path(settings.source)
     workspace = Path(__file__).resolve().parents[2] / "workspace.yaml"
+    os.environ["LAION_LAKE"] = str(Path(settings.lake).resolve())  # the UI's working directory is another one
+    if folder.is_dir():
+        os.environ["LAION_SOURCE"] = str(folder.resolve())
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(workspace), "--port", str(port)]
     console.print(f"Dagster at http://127.0.0.1:{port}; Ctrl-C ends it", highlight=False)
     with SampleServer(folder) if find_sample(folder) else nullcontext():
         process = subprocess.Popen(command, cwd=workspace.parent)
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # Ctrl-C reaches the child by itself
         try:
             code = process.wait()
         except KeyboardInterrupt:

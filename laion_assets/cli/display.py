@@ -1,18 +1,26 @@
 """How the command line shows work and rows."""
 
+import csv
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, datetime, time
+from typing import Any, Literal
 
 import duckdb
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from laion_assets.progress import listening
 
+Format = Literal["table", "csv", "json", "parquet"]
+
 _SHOWN_ROWS = 200
+_FETCHED_ROWS = 2_000
 
 
 class BuildDisplay:
@@ -47,7 +55,8 @@ class BuildDisplay:
 
     def failed(self, table: str, partition: str, error: str) -> None:
         """One partition could not be built."""
-        self._console.print(f"[red]failed[/] {table} {partition}: {error.splitlines()[0]}", highlight=False)
+        text = f"failed {table} {partition}: {error.splitlines()[0]}"
+        self._console.print(Text.assemble((text[:6], "red"), text[6:]), soft_wrap=True)
 
     def work(self, label: str, done: int, total: int, unit: str) -> None:
         """Progress inside a partition."""
@@ -64,30 +73,61 @@ def build_display(console: Console) -> Iterator[BuildDisplay]:
         yield display
 
 
-def print_rows(rows: duckdb.DuckDBPyRelation, format_: str, console: Console) -> None:
-    """Print a query's rows as ``table`` (the first of them), ``csv``, ``json`` (a line a row) or ``parquet`` (bytes).
-
-    Raises:
-        ValueError: there is no such format.
-    """
+def print_rows(rows: duckdb.DuckDBPyRelation, format_: Format, console: Console) -> None:
+    """Print a query's rows as a table (the first of them), CSV, JSON (a line a row) or Parquet (bytes)."""
     if format_ == "table":
         _print_table(rows, console)
-    elif format_ == "csv":
-        sys.stdout.write(rows.pl().write_csv())
-    elif format_ == "json":
-        for row in rows.pl().iter_rows(named=True):
-            sys.stdout.write(json.dumps(row, default=str, ensure_ascii=False) + "\n")
     elif format_ == "parquet":
+        sys.stdout.flush()
         rows.pl().write_parquet(sys.stdout.buffer)
+    elif format_ == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(rows.columns)
+        for row in _fetched(rows):
+            writer.writerow(["" if value is None else _plain(value) for value in row])
     else:
-        raise ValueError(f"--format: expected table, csv, json or parquet, found {format_!r}")
+        for row in _fetched(rows):
+            sys.stdout.write(_json(dict(zip(rows.columns, row, strict=True))) + "\n")
+
+
+def _fetched(rows: duckdb.DuckDBPyRelation) -> Iterator[tuple[Any, ...]]:
+    while batch := rows.fetchmany(_FETCHED_ROWS):
+        yield from batch
+
+
+def _plain(value: Any) -> str:
+    """A value as one field of text; what has parts, and truth values, as JSON."""
+    return _json(value) if isinstance(value, list | tuple | dict | bool) else _json_value(value)
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_json_value)
+    except ValueError:  # JSON has neither NaN nor infinities
+        return json.dumps(_without_nan(value), ensure_ascii=False, default=_json_value)
+
+
+def _json_value(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.isoformat() if isinstance(value, datetime | date | time) else str(value)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _without_nan(member) for key, member in value.items()}
+    return [_without_nan(member) for member in value] if isinstance(value, list | tuple) else value
 
 
 def _print_table(rows: duckdb.DuckDBPyRelation, console: Console) -> None:
-    table = Table(*rows.columns)
+    table = Table()
+    for name in rows.columns:
+        table.add_column(Text(name))
     fetched = rows.limit(_SHOWN_ROWS + 1).fetchall()
     for row in fetched[:_SHOWN_ROWS]:
-        table.add_row(*("" if value is None else str(value) for value in row))
+        table.add_row(*(Text("" if value is None else str(value)) for value in row))
     console.print(table)
     if len(fetched) > _SHOWN_ROWS:
         console.print(f"only the first {_SHOWN_ROWS} rows are shown; --format csv, json or parquet gives all")

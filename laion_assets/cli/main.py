@@ -1,15 +1,17 @@
 """The commands of ``laion``."""
 
+import logging
 import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import duckdb
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
@@ -17,6 +19,9 @@ from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.staleness import PartitionState, State
 from laion_assets.lake.tables import TABLES
 from laion_assets.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from laion_assets.crawl.index import Crawl
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,8 +36,8 @@ Settings come from the environment (`LAION_…`, nested with `__`) and from `set
 `laion demo`, or with `laion crawls` and `laion build CRAWL`.""",
 )
 
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)
 
 LakeOption = Annotated[str | None, typer.Option("--lake", help="Folder of the lake (LAION_LAKE).", show_default=False)]
 SourceOption = Annotated[
@@ -54,12 +59,23 @@ def main() -> None:
     from laion_assets.clip.encoder import EncoderError
     from laion_assets.crawl.sources import SourceError
     from laion_assets.pairs.removals import RemovalError
+    from laion_assets.sample.publish import SampleError
 
     try:
         app()
-    except (UsageError, LakeError, SettingsError, SourceError, EncoderError, RemovalError) as error:
-        err.print(f"[red]laion:[/] {error}", highlight=False, soft_wrap=True)
+    except (UsageError, LakeError, SettingsError, SourceError, EncoderError, RemovalError, SampleError) as error:
+        _complain("laion:", str(error))
         sys.exit(2)
+    except OSError as error:
+        if error.filename is None:  # not about a file that somebody named
+            raise
+        _complain("laion:", f"{error.filename}: {error.strerror}")
+        sys.exit(2)
+
+
+def _complain(what: str, text: str) -> None:
+    """One line on stderr. The text is shown as it is: it may hold anything."""
+    err.print(Text.assemble((what, "red"), " ", " ".join(text.split())), soft_wrap=True)
 
 
 def _settings(lake: str | None, source: str | None, **others: object) -> Settings:
@@ -100,7 +116,7 @@ def build(
     with build_display(out) as reporter:
         outcome = Builder(settings, dagster_instance(), reporter).build(request)
     for table, partition, error in outcome.failures:
-        err.print(f"[red]failed[/] {table} {partition}: {error}", highlight=False, soft_wrap=True)
+        _complain("failed", f"{table} {partition}: {error}")
     left_out = f", {len(outcome.left_out)} left out that are built on them" if outcome.left_out else ""
     out.print(f"{outcome.built} partitions built, {len(outcome.failures)} failed{left_out}; `laion status` shows all")
     if outcome.failures:
@@ -125,17 +141,13 @@ def demo(
 @app.command()
 def crawls(lake: LakeOption = None, source: SourceOption = None, most: int = 20) -> None:
     """List the crawls of the source, the newest first, and which of them the lake has."""
-    from laion_assets.assets.step import source_of
-    from laion_assets.crawl.index import list_crawls
-
     settings = _settings(lake, source)
-    opened = source_of(settings)
-    listed = list_crawls(opened)
+    uri, listed = _listed_crawls(settings)
     have = _existing_lake(settings).ledger("crawl_snapshots").crawls if _has_lake(settings) else set()
-    table = Table("crawl", "name", "first capture", "last capture", "in the lake", title=opened.uri)
+    table = Table("crawl", "name", "first capture", "last capture", "in the lake", title=Text(uri))
     for crawl in sorted(listed, key=lambda c: c.crawl, reverse=True)[:most]:
         dates = [f"{t:%Y-%m-%d}" if t else "" for t in (crawl.first_capture, crawl.last_capture)]
-        table.add_row(crawl.crawl, crawl.name, *dates, "yes" if crawl.crawl in have else "")
+        table.add_row(Text(crawl.crawl), Text(crawl.name), *dates, "yes" if crawl.crawl in have else "")
     out.print(table)
     if len(listed) > most:
         out.print(f"{len(listed) - most} older ones are left out; --most shows more")
@@ -145,7 +157,7 @@ def crawls(lake: LakeOption = None, source: SourceOption = None, most: int = 20)
 def tables(lake: LakeOption = None) -> None:
     """List the tables: rows, partitions, files, bytes, version."""
     opened = _existing_lake(_settings(lake, None))
-    table = Table("table", title=str(opened.root))
+    table = Table("table", title=Text(str(opened.root)))
     for heading in ("rows", "partitions", "files", "bytes", "version"):
         table.add_column(heading, justify="right")
     for name in TABLES:
@@ -174,7 +186,7 @@ def status(
     states = current_states(opened, settings, registered)
     known = sorted({str(s.partition["crawl"]) for s in states})
     failed = {table: failed_partitions(instance, settings, table, known) for table in PER_CRAWL}
-    table = Table("table", "crawl", title=str(opened.root))
+    table = Table("table", "crawl", title=Text(str(opened.root)))
     for heading in ("done", "stale", "missing", "failed"):
         table.add_column(heading, justify="right")
     for name in PER_CRAWL:
@@ -186,7 +198,7 @@ def status(
     for state in states if why else ():
         if state.state is State.STALE:
             reasons = "; ".join((*state.reasons, *state.inherited))
-            out.print(f"{state.table} {partition_name(state.partition)}: {reasons}", highlight=False, soft_wrap=True)
+            out.print(Text(f"{state.table} {partition_name(state.partition)}: {reasons}"), soft_wrap=True)
 
 
 def _shown_state(state: PartitionState, failed: set[str]) -> str:
@@ -199,21 +211,41 @@ def _shown_state(state: PartitionState, failed: set[str]) -> str:
 def sql(
     query: Annotated[str, typer.Argument(help="SQL over views of every table and model, in DuckDB's dialect.")],
     lake: LakeOption = None,
-    format: Annotated[str, typer.Option(help="`table`, `csv`, `json` or `parquet`.")] = "table",
+    format: Annotated[str, typer.Option(help="`table`, `csv`, `json` (a line a row) or `parquet`.")] = "table",
 ) -> None:
     """Run one query over the lake and print its rows. It reads; it cannot write."""
-    from laion_assets.cli.display import print_rows
+    from laion_assets.cli.display import Format, print_rows
     from laion_assets.sql.session import NotAQueryError, connect
     from laion_assets.sql.session import query as run
 
+    if format not in get_args(Format):
+        raise UsageError(f"--format: expected {', '.join(get_args(Format))}, found {format!r}")
     opened = _existing_lake(_settings(lake, None))
-    con = connect(opened)
     try:
-        rows = run(con, query)
+        rows = run(connect(opened), query)
         if rows is not None:
-            print_rows(rows, format, out)
-    except (duckdb.Error, NotAQueryError, ValueError) as error:
-        raise UsageError(str(error).strip()) from error
+            print_rows(rows, cast("Format", format), out)
+    except (duckdb.Error, NotAQueryError) as error:
+        raise UsageError(str(error).partition("\n\nLINE ")[0]) from error
+
+
+@app.command()
+def takedown(
+    kind: Annotated[str, typer.Argument(help="What to remove: `url`, `domain`, `sha256` of a picture, or `pair_id`.")],
+    value: Annotated[str, typer.Argument(help="The url, domain (its subdomains too), hex digest or pair_id.")],
+    reason: Annotated[str | None, typer.Option(help="Why, for whoever reads the table.")] = None,
+    lake: LakeOption = None,
+) -> None:
+    """Enter a removal request. What holds such rows becomes stale, and `laion build` removes them for good."""
+    import polars as pl
+
+    from laion_assets.lake.takedowns import request_takedown
+    from laion_assets.pairs.removals import load_removals
+
+    opened = _existing_lake(_settings(lake, None))
+    load_removals(pl.DataFrame({"kind": [kind], "value": [value]}))  # refuses what cannot be understood
+    commit = request_takedown(opened, kind, value, reason)
+    out.print(f"{commit.rows} requests of this kind; `laion status` shows what is stale, `laion build` removes it")
 
 
 @app.command()
@@ -264,14 +296,28 @@ def _known_table(name: str) -> None:
 
 
 def _known_crawls(settings: Settings, names: list[str]) -> None:
-    from laion_assets.assets.step import source_of
-    from laion_assets.crawl.index import list_crawls
-
-    source = source_of(settings)
-    listed = {crawl.crawl for crawl in list_crawls(source)}
-    unknown = [name for name in names if name not in listed]
+    uri, listed = _listed_crawls(settings)
+    unknown = sorted({*names} - {crawl.crawl for crawl in listed})
     if unknown:
-        raise UsageError(f"{source.uri} has no crawl {', '.join(unknown)}; `laion crawls` lists those it has")
+        raise UsageError(f"{uri} has no crawl {', '.join(unknown)}; `laion crawls` lists those it has")
+
+
+def _listed_crawls(settings: Settings) -> "tuple[str, list[Crawl]]":
+    """The source's address and crawls. Somebody waits for the answer: it is asked for a few times at most."""
+    from laion_assets.crawl.index import list_crawls
+    from laion_assets.crawl.sources import RetryPolicy
+    from laion_assets.resources import SourceResource
+
+    retries = logging.getLogger("laion_assets.crawl")
+    level = retries.level
+    retries.setLevel(logging.ERROR)  # if no try succeeds the error says so
+    try:
+        source = SourceResource(uri=settings.source).open(RetryPolicy(attempts=3))
+        return source.uri, list_crawls(source)
+    except ValueError as error:
+        raise UsageError(f"LAION_SOURCE: {error}") from error
+    finally:
+        retries.setLevel(level)
 
 
 def _bytes(count: int) -> str:

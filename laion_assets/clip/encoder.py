@@ -90,7 +90,7 @@ def encoder_name(options: EncoderOptions) -> str:
     if options.model.startswith(_HUB_PREFIX):
         return options.model
     file = _weights_file(options)
-    return f"{options.model}/{_file_sha256(file)[:12] if file else options.pretrained}"
+    return f"{options.model}/{content_sha256(file)[:12] if file else options.pretrained}"
 
 
 def encoder_identity(options: EncoderOptions) -> str:
@@ -103,7 +103,7 @@ def encoder_identity(options: EncoderOptions) -> str:
         EncoderError: `pretrained` is written as a path, and no file lies there.
     """
     file = None if options.model.startswith(_HUB_PREFIX) else _weights_file(options)
-    return f"{options.model}/" + (f"sha256:{_file_sha256(file)}" if file else f"tag:{options.pretrained}")
+    return f"{options.model}/" + (f"sha256:{content_sha256(file)}" if file else f"tag:{options.pretrained}")
 
 
 def _weights_file(options: EncoderOptions) -> Path | None:
@@ -118,7 +118,8 @@ def _weights_file(options: EncoderOptions) -> Path | None:
     return None
 
 
-def _file_sha256(path: Path) -> str:
+def content_sha256(path: Path) -> str:
+    """The sha256 of a file, computed once for each of its states."""
     state = path.stat()
     return _sha256_of(str(path.resolve()), state.st_mtime_ns, state.st_size)
 
@@ -313,7 +314,7 @@ def load_encoder(options: EncoderOptions) -> Encoder:
     model, preprocess, tokenizer, weights = _load_model(options, device)
     return Encoder(
         name=encoder_name(options),
-        sha256=_file_sha256(weights),
+        sha256=content_sha256(weights),
         model=model,
         preprocess=preprocess,
         tokenizer=tokenizer,

@@ -181,4 +181,6 @@ def _retry_after_seconds(value: str | None) -> float | None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
+        error = error.reason  # we try again ourselves, so nothing was retried
     return f"{type(error).__name__}: {error}"

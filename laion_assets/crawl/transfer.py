@@ -22,11 +22,11 @@ class SourceError(Exception):
     """A crawl source did not deliver. The message is fit for a user: what was asked, what came, what to do."""
 
 
-class SourceNotFound(SourceError):  # noqa: N818
+class SourceNotFound(SourceError):
     """The source answers, but has no such file, crawl, folder or bucket."""
 
 
-class SourceUnreachable(SourceError):  # noqa: N818
+class SourceUnreachable(SourceError):
     """The source does not answer, or refuses us, after every retry."""
 
 
@@ -34,7 +34,7 @@ class TransferError(SourceError):
     """A file began to arrive and did not arrive whole: what was read of it must be thrown away and read again."""
 
 
-class TransientFailure(Exception):  # noqa: N818
+class TransientFailure(Exception):
     """One attempt failed in a way that may pass; carries what the server asked us to wait."""
 
     def __init__(self, reason: str, retry_after_seconds: float | None = None) -> None:

@@ -6,6 +6,10 @@ import time
 from typing import Any
 
 
+class ResponseTooLargeError(Exception):
+    """An answer went on beyond every honest size."""
+
+
 class Deadline:
     """Time left for one url. Waiting for a free slot of a host does not count: ``extend`` gives it back."""
 
@@ -35,17 +39,20 @@ class Deadline:
 
 
 class DeadlineSocket:
-    """As much of a socket as ``http.client.HTTPResponse`` needs, with the deadline applied to every single read.
+    """As much of a socket as ``http.client.HTTPResponse`` needs, with deadline and size applied to every single read.
 
-    A socket's own timeout starts anew with every byte, so a dripping server would never meet it.
+    A socket's own timeout starts anew with every byte, so a dripping server would never meet it. ``http.client`` reads
+    to the end of the connection in one go when a server sends a negative chunk size.
     """
 
-    __slots__ = ("deadline", "raw", "timeout_seconds")
+    __slots__ = ("deadline", "raw", "response_bytes", "timeout_seconds")
 
     def __init__(self, raw: socket.socket, timeout_seconds: float, deadline: Deadline) -> None:
         self.raw = raw
         self.timeout_seconds = timeout_seconds
         self.deadline = deadline
+        self.response_bytes = 2**31
+        """Most bytes of one answer, headers and framing included."""
 
     def sendall(self, data: bytes) -> None:
         """Send a whole request within the deadline."""
@@ -64,6 +71,7 @@ class DeadlineSocket:
 class _DeadlineReader(io.RawIOBase):
     def __init__(self, connection: DeadlineSocket) -> None:
         self._connection = connection
+        self._left = connection.response_bytes
 
     def readable(self) -> bool:
         return True
@@ -71,4 +79,8 @@ class _DeadlineReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         connection = self._connection
         connection.raw.settimeout(connection.deadline.cap(connection.timeout_seconds))
-        return connection.raw.recv_into(buffer)
+        count = connection.raw.recv_into(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise ResponseTooLargeError(f"more than {connection.response_bytes} bytes with headers and framing")
+        return count

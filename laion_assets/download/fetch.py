@@ -14,7 +14,7 @@ from typing import Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
 from laion_assets.download.connections import Connections, HostSlots, Origin, Slots
-from laion_assets.download.deadline import Deadline, DeadlineSocket
+from laion_assets.download.deadline import Deadline, DeadlineSocket, ResponseTooLargeError
 from laion_assets.download.failures import Failure, failure_of_status
 from laion_assets.download.guard import BlockedAddressError, Guard, LookupTimeoutError
 from laion_assets.download.options import DownloadOptions
@@ -25,6 +25,7 @@ _SUCCESSES = frozenset({200, 203})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WORTH_A_RETRY = frozenset({408, 429, 502, 503, 504})
 _CHUNK_BYTES = 262_144
+_FRAMING_BYTES = 1_000_000
 _SMALL_BYTES = 65_536
 _SAFE = "%/:=&?~#+!$,;'@()*[]|"
 
@@ -56,9 +57,10 @@ class Fetched:
     """Tries made; 0 where the url was refused before any connection."""
     byte_size: int | None = None
     sha256: str | None = None
+    exif: str | None = None
 
 
-class _Failed(Exception):  # noqa: N818 - carries an outcome, never leaves this module
+class _Failed(Exception):
     """One try of a url has failed."""
 
     def __init__(
@@ -185,7 +187,7 @@ class Fetcher:
         kept = self._connections.take(target.origin, deadline)
         if kept is not None:
             try:
-                return kept, _head(kept, request)
+                return kept, self._head(kept, request)
             except (ConnectionError, ssl.SSLError):
                 kept.close()
             except BaseException:
@@ -193,10 +195,17 @@ class Fetcher:
                 raise
         fresh = self._connections.open(target.origin, deadline)
         try:
-            return fresh, _head(fresh, request)
+            return fresh, self._head(fresh, request)
         except BaseException:
             fresh.close()
             raise
+
+    def _head(self, connection: DeadlineSocket, request: bytes) -> http.client.HTTPResponse:
+        connection.response_bytes = 2 * self.options.max_bytes + _FRAMING_BYTES
+        connection.sendall(request)
+        response = http.client.HTTPResponse(connection, method="GET")  # type: ignore[arg-type]  # calls makefile alone
+        response.begin()
+        return response
 
     def _explained(self, error: Exception, deadline: Deadline) -> _Failed:
         """The failure behind an exception of the network, in the same words however the race was lost."""
@@ -207,6 +216,8 @@ class Fetcher:
                 return _Failed(Failure.BLOCKED_ADDRESS, str(error))
             case LookupTimeoutError() | socket.gaierror() | UnicodeError():
                 return _Failed(Failure.DNS, str(error))
+            case ResponseTooLargeError():
+                return _Failed(Failure.TOO_LARGE, str(error))
             case TimeoutError() if deadline.remaining() < 0.05:
                 return _Failed(Failure.TIMEOUT, f"not done within {self.options.deadline_seconds:g} s")
             case TimeoutError():
@@ -316,13 +327,6 @@ def _request(target: _Target, user_agent: str) -> bytes:
         "Accept: image/jpeg,image/png,image/webp,image/gif;q=0.8,image/*;q=0.5,*/*;q=0.1\r\n"
         "Accept-Encoding: identity\r\nConnection: keep-alive\r\n\r\n"
     ).encode("ascii")
-
-
-def _head(connection: DeadlineSocket, request: bytes) -> http.client.HTTPResponse:
-    connection.sendall(request)
-    response = http.client.HTTPResponse(connection, method="GET")  # type: ignore[arg-type]  # calls makefile alone
-    response.begin()
-    return response
 
 
 def _read_body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:

@@ -22,6 +22,7 @@ Lookup = Callable[[str], list[Address]]
 """Looks up a host name; raises ``socket.gaierror``."""
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_IPV6_DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")  # RFC 9637, unknown to Python 3.11
 
 
 class BlockedAddressError(Exception):
@@ -41,6 +42,8 @@ def is_public(address: str) -> bool:
             return is_public(str(low))
         inner = (parsed.sixtofour, *(parsed.teredo or ()))
         if any(found is not None and not is_public(str(found)) for found in inner):
+            return False
+        if parsed.is_site_local or parsed in _IPV6_DOCUMENTATION:
             return False
     return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
 

@@ -167,7 +167,7 @@ def _preload() -> None:
     sys.modules["torch"] = None  # type: ignore[assignment]  # the documented way to make an import fail
     __import__("img2dataset.downloader")
     __import__("img2dataset.resizer")
-    __import__("exifread")
+    __import__("PIL.JpegImagePlugin")
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """What a picture's first bytes say, and its perceptual hash. Nothing here decodes a picture of unchecked size."""
 
+import io
+import json
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -110,6 +112,33 @@ def _other_format(body: bytes) -> str | None:
     if body[4:8] == b"ftyp" and body[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"):
         return "avif" if body[8:12] in (b"avif", b"avis") else "heif"
     return None
+
+
+_EXIF_TAGS = (
+    "Make", "Model", "Software", "DateTime", "Orientation", "Artist", "Copyright", "ImageDescription",
+)  # fmt: skip
+_EXIF_BYTES = 131_072
+_EXIF_CHARACTERS = 200
+
+
+def exif_tags(body: bytes) -> str | None:
+    """The common EXIF tags of a JPEG as a JSON object; None where it has none.
+
+    Only the first directory, the tags named here and the first 128 kB are looked at, and values are cut: a forged
+    directory can name thousands of values of any length, in a chain without an end.
+    """
+    from PIL import ExifTags, Image
+
+    if not body.startswith(b"\xff\xd8"):
+        return None
+    try:
+        with Image.open(io.BytesIO(body[:_EXIF_BYTES])) as picture:
+            found = picture.getexif()
+        values = {name: found.get(getattr(ExifTags.Base, name)) for name in _EXIF_TAGS}
+    except Exception:  # noqa: BLE001 - Pillow raises anything on forged tags; a picture may lack them
+        return None
+    given = {name: str(value).strip()[:_EXIF_CHARACTERS] for name, value in values.items() if value is not None}
+    return json.dumps(given) if given else None
 
 
 def perceptual_hash(encoded: bytes, *, short_side: int) -> int | None:

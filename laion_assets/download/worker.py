@@ -22,7 +22,7 @@ from laion_assets.download.connections import Slots
 from laion_assets.download.failures import Failure, failure_of_message
 from laion_assets.download.fetch import Fetched, Fetcher, Removal
 from laion_assets.download.options import DownloadOptions
-from laion_assets.download.picture import perceptual_hash
+from laion_assets.download.picture import exif_tags, perceptual_hash
 from laion_assets.download.results import Row, write_rows
 
 TAR_NUMBER_DIGITS = 5
@@ -99,7 +99,7 @@ def run_tar(task: TarTask, slots: Slots | None, count: Callable[[], None]) -> No
         ),
         thread_count=options.threads,
         save_caption=False,
-        extract_exif=True,
+        extract_exif=False,  # exifread can be kept busy for minutes by one small picture
         output_folder=task.scratch,
         column_list=["url_id", "url"],
         timeout=options.timeout_seconds,
@@ -174,7 +174,7 @@ class _Notes:
             byte_size=fetched.byte_size,
             sha256=fetched.sha256,
             perceptual_hash=_hash_of(stored, meta),
-            exif=meta["exif"],
+            exif=None if stored is None else fetched.exif,
             shard_path=None if stored is None else self.task.shard_path,
             sample_key=None if stored is None else meta["key"],
             fetched_at=fetched_at,
@@ -197,7 +197,7 @@ class _Notes:
         if url in self._done:
             return
         _, fetched_at = self.fetched.get(url, (None, datetime.now(UTC)))
-        nothing: dict[str, Any] = dict.fromkeys(("width", "height", "original_width", "original_height", "exif", "key"))
+        nothing: dict[str, Any] = dict.fromkeys(("width", "height", "original_width", "original_height", "key"))
         message = f"img2dataset lost this url: {self._lost.get(url, 'no reason given')}"
         outcome, _ = self.fetched.setdefault(url, (Fetched(), fetched_at))
         outcome.failure, outcome.failure_detail = Failure.OTHER, message
@@ -214,6 +214,7 @@ def _as_img2dataset_fetches(
         outcome = fetcher.fetch(url)
         body, outcome.body = outcome.body, None
         notes.fetched[url] = (outcome, datetime.now(UTC))
+        outcome.exif = None if body is None else exif_tags(body)
         if body is None:
             return key, None, str(outcome.failure)
         return key, io.BytesIO(body), None
@@ -237,7 +238,7 @@ def _sample_writer(notes: _Notes) -> type:
         def write(self, img_str: bytes | None, key: str, caption: str | None, meta: dict[str, Any]) -> None:
             try:
                 row = notes.row(meta, img_str)
-                about = ("final_url", "content_type", "byte_size", "sha256", "perceptual_hash")
+                about = ("final_url", "content_type", "byte_size", "sha256", "perceptual_hash", "exif")
                 super().write(img_str, key, caption, {**meta, **{name: row[name] for name in about}})  # type: ignore[literal-required]
             except Exception as error:  # img2dataset only prints what is raised here
                 notes.lost(meta["url"], error)

@@ -23,10 +23,18 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import ColumnProperties, CommitProperties, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from laion_assets.lake.commits import Commit, Ledger, Provenance, UpstreamRead, combined_digest
 from laion_assets.lake.engine import open_engine
-from laion_assets.lake.errors import CheckOutcome, LakeError, UpstreamMissing, UpstreamNotValidated, ValidationFailed
+from laion_assets.lake.errors import (
+    CheckOutcome,
+    LakeError,
+    PartitionBusy,
+    UpstreamMissing,
+    UpstreamNotValidated,
+    ValidationFailed,
+)
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, literal, ordered, partition_name, predicate
 from laion_assets.lake.staging import Part, StagingFolder
@@ -57,6 +65,7 @@ class PartitionBuild:
         self._digests: dict[str, dict[str, str]] = {}
         self._con: duckdb.DuckDBPyConnection | None = None
         self._resumable = ExitStack()
+        self._resumables: list[StagingFolder] = []
 
     @property
     def name(self) -> str:
@@ -119,7 +128,7 @@ class PartitionBuild:
         files = self.files(table, partitions, lineage=lineage)
         selected = ", ".join(columns)
         rows = hive_relation(table, files)
-        self.con.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT {selected} FROM {rows} WHERE {where}")  # noqa: S608
+        self.con.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT {selected} FROM {rows} WHERE {where}")
 
     def own_earlier_rows(self, view: str, *, columns: Sequence[str] = ("*",)) -> None:
         """Make ``view`` over what this very partition holds now: empty where it was never built."""
@@ -137,7 +146,9 @@ class PartitionBuild:
         Raises:
             PartitionBusy: another process is at the same work.
         """
-        return self._resumable.enter_context(StagingFolder(self.folder.path.parent, work))
+        folder = self._resumable.enter_context(StagingFolder(self.folder.path.parent, work))
+        self._resumables.append(folder)
+        return folder
 
     def add(self, frame: pl.DataFrame) -> None:
         """Stage rows, columns by name. The partition columns may be absent: the partition fixes them."""
@@ -209,7 +220,7 @@ class PartitionBuild:
             return self._adopted
         in_order = self.folder.path / "ordered"  # no .parquet: it must not be taken for a finished part
         self.con.execute(
-            f"COPY (SELECT * FROM {relation(self.table, self._adopted)} ORDER BY {', '.join(self.table.order_by)}) "  # noqa: S608
+            f"COPY (SELECT * FROM {relation(self.table, self._adopted)} ORDER BY {', '.join(self.table.order_by)}) "
             f"TO {literal(str(in_order))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_BATCH_ROWS})"
         )
         return [in_order]
@@ -219,14 +230,20 @@ class PartitionBuild:
         if row_groups:
             group_rows = min(max(commit.rows // row_groups, MIN_ROW_GROUP_ROWS), _MAX_ROW_GROUP_ROWS)
         delta = self.lake.table(self.table.name)
-        write_deltalake(
-            delta,
-            pa.RecordBatchReader.from_batches(self.table.schema, self._batches(files)),
-            mode="overwrite",
-            predicate=predicate(self.partition),
-            writer_properties=_writer_properties(self.table.schema, group_rows),
-            commit_properties=CommitProperties(custom_metadata=commit.to_metadata(), max_commit_retries=200),
-        )
+        try:
+            write_deltalake(
+                delta,
+                pa.RecordBatchReader.from_batches(self.table.schema, self._batches(files)),
+                mode="overwrite",
+                predicate=predicate(self.partition),
+                writer_properties=_writer_properties(self.table.schema, group_rows),
+                commit_properties=CommitProperties(custom_metadata=commit.to_metadata(), max_commit_retries=200),
+            )
+        except CommitFailedError as error:
+            raise PartitionBusy(
+                f"{self.table.name} [{self.name}] was not published: another process published it, or changed the "
+                f"table, at the same moment; what it wrote stands, so build again what is still stale ({error})"
+            ) from error
 
     def _batches(self, files: list[Path]) -> Iterator[pa.RecordBatch]:
         schema = self.table.schema
@@ -239,6 +256,11 @@ class PartitionBuild:
                     for f in schema
                 ]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def forget(self) -> None:
+        """Remove the parts that would outlive this process: they broke a check, and would break it again."""
+        for folder in self._resumables:
+            folder.remove()
 
     def close(self) -> None:
         """Give back memory and locks."""
@@ -266,7 +288,9 @@ def lake_build(lake: Lake, table: str, partition: Partition, provenance: Provena
         build = PartitionBuild(lake, table, partition, provenance, folder)
         try:
             yield build
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, ValidationFailed):
+                build.forget()
             build.close()
             folder.remove()
             raise
@@ -280,7 +304,7 @@ def hive_relation(table: str, files: list[str]) -> str:
     if not files:
         fixed = [f"NULL::{'INTEGER' if declared.column(c).type == pa.int32() else 'VARCHAR'} AS {c}"
                  for c in declared.partition_by]  # fmt: skip
-        return f"(SELECT {', '.join([*fixed, '*'])} FROM {relation(declared, [])})"  # noqa: S608
+        return f"(SELECT {', '.join([*fixed, '*'])} FROM {relation(declared, [])})"
     names = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
     types = ", ".join(
         f"'{c}': {'INTEGER' if declared.column(c).type == pa.int32() else 'VARCHAR'}" for c in declared.partition_by

@@ -42,10 +42,7 @@ class Table:
     def schema(self) -> pa.Schema:
         """The Arrow schema, with every column's meaning as the ``comment`` Delta readers show."""
         return pa.schema(
-            [
-                pa.field(c.name, c.type, c.nullable, metadata={"comment": c.description.encode()})
-                for c in self.columns
-            ]
+            [pa.field(c.name, c.type, c.nullable, metadata={"comment": c.description.encode()}) for c in self.columns]
         )
 
     @property

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ from laion_assets.lake.partition import Partition, ordered, partition_name
 from laion_assets.lake.tables import TABLES
 
 _MARKER = "lake.json"
+# delta-rs makes a url of a table's path: with some of these it panics, with others it goes elsewhere. DuckDB expands
+# patterns, and takes `name=value` for a partition.
+_UNUSABLE = re.compile(r"[\[\]{}^|*?#=]|\\|%[0-9A-Fa-f]{2}")
 _CONFIGURATION = {
     # Without this the log entries, and the lineage in them, would be deleted after 30 days.
     "delta.enableExpiredLogCleanup": "false",
@@ -34,6 +38,7 @@ class Lake:
     shards: int
     buckets: int
     _ledgers: dict[str, Ledger] = field(default_factory=dict, repr=False)
+    _still: bool = field(default=False, repr=False)
 
     @classmethod
     def open(cls, uri: str, *, shards: int = 4, buckets: int = 4, create: bool = True) -> "Lake":
@@ -121,14 +126,25 @@ class Lake:
 
     def ledger(self, table: str) -> Ledger:
         """The last commit of every partition of ``table``, brought up to date."""
+        if self._still and table in self._ledgers:
+            return self._ledgers[table]
         ledger = self._ledgers.setdefault(table, Ledger())
         if self.exists(table):
             delta = DeltaTable(self.path(table))
             version = delta.version()
             if version > ledger.version:
-                entries = delta.history(limit=version - ledger.version)
-                ledger.advance(reversed(entries), version)
+                # history() goes back from the newest entry of the log, which may be younger than the version that was
+                # loaded, and yet numbers from that version down: take the oldest entries and number them anew.
+                count = version - ledger.version
+                entries = delta.history(limit=count)[-count:]
+                numbered = [{**entry, "version": version - place} for place, entry in enumerate(entries)]
+                ledger.advance(reversed(numbered), version)
         return ledger
+
+    def at_rest(self) -> "Lake":
+        """The lake as it is now, for a judgement over many partitions: later commits are not seen."""
+        ledgers = {name: self.ledger(name).snapshot() for name in TABLES}
+        return Lake(self.root, self.shards, self.buckets, ledgers, _still=True)
 
     def commit(self, table: str, partition: Partition) -> Commit | None:
         """The last commit of one partition, or None where it was never built."""
@@ -180,7 +196,13 @@ def _local_root(uri: str) -> Path:
         uri = uri.removeprefix("file://")
     if "://" in uri:
         raise LakeError(f"a lake is a local folder so far, not {uri!r}: set LAION_LAKE to a path")
-    return Path(uri).expanduser().resolve()
+    root = Path(uri).expanduser().resolve()
+    unusable = _UNUSABLE.search(str(root))
+    if unusable is not None:
+        raise LakeError(
+            f"tables cannot be written below {root}: {unusable[0]!r} in it; choose another path for the lake"
+        )
+    return root
 
 
 def _write_marker(marker: Path, shards: int, buckets: int) -> None:

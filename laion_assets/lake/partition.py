@@ -1,10 +1,13 @@
 """A partition as a value: names, predicates and filters of ``{"crawl": "CC-MAIN-2024-10", "bucket": 3}``."""
 
+import re
 from collections.abc import Mapping
 from typing import TypeAlias
 
 from laion_assets.lake.catalogue import Table
 from laion_assets.lake.errors import LakeError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Partition: TypeAlias = Mapping[str, str | int]
 
@@ -25,6 +28,15 @@ def ordered(table: Table, partition: Partition) -> dict[str, str | int]:
             f"{table.name} is partitioned by {table.partition_by}, but a write named {tuple(partition)}: "
             "only one whole partition can be written"
         )
+    for column, value in partition.items():
+        accepted = table.column(column).accepted
+        if accepted and value not in accepted:
+            raise LakeError(f"{column} of {table.name} must be one of {', '.join(accepted)}, not {value!r}")
+        if isinstance(value, str) and _NAME.fullmatch(value) is None:
+            raise LakeError(
+                f"{value!r} cannot name a partition of {table.name}: letters, digits and . _ - can, up to 100 of them, "
+                "a letter or digit first"
+            )
     return {column: partition[column] for column in table.partition_by}
 
 

@@ -55,6 +55,7 @@ def lake_states(
         expectations: by table, what a build would record now.
         until: last table to judge; None for all.
     """
+    lake = lake.at_rest()
     states: dict[tuple[str, str], PartitionState] = {}
     tables = PER_CRAWL if until is None else PER_CRAWL[: PER_CRAWL.index(until) + 1]
     for table in tables:

@@ -42,7 +42,7 @@ def validate(
     vocabularies = [c for c in free if c.accepted]
     sums = [f"count(*) FILTER ({name} IS NULL)" for name in required]
     sums += [f"count(*) FILTER ({c.name} NOT IN {c.accepted!r})" for c in vocabularies]
-    count, *faults = con.execute(f"SELECT {', '.join(['count(*)', *sums])} FROM {rows}").fetchone() or (0,)  # noqa: S608
+    count, *faults = con.execute(f"SELECT {', '.join(['count(*)', *sums])} FROM {rows}").fetchone() or (0,)
     nulls = {name: n for name, n in zip(required, faults, strict=False) if n}
     strangers = {c.name: n for c, n in zip(vocabularies, faults[len(required) :], strict=True) if n}
     outcomes = (
@@ -70,11 +70,13 @@ def _conservation(count: int, rows_in: int, drops: Mapping[str, int]) -> CheckOu
 def _unique_key(con: duckdb.DuckDBPyConnection, table: Table, rows: str) -> CheckOutcome:
     key = [name for name in table.key if name not in table.partition_by]
     if not key:  # the partition is the key
-        count = con.execute(f"SELECT count(*) FROM {rows}").fetchone()  # noqa: S608
-        return CheckOutcome("unique_key", count is None or count[0] <= 1, f"{count[0] if count else 0} rows for one key")
+        count = con.execute(f"SELECT count(*) FROM {rows}").fetchone()
+        return CheckOutcome(
+            "unique_key", count is None or count[0] <= 1, f"{count[0] if count else 0} rows for one key"
+        )
     names = ", ".join(key)
     repeated = con.execute(
-        f"SELECT {names}, count(*) AS copies FROM {rows} GROUP BY {names} HAVING copies > 1 ORDER BY {names} LIMIT 5"  # noqa: S608
+        f"SELECT {names}, count(*) AS copies FROM {rows} GROUP BY {names} HAVING copies > 1 ORDER BY {names} LIMIT 5"
     ).fetchall()
     shown = f"({names}, copies), the first of them: {repeated}"
     return CheckOutcome("unique_key", not repeated, f"repeated {shown}" if repeated else f"({names}) is unique")
@@ -87,11 +89,13 @@ def content_digest(con: duckdb.DuckDBPyConnection, table: Table, files: list[Pat
     integers, strings and booleans do not change between engine versions as an engine's own hash function may.
     """
     values = [
-        f"coalesce({c.name}::VARCHAR, chr(30))" for c in table.columns if c.digested and c.name not in table.partition_by
+        f"coalesce({c.name}::VARCHAR, chr(30))"
+        for c in table.columns
+        if c.digested and c.name not in table.partition_by
     ]
     row = f"concat_ws(chr(31), {', '.join(values)})" if values else "''"
     total = con.execute(
-        f"SELECT count(*), sum(md5_number_lower({row})::HUGEINT) FROM {relation(table, files)}"  # noqa: S608
+        f"SELECT count(*), sum(md5_number_lower({row})::HUGEINT) FROM {relation(table, files)}"
     ).fetchone()
     return hashlib.sha256(repr(total).encode()).hexdigest()[:32]
 

@@ -113,14 +113,15 @@ def make_settings(
         "encoder": encoder,
         "calibration": CalibrationOptions(pairs=str(calibration)),
         "filter": FilterOptions(policy="none"),
+        # Written as the environment gives them (2.0, not 2): a killed download is found again by these values.
         "download": DownloadOptions(
             allow_private_addresses=True,
-            timeout_seconds=2,
-            deadline_seconds=4,
+            timeout_seconds=2.0,
+            deadline_seconds=4.0,
             retries=0,
             connections_per_host=64,
             min_image_size=8,
-            max_aspect_ratio=20,
+            max_aspect_ratio=20.0,
             urls_per_tar=40,
         ),
     }
@@ -366,7 +367,13 @@ def evaluations(instance: dg.DagsterInstance, table: str, check: str) -> list[tu
     return found
 
 
+def finished_results(lake: Lake) -> list[Path]:
+    """The file of rows beside each finished tar; it comes last."""
+    found = lake.files.glob("images/**/*.parquet")
+    return [path for path in found if not any(part.startswith(".work-") for part in path.parts)]
+
+
 def tars(lake: Lake) -> Mapping[Path, tuple[int, int]]:
-    """Every tar of the lake, with the file it is and when it was written."""
-    found = lake.files.glob("images/**/*.tar")
+    """Every finished tar of the lake, with the file it is and when it was written."""
+    found = [rows.with_suffix(".tar") for rows in finished_results(lake)]
     return {tar.relative_to(lake.root): (tar.stat().st_ino, tar.stat().st_mtime_ns) for tar in found}

@@ -1,5 +1,6 @@
 """``kill -9`` at any moment of any stage, and the same command again: the rows of an undisturbed build."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,12 +16,13 @@ from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from tests.pipeline.conftest import (
     Built,
-    MakeSettings,
     Quiet,
     assert_same_rows,
+    finished_results,
     kill_9,
     laion,
     paused_laion,
+    rows,
     running,
     tars,
     unfinished,
@@ -60,12 +62,15 @@ def holds_files(folder: Path) -> bool:
 
 
 def assert_undisturbed(settings: Settings, undisturbed: Built) -> None:
-    """Every table has the rows of the undisturbed build, nothing is due, nothing is left over."""
-    lake = settings.open_lake()
-    assert_same_rows(lake, undisturbed.lake)
+    """Every table has the rows of the undisturbed build, and nothing is due."""
+    assert_same_rows(settings.open_lake(), undisturbed.lake)
     assert unfinished(settings) == {}
-    assert [path for path in lake.staging.rglob("*") if path.is_file()] == []
-    assert list(lake.files.rglob(".work-*")) == []
+
+
+def left_over(settings: Settings) -> list[Path]:
+    """Unfinished files that nobody will go on from."""
+    lake = settings.open_lake()
+    return [*lake.files.rglob(".work-*"), *(path for path in lake.staging.rglob("*") if path.is_file())]
 
 
 @pytest.mark.parametrize("table", PER_CRAWL)
@@ -86,6 +91,7 @@ def test_killed_in_the_middle_of_a_stage(
     assert outcome.failures == []
     assert outcome.built == len(undisturbed.lake.ledger(table).commits) - built > 0
     assert_undisturbed(settings, undisturbed)
+    assert left_over(settings) == []
 
 
 @pytest.mark.parametrize(
@@ -114,6 +120,7 @@ def test_killed_around_the_commit(
     outcome = build_again(settings, "unique_pairs")
     assert (outcome.failures, outcome.built) == ([], 4 - published)
     assert_undisturbed(settings, undisturbed)
+    assert published or left_over(settings) == []
 
 
 def test_a_killed_extraction_reads_only_unfinished_files_again(
@@ -147,32 +154,32 @@ def test_a_killed_extraction_reads_only_unfinished_files_again(
     expected = [*first.filter(first["file_number"] != 0)["path"], *second["path"]]
     assert read == Counter(expected)
     assert_undisturbed(settings, undisturbed)
+    assert left_over(settings) == []
 
 
 def test_a_killed_download_fetches_no_finished_tar_again(
     lake_copy: LakeCopy,
-    make_settings: MakeSettings,
     home: Path,
     build_again: BuildAgain,
     undisturbed: Built,
 ) -> None:
     """Here the workers are left to themselves: they must notice, and the next build must wait for them."""
-    import dataclasses
-
     usual = undisturbed.settings.download
     settings = lake_copy(without=["images"], download=dataclasses.replace(usual, processes=1))
     lake = settings.open_lake()
     with running(laion("build", *CRAWLS, "--until", "images"), settings, home) as process:
-        wait_until(lambda: any((lake.files / "images").rglob("*.parquet")), process)
+        wait_until(lambda: bool(finished_results(lake)), process)
         kill_9(process, children=False)
     assert len(lake.ledger("images").commits) == 0, "it was killed in its first partition"
-    answered = {path.relative_to(lake.root).with_suffix(".tar") for path in lake.files.rglob("*.parquet")}
-    finished = {tar: identity for tar, identity in tars(lake).items() if tar in answered}
+    finished = tars(lake)
     assert finished
     assert build_again(settings, "images").failures == []
     after = tars(lake)
     assert {tar: after[tar] for tar in finished} == finished
-    assert len(after) > len(finished)
     lake = settings.open_lake()
+    named = {Path(place) for place in rows(lake, "images")["shard_path"].drop_nulls()}
+    assert named == set(after), "every tar is named by rows, those from before the kill too"
+    assert len(named) > len(finished)
     assert_same_rows(lake, undisturbed.lake, ["images"], places=False)
     assert unfinished(settings) == {}
+    assert left_over(settings) == []

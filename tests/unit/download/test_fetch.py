@@ -386,3 +386,26 @@ def test_a_malformed_url_is_a_failure(fetch, url):
     outcome = fetch(url)
     assert outcome.failure in (Failure.OTHER, Failure.BLOCKED_ADDRESS)
     assert (outcome.attempts, outcome.body) == (0, None)
+
+
+def test_a_negative_chunk_size_does_not_lift_the_limit(web, fetch):
+    sent = []
+
+    def answer(handler):
+        handler.close_connection = True
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"-1\r\n")
+        try:
+            for _ in range(200):
+                handler.wfile.write(bytes(100_000))
+                sent.append(100_000)
+        except OSError:
+            pass
+
+    web.routes["/endless"] = answer
+    outcome = fetch(web.url("/endless"))
+    assert outcome.failure == "too_large"
+    assert outcome.attempts == 1
+    assert sum(sent) < 15_000_000

@@ -71,7 +71,7 @@ def test_a_value_outside_the_vocabulary_is_refused(lake: Lake) -> None:
         build.publish()
 
 
-def lake_table_with_vocabulary():  # noqa: ANN201
+def lake_table_with_vocabulary():
     import pyarrow as pa
 
     from laion_assets.lake.catalogue import Column, Table
@@ -205,6 +205,28 @@ def test_log_entries_are_kept_for_ever(lake: Lake) -> None:
     publish_files(lake, "CC-1", ["a"])
     configuration = DeltaTable(lake.path("wat_files")).metadata().configuration
     assert configuration["delta.enableExpiredLogCleanup"] == "false"
+
+
+@pytest.mark.parametrize("crawl", ["a/b", "..", "", "../../elsewhere", "a b", "x" * 200])
+def test_a_name_that_could_lead_elsewhere_is_no_crawl(lake: Lake, crawl: str) -> None:
+    with pytest.raises(LakeError, match="cannot name a partition"):
+        publish_files(lake, crawl, ["a"])
+
+
+def test_a_commit_that_lands_while_the_log_is_read_is_taken_in_later(lake: Lake, monkeypatch) -> None:
+    first = publish_files(lake, "CC-1", ["old"])
+    history = DeltaTable.history
+    reader = Lake.open(str(lake.root))
+
+    def racing_history(self: DeltaTable, *arguments: object, **options: object) -> list[dict[str, object]]:
+        monkeypatch.setattr(DeltaTable, "history", history)
+        publish_files(lake, "CC-1", ["new"])
+        return history(self, *arguments, **options)
+
+    monkeypatch.setattr(DeltaTable, "history", racing_history)
+    seen = reader.ledger("wat_files").snapshot()
+    assert (seen.version, seen.commits["crawl=CC-1"]) == (first.version, first)
+    assert reader.commit("wat_files", {"crawl": "CC-1"}) == lake.commit("wat_files", {"crawl": "CC-1"}) != first
 
 
 def test_settings_and_outside_inputs_are_in_the_commit(lake: Lake) -> None:
