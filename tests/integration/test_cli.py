@@ -222,7 +222,7 @@ def test_a_call_that_is_no_command_is_told_how_to_get_help(place, arguments):
 
 
 def test_a_build_says_what_it_did(first_build):
-    assert first_build.returncode == 0
+    assert (first_build.returncode, first_build.stderr) == (0, "")
     assert f"{2 + 1 + 4 * 2} partitions built, 0 failed" in first_build.stdout
     for table in PER_CRAWL:
         assert table in first_build.stdout
