@@ -10,7 +10,7 @@ MAX_URL_LENGTH = 4096
 TRACKING_PIXEL_PATTERN = (
     r"(?i)(?:"
     # files that are called what they are
-    r"/(?:1x1|0|_?(?:pixel|spacer|blank|transparent|trans|clear|empty|shim|dot|px)(?:[_-]?(?:1x1|gif|pixel|img))?)\.(?:gif|png)(?:[?#]|$)"
+    r"/(?:1x1|_?(?:pixel|spacer|blank|transparent|trans|clear|empty|shim|dot|px)(?:[_-]?(?:1x1|gif|pixel|img))?)\.(?:gif|png)(?:[?#]|$)"
     r"|/1x1[_.-]?(?:pixel|trans(?:parent)?)\.(?:gif|png)"
     # the counters of well-known services
     r"|^https?://(?:www\.)?facebook\.com/tr[/?]"

@@ -159,7 +159,7 @@ class _Job:
         waiting = iter(tars)
         done = dict.fromkeys(open_tars, 0)
         errors: dict[int, str] = {}
-        for tar, _ in zip(waiting, range(2 * self.options.processes), strict=False):
+        for tar in itertools.islice(waiting, 2 * self.options.processes):
             host.submit(self._task(tar, scratch, removals))
         while open_tars:
             for report in host.reports():

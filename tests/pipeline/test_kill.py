@@ -163,9 +163,12 @@ def test_a_killed_download_fetches_no_finished_tar_again(
     build_again: BuildAgain,
     undisturbed: Built,
 ) -> None:
-    """Here the workers are left to themselves: they must notice, and the next build must wait for them."""
+    """Here the workers are left to themselves: they must notice, and the next build must wait for them.
+
+    A bucket has more tars than are handed to the worker at once.
+    """
     usual = undisturbed.settings.download
-    settings = lake_copy(without=["images"], download=dataclasses.replace(usual, processes=1))
+    settings = lake_copy(without=["images"], download=dataclasses.replace(usual, processes=1, urls_per_tar=12))
     lake = settings.open_lake()
     with running(laion("build", *CRAWLS, "--until", "images"), settings, home) as process:
         wait_until(lambda: bool(finished_results(lake)), process)

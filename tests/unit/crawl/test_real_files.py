@@ -27,7 +27,28 @@ WATS = [
     *(f"wat/priyanlc/CC-MAIN-sample{number}.warc.wat.gz" for number in ("", "2", "3", "4")),
     "wat/whirlwind/whirlwind.warc.wat",
     "wat/whirlwind/whirlwind.warc.wat.gz",
+    *(
+        f"wat/toimik/WarcParser{name}.warc"
+        for name in (
+            "Streamer_conversion",
+            "Streamer_warcinfo",
+            "WatUrlExtractor_Invalid_invalid",
+            "WatUrlExtractor_Optional_head",
+            "WatUrlExtractor_Optional_html-metadata",
+            "WatUrlExtractor_Optional_http-response-metadata",
+            "WatUrlExtractor_Optional_missing",
+            "WatUrlExtractor_Optional_payload-metadata",
+            "WatUrlExtractor_Optional_warc-target-uri",
+            "WatUrlExtractor_metadata",
+            "WatUrlExtractor_metadata2",
+            "WatUrlExtractor_metadata3",
+        )
+    ),
 ]
+NO_WATS = {
+    "wat/toimik/WarcParserStreamer_example.wat": {"bad_header": 1},
+    "wat/toimik/WarcParserStreamer_metadata.warc": {},
+}
 PAIRS = {
     "wat-generated/aut-example.warc.wat.gz": "warc/aut/example.warc.gz",
     "wat-generated/cc-main-2020-34-head.warc.wat.gz": "warc/resiliparse/warcfile.warc.gz",
@@ -41,6 +62,10 @@ WARCS = [
     "warc/resiliparse/warcfile.warc.gz",
     "warc/warc2zim/kiwix-with-redirects.warc.gz",
     "warc/pywb/iana.warc.gz",
+    "warc/pywb/dupes.warc.gz",
+    "warc/pywb/example-bad.warc.gz.bad",
+    "warc/ukwa/BL-20140325121225068-00000-32090~opera~8443.warc.gz",
+    "warc/ukwa/BL-20140325122341434-00000-32090~opera~8443.warc.gz",
     "warc/cdx_toolkit/cc-range-records.warc.gz",
     "wat/whirlwind/whirlwind.warc.gz",
 ]
@@ -94,6 +119,12 @@ def test_every_image_link_of_a_wat_is_accounted_for(path, shared_data, extract_f
     assert counts.links == naive["links"]
     assert counts.links - counts.drops.get("no_alt", 0) == naive["alt"]
     assert rows.height + counts.drops.get("tracking_pixel", 0) + counts.drops.get("bad_url", 0) == naive["pairs"]
+
+
+@pytest.mark.parametrize(("path", "bad_records"), NO_WATS.items())
+def test_what_is_no_wat_gives_no_link_and_no_error(path, bad_records, shared_data, extract_from):
+    rows, counts = extract_from(shared_data, path)
+    assert (rows.height, counts.links, counts.records, counts.bad_records) == (0, 0, 1, bad_records)
 
 
 class NaiveImages(HTMLParser):
