@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import polars as pl
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -127,7 +128,7 @@ def print_funnel(lake: Lake, console: Console) -> None:
     from laion_assets.sql.session import connect
 
     rows = connect(lake).sql("SELECT * FROM funnel").fetchall()
-    table = Table(title="funnel")
+    table = Table(title="funnel", box=box.SIMPLE_HEAD)
     table.add_column("crawl", no_wrap=True)
     table.add_column("subset")
     for heading in ("candidates", "unique", "downloaded", "embedded", "kept"):

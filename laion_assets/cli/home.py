@@ -1,5 +1,6 @@
 """Dagster's home: where runs and their events are kept, the same for the command line and the UI."""
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -15,4 +16,6 @@ def dagster_instance() -> dg.DagsterInstance:
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists() and _CONFIGURATION.exists():
         shutil.copy(_CONFIGURATION, home / "dagster.yaml")
-    return dg.DagsterInstance.get()
+    with (home / ".opening").open("w") as lock:  # two first openings at once would both make the database
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return dg.DagsterInstance.get()
