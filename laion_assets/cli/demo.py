@@ -128,7 +128,7 @@ def print_funnel(lake: Lake, console: Console) -> None:
     from laion_assets.sql.session import connect
 
     rows = connect(lake).sql("SELECT * FROM funnel").fetchall()
-    table = Table(title="funnel", box=box.SIMPLE_HEAD)
+    table = Table(title="funnel", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("crawl", no_wrap=True)
     table.add_column("subset")
     for heading in ("candidates", "unique", "downloaded", "embedded", "kept"):
