@@ -19,7 +19,7 @@ from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import parse_partition
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
-from laion_assets.settings import DenyOptions, Settings
+from laion_assets.settings import CalibrationOptions, DenyOptions, Settings
 from tests.pipeline.conftest import (
     BUILT,
     Built,
@@ -107,6 +107,7 @@ def test_building_again_does_nothing(lake_copy: LakeCopy, builder: MakeBuilder) 
     assert versions(settings.open_lake()) == before
 
 
+@pytest.mark.slow
 def test_the_order_of_crawls_makes_no_difference(
     make_settings: MakeSettings, builder: MakeBuilder, undisturbed: Built, tmp_path: Path
 ) -> None:
@@ -229,9 +230,8 @@ def test_retry_failed_attempts_what_can_pass_and_nothing_else(
     assert unfinished(settings) == {}, "the answers were the same, so nothing is stale"
 
 
-def test_another_encoder_downloads_nothing(
-    lake_copy: LakeCopy, undisturbed: Built, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_precision_concerns_embeddings_and_the_filter_alone(lake_copy: LakeCopy, undisturbed: Built) -> None:
     encoder = dataclasses.replace(undisturbed.settings.encoder, precision="amp_bf16")
-    settings = lake_copy(encoder=encoder)
+    calibration = CalibrationOptions()  # thresholds belong to the precision too, and this is not about them
+    settings = lake_copy(encoder=encoder, calibration=calibration)
     assert stale_tables(settings) == {"clip_embeddings", "filtered_pairs"}

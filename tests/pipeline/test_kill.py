@@ -49,7 +49,10 @@ def build_again(home: Path) -> Iterator[BuildAgain]:
     with dg.DagsterInstance.from_config(str(home)) as instance:
 
         def build(settings: Settings, until: str) -> Outcome:
-            return Builder(settings, instance, Quiet()).build(Request(crawls=CRAWLS, until=until))
+            outcome = Builder(settings, instance, Quiet()).build(Request(crawls=CRAWLS, until=until))
+            left = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            assert left == [], "the killed run is to end, and to give its place in its pool back"
+            return outcome
 
         yield build
 
@@ -73,7 +76,9 @@ def left_over(settings: Settings) -> list[Path]:
     return [*lake.files.rglob(".work-*"), *(path for path in lake.staging.rglob("*") if path.is_file())]
 
 
-@pytest.mark.parametrize("table", PER_CRAWL)
+@pytest.mark.parametrize(
+    "table", [pytest.param(t, marks=pytest.mark.slow if t == "clip_embeddings" else ()) for t in PER_CRAWL]
+)
 def test_killed_in_the_middle_of_a_stage(
     table: str, lake_copy: LakeCopy, home: Path, build_again: BuildAgain, undisturbed: Built
 ) -> None:
@@ -157,6 +162,7 @@ def test_a_killed_extraction_reads_only_unfinished_files_again(
     assert left_over(settings) == []
 
 
+@pytest.mark.slow
 def test_a_killed_download_fetches_no_finished_tar_again(
     lake_copy: LakeCopy,
     home: Path,

@@ -92,7 +92,7 @@ def serve() -> Iterator[Callable[..., tuple[Source, Script, list[float]]]]:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         servers.append(server)
         waits: list[float] = []
-        source = open_source(f"http://127.0.0.1:{server.server_port}/root/", retry=FAST, sleep=waits.append)
+        source = open_source(f"http://127.0.0.1:{server.server_port}/base/", retry=FAST, sleep=waits.append)
         return source, script, waits
 
     yield start
