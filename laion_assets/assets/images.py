@@ -1,8 +1,6 @@
 """Downloading the pictures of one bucket: what is known is taken over, the rest is attempted."""
 
 import hashlib
-import json
-from dataclasses import asdict
 
 import dagster as dg
 
@@ -53,10 +51,9 @@ def _attempt(step: Step, reuse: Reuse) -> None:
     digest = con.execute("SELECT count(*), sum(md5_number_lower(url)::HUGEINT) FROM attempted").fetchone()
     options = step.settings.download
     previous = step.lake.commit("images", step.partition)
-    # After a kill the same urls are attempted on top of the same version: the finished tars are found again.
-    work = hashlib.sha256(
-        json.dumps([asdict(options), repr(digest), previous.version if previous else -1]).encode()
-    ).hexdigest()[:32]
+    # After a kill the same urls are attempted on top of the same version: the finished tars are found again, and the
+    # download takes those that were made with these options.
+    work = hashlib.sha256(repr((digest, previous.version if previous else -1)).encode()).hexdigest()[:32]
     step.build.resumable(work)
     removals = step.build.folder.path / "removals"
     step.removals.write(removals)

@@ -91,11 +91,22 @@ def plan_attempts(
 
 
 def _after_removal(column: str) -> str:
-    kept = ("url_id", "url", "attempts", "fetched_at")
+    # What a download says of a picture it refuses for its hash.
+    kept = (
+        "url_id",
+        "url",
+        "attempts",
+        "fetched_at",
+        "http_status",
+        "final_url",
+        "content_type",
+        "byte_size",
+        "sha256",
+    )
     values = {
         "status": "'failed'",
         "failure": "'hash_listed'",
-        "failure_detail": "'the picture is on a list of removals'",
+        "failure_detail": "'the body is on a list of hash entries'",
     }
     if column in kept:
         return column

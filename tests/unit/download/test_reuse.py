@@ -140,8 +140,9 @@ def test_a_removed_picture_becomes_a_failure_without_a_request(plan):
     assert (reuse.known, reuse.removed, reuse.attempted) == (1, 1, 0)
     gone = plan.known["http://a"]
     assert (gone["status"], gone["failure"]) == ("failed", "hash_listed")
-    kept = {"url_id", "url", "status", "failure", "failure_detail", "attempts", "fetched_at"}
-    assert {name for name, value in gone.items() if value is not None} == kept
+    pictured = {"width", "height", "original_width", "original_height", "perceptual_hash", "exif", "shard_path"}
+    assert all(gone[name] is None for name in pictured | {"sample_key"})
+    assert (gone["sha256"], gone["byte_size"]) == (known["sha256"], known["byte_size"])  # as a download would say
     assert plan.known["http://b"]["status"] == "success"
 
 
