@@ -43,7 +43,7 @@ class TrainingError(Exception):
 class TrainingOptions:
     """How a small CLIP is trained. The defaults suit the sample: a good minute on two idle cores."""
 
-    samples: int = 110_000
+    samples: int = 100_000
     """Samples seen. The only bound: time plays no part, so that the same options give the same weights."""
     batch_size: int = 256
     """Samples a step."""
