@@ -12,6 +12,7 @@ This is the only way rows get into a table::
 """
 
 import os
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,6 +45,7 @@ from laion_assets.lake.validation import content_digest, relation, validate
 MIN_ROW_GROUP_ROWS = 5_000
 _MAX_ROW_GROUP_ROWS = 200_000
 _BATCH_ROWS = 20_000
+_COMMIT_ATTEMPTS = 10
 
 
 class PartitionBuild:
@@ -229,21 +231,27 @@ class PartitionBuild:
         group_rows = _MAX_ROW_GROUP_ROWS
         if row_groups:
             group_rows = min(max(commit.rows // row_groups, MIN_ROW_GROUP_ROWS), _MAX_ROW_GROUP_ROWS)
-        delta = self.lake.table(self.table.name)
-        try:
-            write_deltalake(
-                delta,
-                pa.RecordBatchReader.from_batches(self.table.schema, self._batches(files)),
-                mode="overwrite",
-                predicate=predicate(self.partition),
-                writer_properties=_writer_properties(self.table.schema, group_rows),
-                commit_properties=CommitProperties(custom_metadata=commit.to_metadata(), max_commit_retries=200),
-            )
-        except CommitFailedError as error:
-            raise PartitionBusy(
-                f"{self.table.name} [{self.name}] was not published: another process published it, or changed the "
-                f"table, at the same moment; what it wrote stands, so build again what is still stale ({error})"
-            ) from error
+        before = self.lake.commit(self.table.name, self.partition)
+        for attempt in range(_COMMIT_ATTEMPTS):
+            try:
+                write_deltalake(
+                    self.lake.table(self.table.name),
+                    pa.RecordBatchReader.from_batches(self.table.schema, self._batches(files)),
+                    mode="overwrite",
+                    predicate=predicate(self.partition),
+                    writer_properties=_writer_properties(self.table.schema, group_rows),
+                    commit_properties=CommitProperties(custom_metadata=commit.to_metadata(), max_commit_retries=200),
+                )
+            except CommitFailedError as error:
+                # Somebody who created the table at the same moment changes its metadata: nothing of ours is touched.
+                if attempt + 1 < _COMMIT_ATTEMPTS and self.lake.commit(self.table.name, self.partition) == before:
+                    time.sleep(0.05 * (attempt + 1))
+                    continue
+                raise PartitionBusy(
+                    f"{self.table.name} [{self.name}] was not published: another process published it, or changed the "
+                    f"table, at the same moment; what it wrote stands, so build again what is still stale ({error})"
+                ) from error
+            return
 
     def _batches(self, files: list[Path]) -> Iterator[pa.RecordBatch]:
         schema = self.table.schema

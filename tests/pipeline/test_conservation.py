@@ -54,7 +54,6 @@ LOSSES = [
     ("candidate_pairs", lose_while_appending),
     ("candidate_pairs", lose_while_adopting),
     ("unique_pairs", lose_while_adopting),
-    ("images", lose_while_appending),
     ("images", lose_while_adopting),
     ("clip_embeddings", lose_while_adopting),
     ("filtered_pairs", lose_while_adopting),

@@ -20,8 +20,9 @@ def lake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "lake"
 
 
-def test_defaults_stand_alone(monkeypatch):
+def test_defaults_stand_alone(monkeypatch, tmp_path):
     monkeypatch.delenv("LAION_LAKE")
+    monkeypatch.chdir(tmp_path)  # a lake in the working directory would bring its own settings
     settings = load_settings()
     assert (settings.lake, settings.shards, settings.buckets) == ("lake", 4, 4)
     assert settings.wat_files is None
