@@ -5,20 +5,20 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated
 
-import duckdb
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from laion_assets.cli.common import LakeOption, SourceOption, UsageError, complain, existing_lake, out, settings_of
+from laion_assets.cli.sql import sql
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.staleness import PartitionState, State
 from laion_assets.lake.tables import TABLES
-from laion_assets.settings import Settings, SettingsError, load_settings
+from laion_assets.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from laion_assets.crawl.index import Crawl
@@ -36,23 +36,6 @@ Settings come from the environment (`LAION_…`, nested with `__`) and from `set
 `laion demo`, or with `laion crawls` and `laion build CRAWL`.""",
 )
 
-out = Console(emoji=False)
-err = Console(stderr=True, emoji=False)
-
-LakeOption = Annotated[str | None, typer.Option("--lake", help="Folder of the lake (LAION_LAKE).", show_default=False)]
-SourceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--source",
-        help="Where crawls come from: s3://commoncrawl, https://data.commoncrawl.org or a folder (LAION_SOURCE).",
-        show_default=False,
-    ),
-]
-
-
-class UsageError(Exception):
-    """Something the caller can put right; one line, exit code 2."""
-
 
 def main() -> None:
     """Run the command line. Expected errors are one line on stderr and exit code 2."""
@@ -64,27 +47,16 @@ def main() -> None:
     try:
         app()
     except (UsageError, LakeError, SettingsError, SourceError, EncoderError, RemovalError, SampleError) as error:
-        _complain("laion:", str(error))
+        complain("laion:", str(error))
         sys.exit(2)
     except OSError as error:
         if error.filename is None:  # not about a file that somebody named
             raise
-        _complain("laion:", f"{error.filename}: {error.strerror}")
+        complain("laion:", f"{error.filename}: {error.strerror}")
         sys.exit(2)
 
 
-def _complain(what: str, text: str) -> None:
-    """One line on stderr. The text is shown as it is: it may hold anything."""
-    err.print(Text.assemble((what, "red"), " ", " ".join(text.split())), soft_wrap=True)
-
-
-def _settings(lake: str | None, source: str | None, **others: object) -> Settings:
-    """The settings, the given flags before everything else. Child processes see them too."""
-    given = {"lake": lake, "source": source, **others}
-    for name, value in given.items():
-        if value is not None:
-            os.environ[f"LAION_{name.upper()}"] = str(value)
-    return load_settings()
+app.command()(sql)
 
 
 @app.command()
@@ -105,7 +77,7 @@ def build(
     What is done is left alone, so the same command goes on after an interruption. Exit code 1 if a partition could not
     be built; the others are built all the same.
     """
-    settings = _settings(lake, source, wat_files=wat_files, format=format)
+    settings = settings_of(lake, source, wat_files=wat_files, format=format)
     _known_table(until)
     from laion_assets.cli.build import Builder, Request
     from laion_assets.cli.display import build_display
@@ -116,7 +88,7 @@ def build(
     with build_display(out) as reporter:
         outcome = Builder(settings, dagster_instance(), reporter).build(request)
     for table, partition, error in outcome.failures:
-        _complain("failed", f"{table} {partition}: {error}")
+        complain("failed", f"{table} {partition}: {error}")
     left_out = f", {len(outcome.left_out)} left out that are built on them" if outcome.left_out else ""
     out.print(f"{outcome.built} partitions built, {len(outcome.failures)} failed{left_out}; `laion status` shows all")
     if outcome.failures:
@@ -141,9 +113,9 @@ def demo(
 @app.command()
 def crawls(lake: LakeOption = None, source: SourceOption = None, most: int = 20) -> None:
     """List the crawls of the source, the newest first, and which of them the lake has."""
-    settings = _settings(lake, source)
+    settings = settings_of(lake, source)
     uri, listed = _listed_crawls(settings)
-    have = _existing_lake(settings).ledger("crawl_snapshots").crawls if _has_lake(settings) else set()
+    have = settings.open_lake(create=False).ledger("crawl_snapshots").crawls if _has_lake(settings) else set()
     table = Table("crawl", "name", "first capture", "last capture", "in the lake", title=Text(uri))
     for crawl in sorted(listed, key=lambda c: c.crawl, reverse=True)[:most]:
         dates = [f"{t:%Y-%m-%d}" if t else "" for t in (crawl.first_capture, crawl.last_capture)]
@@ -156,7 +128,7 @@ def crawls(lake: LakeOption = None, source: SourceOption = None, most: int = 20)
 @app.command()
 def tables(lake: LakeOption = None) -> None:
     """List the tables: rows, partitions, files, bytes, version."""
-    opened = _existing_lake(_settings(lake, None))
+    opened = existing_lake(lake)
     table = Table("table", title=Text(str(opened.root)))
     for heading in ("rows", "partitions", "files", "bytes", "version"):
         table.add_column(heading, justify="right")
@@ -174,8 +146,8 @@ def status(
     why: Annotated[bool, typer.Option("--why", help="Say of each stale or failed partition why.")] = False,
 ) -> None:
     """Show how many partitions of each stage and crawl are done, stale, missing or failed."""
-    settings = _settings(lake, None)
-    opened = _existing_lake(settings)
+    settings = settings_of(lake)
+    opened = settings.open_lake(create=False)
     from laion_assets.cli.build import current_states, failed_partitions
     from laion_assets.cli.home import dagster_instance
     from laion_assets.lake.partition import partition_name
@@ -208,28 +180,6 @@ def _shown_state(state: PartitionState, failed: set[str]) -> str:
 
 
 @app.command()
-def sql(
-    query: Annotated[str, typer.Argument(help="SQL over views of every table and model, in DuckDB's dialect.")],
-    lake: LakeOption = None,
-    format: Annotated[str, typer.Option(help="`table`, `csv`, `json` (a line a row) or `parquet`.")] = "table",
-) -> None:
-    """Run one query over the lake and print its rows. It reads; it cannot write."""
-    from laion_assets.cli.display import Format, print_rows
-    from laion_assets.sql.session import NotAQueryError, connect
-    from laion_assets.sql.session import query as run
-
-    if format not in get_args(Format):
-        raise UsageError(f"--format: expected {', '.join(get_args(Format))}, found {format!r}")
-    opened = _existing_lake(_settings(lake, None))
-    try:
-        rows = run(connect(opened), query)
-        if rows is not None:
-            print_rows(rows, cast("Format", format), out)
-    except (duckdb.Error, NotAQueryError) as error:
-        raise UsageError(str(error).partition("\n\nLINE ")[0]) from error
-
-
-@app.command()
 def takedown(
     kind: Annotated[str, typer.Argument(help="What to remove: `url`, `domain`, `sha256` of a picture, or `pair_id`.")],
     value: Annotated[str, typer.Argument(help="The url, domain (its subdomains too), hex digest or pair_id.")],
@@ -242,7 +192,7 @@ def takedown(
     from laion_assets.lake.takedowns import request_takedown
     from laion_assets.pairs.removals import load_removals
 
-    opened = _existing_lake(_settings(lake, None))
+    opened = existing_lake(lake)
     load_removals(pl.DataFrame({"kind": [kind], "value": [value]}))  # refuses what cannot be understood
     commit = request_takedown(opened, kind, value, reason)
     out.print(f"{commit.rows} requests of this kind; `laion status` shows what is stale, `laion build` removes it")
@@ -257,7 +207,7 @@ def ui(
     """Open the Dagster UI and daemon on the same lake and runs; serves the sample's pictures if that is the source."""
     from laion_assets.cli.demo import run_ui
 
-    run_ui(_settings(lake, source), port, out)
+    run_ui(settings_of(lake, source), port, out)
 
 
 sample = typer.Typer(no_args_is_help=True, help="The sample web: publish it, serve it.")
@@ -284,10 +234,6 @@ def serve(folder: Annotated[Path, typer.Argument(help="A published sample web.")
 
 def _has_lake(settings: Settings) -> bool:
     return Lake.recorded_shape(settings.lake) is not None
-
-
-def _existing_lake(settings: Settings) -> Lake:
-    return settings.open_lake(create=False)
 
 
 def _known_table(name: str) -> None:

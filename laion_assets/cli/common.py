@@ -1,0 +1,51 @@
+"""What every command of ``laion`` shares: options, consoles, the lake and its settings, errors in one line."""
+
+import os
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from laion_assets.lake.lake import Lake
+from laion_assets.settings import Settings, load_settings
+
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)
+
+LakeOption = Annotated[str | None, typer.Option("--lake", help="Folder of the lake (LAION_LAKE).", show_default=False)]
+SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        help="Where crawls come from: s3://commoncrawl, https://data.commoncrawl.org or a folder (LAION_SOURCE).",
+        show_default=False,
+    ),
+]
+
+
+class UsageError(Exception):
+    """Something the caller can put right; one line, exit code 2."""
+
+
+def complain(what: str, text: str) -> None:
+    """One line on stderr. The text is shown as it is: it may hold anything."""
+    err.print(Text.assemble((what, "red"), " ", " ".join(text.split())), soft_wrap=True)
+
+
+def settings_of(lake: str | None, source: str | None = None, **others: object) -> Settings:
+    """The settings, the given flags before everything else. Child processes see them too."""
+    given = {"lake": lake, "source": source, **others}
+    for name, value in given.items():
+        if value is not None:
+            os.environ[f"LAION_{name.upper()}"] = str(value)
+    return load_settings()
+
+
+def existing_lake(lake: str | None) -> Lake:
+    """The lake at ``lake``, or the one the settings name.
+
+    Raises:
+        LakeError: there is none.
+    """
+    return settings_of(lake).open_lake(create=False)
