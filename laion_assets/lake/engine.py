@@ -26,6 +26,8 @@ def open_engine(spill: Path, *, memory_bytes: int | None = None) -> duckdb.DuckD
             "temp_directory": str(spill),
             "preserve_insertion_order": "false",
             "autoinstall_known_extensions": "false",
+            # It takes a file for unchanged that was written again within a second, and serves the bytes from before.
+            "enable_external_file_cache": "false",
         },
     )
     con.execute("SET TimeZone = 'UTC'")

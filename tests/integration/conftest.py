@@ -30,7 +30,7 @@ def lake_settings(encoder: EncoderOptions) -> Callable[..., Settings]:
 
     def make(lake: Path, source: Path | str, **changes: Any) -> Settings:
         download = DownloadOptions(
-            allow_private_addresses=True, timeout_seconds=5, deadline_seconds=10, retries=0, connections_per_host=64
+            allow_private_addresses=True, timeout_seconds=20, deadline_seconds=40, retries=0, connections_per_host=64
         )
         defaults: dict[str, Any] = {
             "shards": 2,

@@ -358,7 +358,7 @@ def test_every_pair_is_accounted_for_in_any_order(
     assert set(kept["pair_id"]) == {number for number, case in enumerate(cases) if _allowed(case, policy)}
     for rows in (crawl.pairs, crawl.images, crawl.embeddings):
         random.shuffle(rows)
-    again, counts_again = crawl.filter(folder, policy)
+    again, counts_again = crawl.filter(tmp_path_factory.mktemp("again"), policy)
     assert again.equals(kept)
     assert counts_again == counts
 
