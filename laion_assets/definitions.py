@@ -13,13 +13,15 @@ from laion_assets.assets.embeddings import (
     encoders_to_calibrate,
 )
 from laion_assets.assets.images import images
+from laion_assets.assets.models import model_assets
 from laion_assets.assets.pairs import filtered_pairs, unique_pairs
 from laion_assets.assets.step import stage_asset
 from laion_assets.lake.stages import STAGES
-from laion_assets.lake.tables import TABLES
+from laion_assets.lake.tables import MODEL_TESTS, TABLES
 from laion_assets.partitions import Partitions
 from laion_assets.resources import LakeResource, SourceResource
 from laion_assets.settings import Settings, load_settings
+from laion_assets.sql.project import load_project
 
 # Multi-dimensional partition mappings, backfill policies and checks of single partitions are what this project is
 # about; Dagster calls the first two beta and the last a preview.
@@ -57,14 +59,13 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         ),
         stage_asset(filtered_pairs, settings=settings, partitions=partitions, kinds={"duckdb"}),
     ]
-    takedowns = dg.AssetSpec(
-        "takedowns",
-        description=TABLES["takedowns"].description,
-        group_name=STAGES["takedowns"].group,
-        kinds={"deltalake"},
-    )
+    project = load_project(settings.models)
+    written_beside = [
+        dg.AssetSpec(name, description=TABLES[name].description, group_name=group, kinds={"deltalake"})
+        for name, group in (("takedowns", STAGES["takedowns"].group), (MODEL_TESTS.name, "verdicts"))
+    ]
     return dg.Definitions(
-        assets=[takedowns, *assets],
+        assets=[*written_beside, *assets, *model_assets(project)],
         resources={
             "lake": LakeResource(uri=settings.lake, shards=settings.shards, buckets=settings.buckets),
             "source": SourceResource(uri=settings.source),

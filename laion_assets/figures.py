@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -72,8 +73,8 @@ def contact_sheet(samples: Sequence[Sample], *, columns: int = 4) -> str:
 
 
 def _cell(sample: Sample) -> str:
-    thumbnail = _thumbnail(sample.image) if sample.image else None
-    picture = f"![picture](data:image/jpeg;base64,{base64.b64encode(thumbnail).decode()}) " if thumbnail else ""
+    small = thumbnail(sample.image) if sample.image else None
+    picture = f"![picture](data:image/jpeg;base64,{base64.b64encode(small).decode()}) " if small else ""
     return f"{picture}{_plain(sample.text)} *{_plain(sample.note)}*"
 
 
@@ -83,15 +84,16 @@ def _plain(text: str) -> str:
     return html.escape(line, quote=False).translate(_MARKDOWN_SPECIAL)
 
 
-def _thumbnail(image: bytes) -> bytes | None:
+def thumbnail(image: bytes, pixels: int = THUMBNAIL_PIXELS, format_: Literal["JPEG", "WEBP"] = "JPEG") -> bytes | None:
+    """The picture on at most ``pixels`` by ``pixels``; None if it cannot be decoded, or would take too much memory."""
     try:
         with Image.open(io.BytesIO(image)) as opened:
             small = opened.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError):
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
         return None
-    small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    small.thumbnail((pixels, pixels))
     out = io.BytesIO()
-    small.save(out, format="JPEG", quality=80)
+    small.save(out, format=format_, quality=80)
     return out.getvalue()
 
 

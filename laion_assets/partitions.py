@@ -26,7 +26,11 @@ class Partitions:
 
     def definition(self, table: str) -> dg.PartitionsDefinition | None:
         """The partitions of a table's asset; None where the asset is built whole."""
-        return self._by_columns.get(TABLES[table].partition_by)
+        return self.of_columns(TABLES[table].partition_by)
+
+    def of_columns(self, partition_by: tuple[str, ...]) -> dg.PartitionsDefinition | None:
+        """The partitions of an asset whose table is partitioned so; None where it is built whole."""
+        return self._by_columns.get(partition_by)
 
     def key(self, partition: Partition) -> str:
         """Dagster's key of a partition."""
@@ -45,10 +49,14 @@ class Partitions:
 
     def mapping(self, read: Read, table: str) -> dg.PartitionMapping | None:
         """How the partitions of ``read.table`` map onto those of ``table``; None: Dagster's own choice is right."""
-        upstream, downstream = TABLES[read.table].partition_by, TABLES[table].partition_by
-        if upstream == downstream or "crawl" not in upstream:
-            return None
-        if upstream == ("crawl",):
-            return dg.MultiToSingleDimensionPartitionMapping("crawl")
-        # A dimension that is left out means all of it: every shard goes into every bucket.
-        return dg.MultiPartitionMapping({"crawl": dg.DimensionPartitionMapping("crawl", dg.IdentityPartitionMapping())})
+        return mapping(TABLES[read.table].partition_by, TABLES[table].partition_by)
+
+
+def mapping(upstream: tuple[str, ...], downstream: tuple[str, ...]) -> dg.PartitionMapping | None:
+    """How partitions by ``upstream`` columns map onto those by ``downstream`` ones; None: Dagster's choice is right."""
+    if upstream == downstream or "crawl" not in upstream or "crawl" not in downstream:
+        return None
+    if ("crawl",) in (upstream, downstream):
+        return dg.MultiToSingleDimensionPartitionMapping("crawl")
+    # A dimension that is left out means all of it: every shard goes into every bucket.
+    return dg.MultiPartitionMapping({"crawl": dg.DimensionPartitionMapping("crawl", dg.IdentityPartitionMapping())})

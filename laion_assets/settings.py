@@ -26,6 +26,7 @@ from laion_assets.lake.lake import Lake
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.staleness import Expectation
 from laion_assets.pairs.policy import FilterOptions
+from laion_assets.sql import PROJECT
 
 LAKE_SETTINGS_FILE = "settings.env"
 
@@ -86,6 +87,8 @@ class Settings(BaseSettings):
     """Partitions of a crawl before the shuffle; fixed when the lake is created."""
     buckets: int = Field(4, ge=1, le=10_000)
     """Partitions of a crawl after the shuffle; fixed when the lake is created."""
+    models: str = str(PROJECT)
+    """Folder of the SQL models and their tests."""
     wat_files: int | None = Field(None, ge=1)
     """Take only the first so many files of a crawl; None: as the crawl was listed before, at first all."""
     format: Literal["wat", "warc"] | None = None

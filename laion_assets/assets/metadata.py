@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from laion_assets.lake.catalogue import Table
 from laion_assets.lake.commits import Commit
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import parse_partition
@@ -12,7 +13,7 @@ from laion_assets.lake.stages import STAGES
 from laion_assets.lake.tables import TABLES
 
 
-def column_schema(table: str) -> dg.TableSchema:
+def column_schema(table: Table) -> dg.TableSchema:
     """The table's columns as Dagster shows them."""
     return dg.TableSchema(
         columns=[
@@ -20,16 +21,11 @@ def column_schema(table: str) -> dg.TableSchema:
                 c.name,
                 str(c.type),
                 c.description,
-                constraints=dg.TableColumnConstraints(nullable=c.nullable, unique=table_key_is(table, c.name)),
+                constraints=dg.TableColumnConstraints(nullable=c.nullable, unique=table.key == (c.name,)),
             )
-            for c in TABLES[table].columns
+            for c in table.columns
         ]
     )
-
-
-def table_key_is(table: str, column: str) -> bool:
-    """Whether the column alone is the table's key."""
-    return TABLES[table].key == (column,)
 
 
 def column_lineage(table: str) -> dg.TableColumnLineage:
@@ -48,7 +44,9 @@ def column_lineage(table: str) -> dg.TableColumnLineage:
     )
 
 
-def commit_metadata(commit: Commit, lake: Lake, seconds: float) -> dict[str, Any]:
+def commit_metadata(
+    commit: Commit, table: Table, lineage: dg.TableColumnLineage, lake: Lake, seconds: float
+) -> dict[str, Any]:
     """Rows, drops, bytes, version, schema and lineage of a published partition."""
     sizes = [size for _, size in lake.partition_sizes(commit.table, parse_partition(commit.partition))]
     return {
@@ -62,8 +60,8 @@ def commit_metadata(commit: Commit, lake: Lake, seconds: float) -> dict[str, Any
         "dagster/total_byte_size": sum(sizes),
         "delta version": commit.version,
         "dagster/uri": lake.path(commit.table),
-        "dagster/column_schema": column_schema(commit.table),
-        "dagster/column_lineage": column_lineage(commit.table),
+        "dagster/column_schema": column_schema(table),
+        "dagster/column_lineage": lineage,
         "content digest": commit.content_digest,
         "read": dg.MetadataValue.json(
             {name: {"version": r.version, "partitions": r.partitions} for name, r in commit.upstreams.items()}

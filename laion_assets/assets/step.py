@@ -5,7 +5,7 @@ at. Everything else, from pinned reads to the reported checks, is here and the s
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -13,10 +13,11 @@ from typing import Any, TypeAlias
 import dagster as dg
 import polars as pl
 
-from laion_assets.assets.metadata import column_schema, commit_metadata
+from laion_assets.assets.metadata import column_lineage, column_schema, commit_metadata
+from laion_assets.assets.publishing import Published, keys_of, publish_each
 from laion_assets.lake.build import PartitionBuild, lake_build
-from laion_assets.lake.commits import Provenance, combined_digest
-from laion_assets.lake.errors import CheckOutcome, LakeError, ValidationFailed
+from laion_assets.lake.commits import Provenance
+from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, parse_partition
 from laion_assets.lake.stages import STAGES
@@ -167,24 +168,21 @@ def stage_asset(
         pool=pool,
         op_tags=dict(op_tags or {}),
         backfill_policy=dg.BackfillPolicy.multi_run(1) if definition else None,
-        metadata={"dagster/column_schema": column_schema(table), "key": dg.MetadataValue.json(list(declared.key))},
+        metadata={"dagster/column_schema": column_schema(declared), "key": dg.MetadataValue.json(list(declared.key))},
     )
     def asset(context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource) -> Iterator[Any]:
         opened = lake.open()
-        keys: list[str | None] = list(context.partition_keys) if context.has_partition_key_range else [None]
-        if context.has_partition_key and not context.has_partition_key_range:
-            keys = [context.partition_key]
-        results: list[dg.MaterializeResult[Any]] = []
-        for key in keys:
-            places = [partitions.partition(table, key)] if key is not None else list(whole(settings) if whole else ())
-            for partition in places:
-                result = yield from _build(
-                    context, function, table, partition, opened, source, settings, warnings or {}
-                )
-                if len(keys) > 1:
-                    context.add_asset_metadata(dict(result.metadata or {}), partition_key=key)
-                results.append(result)
-        yield results[0] if len(results) == 1 else _merged(table, results)
+
+        def build(partition: Partition) -> Published:
+            return _build(context, function, table, partition, opened, source, settings, warnings or {})
+
+        places: list[tuple[str | None, Partition]] = []
+        for key in keys_of(context):
+            if key is None:
+                places += [(None, partition) for partition in (whole(settings) if whole else ())]
+            else:
+                places.append((key, partitions.partition(table, key)))
+        yield from publish_each(context, table, places, build)
 
     return asset
 
@@ -198,8 +196,8 @@ def _build(
     source: SourceResource,
     settings: Settings,
     warnings: Mapping[str, str],
-) -> Generator[dg.AssetCheckResult, None, dg.MaterializeResult[Any]]:
-    """Build and publish one partition. Yields its checks only where they failed: then nothing was published."""
+) -> Published:
+    """Build and publish one partition."""
     started = time.monotonic()
     expected = settings.expectations(current_removals(lake, settings).digest)[table]
     provenance = Provenance(
@@ -208,54 +206,17 @@ def _build(
         settings_digest=expected.settings_digest,
         externals=expected.externals,
     )
-    try:
-        with lake_build(lake, table, partition, provenance) as build:
-            step = Step(table, partition, settings, lake, build, source, context.log, context.run.tags)
-            shown = function(step) or {}
-            commit = build.publish(row_groups=step.row_groups)
-    except ValidationFailed as error:
-        yield from (_check_result(table, outcome) for outcome in error.checks)
-        raise dg.Failure(description=str(error), allow_retries=False) from error
-    except LakeError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
-    checks = [_check_result(table, outcome) for outcome in build.checks]
-    checks += [_warning_result(table, name, step.warnings.get(name)) for name in warnings]
-    return dg.MaterializeResult(
-        asset_key=table,
-        metadata={**commit_metadata(commit, lake, time.monotonic() - started), **shown},
-        data_version=dg.DataVersion(commit.content_digest),
-        check_results=checks,
-    )
-
-
-def _merged(table: str, results: list[dg.MaterializeResult[Any]]) -> dg.MaterializeResult[Any]:
-    """One result for a run over several partitions: Dagster takes no more from one step.
-
-    A check passes if it did for every partition, the data version covers them all.
-    """
-    checks = [check for result in results for check in result.check_results or ()]
-    merged = [
-        dg.AssetCheckResult(
-            asset_key=table,
-            check_name=name,
-            passed=all(c.passed for c in checks if c.check_name == name),
-            severity=next(c.severity for c in checks if c.check_name == name),
-            description="; ".join(sorted({c.description or "" for c in checks if c.check_name == name})),
-        )
-        for name in dict.fromkeys(c.check_name for c in checks if c.check_name)
-    ]
-    versions = combined_digest((str(n), r.data_version.value) for n, r in enumerate(results) if r.data_version)
-    return dg.MaterializeResult(
-        asset_key=table,
-        metadata=dict(results[0].metadata or {}) if len(results) == 1 else {"partitions": len(results)},
-        data_version=dg.DataVersion(versions),
-        check_results=merged or None,
-    )
-
-
-def _check_result(table: str, outcome: CheckOutcome) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=table, check_name=outcome.name, passed=outcome.passed, description=outcome.description
+    with lake_build(lake, table, partition, provenance) as build:
+        step = Step(table, partition, settings, lake, build, source, context.log, context.run.tags)
+        shown = function(step) or {}
+        commit = build.publish(row_groups=step.row_groups)
+    declared = TABLES[table]
+    metadata = commit_metadata(commit, declared, column_lineage(table), lake, time.monotonic() - started)
+    return Published(
+        {**metadata, **shown},
+        commit.content_digest,
+        build.checks,
+        [_warning_result(table, name, step.warnings.get(name)) for name in warnings],
     )
 
 

@@ -157,13 +157,14 @@ class Builder:
         if result.success:
             outcome.built += 1
             return
-        error = _error_of(result.all_events)
+        error = error_of(result.all_events)
         name = partition_name(partition) if partition else ""
         outcome.failures.append((table, name, error))
         self._reporter.failed(table, name, error)
 
 
-def _error_of(events: Iterable[dg.DagsterEvent]) -> str:
+def error_of(events: Iterable[dg.DagsterEvent]) -> str:
+    """What the first failed step among the events says."""
     for event in events:
         if event.is_step_failure:
             data = event.step_failure_data

@@ -35,9 +35,11 @@ def run_demo(lake: Path, folder: Path, console: Console) -> None:
     from laion_assets.cli.build import Builder, Request
     from laion_assets.cli.display import build_display
     from laion_assets.cli.home import dagster_instance
+    from laion_assets.cli.model_build import ModelBuilder
     from laion_assets.sample.options import SampleOptions
     from laion_assets.sample.publish import publish
     from laion_assets.sample.server import SampleServer
+    from laion_assets.sql.project import load_project
 
     started = time.monotonic()
     lake, folder = lake.resolve(), folder.resolve()
@@ -54,11 +56,17 @@ def run_demo(lake: Path, folder: Path, console: Console) -> None:
         outcome = Builder(settings, dagster_instance(), reporter).build(Request(crawls=sample.crawls))
     if outcome.failures:
         raise SystemExit(1)
+    project = load_project(settings.models)
+    with build_display(console) as reporter:
+        models = ModelBuilder(settings, project, dagster_instance(), reporter).build(list(project.enabled))
+    if models.failures:
+        raise SystemExit(1)
     opened = settings.open_lake()
     print_funnel(opened, console)
     print_score(opened, sample.truth, console)
     console.print(
-        f"\n{outcome.built} runs in {time.monotonic() - started:.0f} s. Next: `make ui`, `.venv/bin/laion status`",
+        f"\n{outcome.built + models.built} partitions built in {time.monotonic() - started:.0f} s. "
+        "Next: `make ui`, `.venv/bin/laion status`, `.venv/bin/laion sql`",
         highlight=False,
     )
 
@@ -127,7 +135,7 @@ def print_funnel(lake: Lake, console: Console) -> None:
     """Print what each stage let through, by crawl and language subset."""
     from laion_assets.sql.session import connect
 
-    rows = connect(lake).sql("SELECT * FROM funnel").fetchall()
+    rows = connect(lake).sql("SELECT * FROM funnel ORDER BY crawl, subset").fetchall()
     table = Table(title="funnel", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("crawl", no_wrap=True)
     table.add_column("subset")

@@ -1,26 +1,32 @@
 """How the command line shows work and rows."""
 
 import csv
+import itertools
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
 import duckdb
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
+from laion_assets.cli.common import UsageError
+from laion_assets.cli.table import SHOWN_ROWS, Summary, counted, print_table
 from laion_assets.progress import listening
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Format = Literal["table", "csv", "json", "parquet"]
 
-_SHOWN_ROWS = 200
 _FETCHED_ROWS = 2_000
+_GROUP_ROWS = 120_000
+_GROUP_BYTES = 64_000_000
 
 
 class BuildDisplay:
@@ -73,26 +79,93 @@ def build_display(console: Console) -> Iterator[BuildDisplay]:
         yield display
 
 
-def print_rows(rows: duckdb.DuckDBPyRelation, format_: Format, console: Console) -> None:
-    """Print a query's rows as a table (the first of them), CSV, JSON (a line a row) or Parquet (bytes)."""
+def print_rows(
+    rows: duckdb.DuckDBPyRelation,
+    format_: Format,
+    console: Console,
+    *,
+    to: TextIO | None = None,
+    most: int = SHOWN_ROWS,
+) -> Summary:
+    """Print a query's rows as a table (the first of them), CSV, JSON (a line a row) or Parquet (bytes).
+
+    Nothing but a table's shown rows is ever held: results larger than memory can be written.
+
+    Args:
+        rows: the query.
+        format_: what to make of it.
+        console: where a table goes, fitted to its width if it is a terminal.
+        to: a file that takes the rows instead, opened for text with ``newline=""``.
+        most: rows of a table that are shown.
+
+    Returns:
+        How many rows there are, in words, and how many of them are shown.
+
+    Raises:
+        UsageError: Parquet has no place for a column's type.
+    """
     if format_ == "table":
-        _print_table(rows, console)
-    elif format_ == "parquet":
-        sys.stdout.flush()
-        rows.pl().write_parquet(sys.stdout.buffer)
+        return print_table(rows, Console(file=to, emoji=False) if to else console, most)
+    text = to or sys.stdout
+    written = 0
+    if format_ == "parquet":
+        text.flush()
+        written = _write_parquet(rows, text.buffer)
     elif format_ == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer = csv.writer(text, lineterminator="\n")
         writer.writerow(rows.columns)
         for row in _fetched(rows):
             writer.writerow(["" if value is None else _plain(value) for value in row])
+            written += 1
     else:
+        names = _distinct(rows.columns)
         for row in _fetched(rows):
-            sys.stdout.write(_json(dict(zip(rows.columns, row, strict=True))) + "\n")
+            text.write(_json(dict(zip(names, row, strict=True))) + "\n")
+            written += 1
+    return Summary(counted(written, "row"))
 
 
 def _fetched(rows: duckdb.DuckDBPyRelation) -> Iterator[tuple[Any, ...]]:
     while batch := rows.fetchmany(_FETCHED_ROWS):
         yield from batch
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The names, those that came before with a number behind them: a join has two columns `crawl`."""
+    found: list[str] = []
+    for name in names:
+        numbered = (name if n == 0 else f"{name}_{n}" for n in itertools.count())
+        found.append(next(candidate for candidate in numbered if candidate not in found))
+    return found
+
+
+def _write_parquet(rows: duckdb.DuckDBPyRelation, file: BinaryIO) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    reader = rows.to_arrow_reader(_FETCHED_ROWS)
+    schema = pa.schema([f.with_name(name) for f, name in zip(reader.schema, _distinct(rows.columns), strict=True)])
+    try:
+        writer = pq.ParquetWriter(file, schema, compression="zstd")
+    except pa.ArrowNotImplementedError as error:
+        raise UsageError(f"Parquet has no place for a column ({error}): cast it, to VARCHAR for example") from error
+    written = 0
+    with writer:
+        for group in _row_groups(reader):
+            writer.write_table(pa.Table.from_batches(group).rename_columns(schema.names), row_group_size=_GROUP_ROWS)
+            written += sum(batch.num_rows for batch in group)
+    return written
+
+
+def _row_groups(batches: "Iterable[pa.RecordBatch]") -> "Iterator[list[pa.RecordBatch]]":
+    group: list[pa.RecordBatch] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(b.num_rows for b in group) >= _GROUP_ROWS or sum(b.nbytes for b in group) >= _GROUP_BYTES:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _plain(value: Any) -> str:
@@ -119,15 +192,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(member) for key, member in value.items()}
     return [_without_nan(member) for member in value] if isinstance(value, list | tuple) else value
-
-
-def _print_table(rows: duckdb.DuckDBPyRelation, console: Console) -> None:
-    table = Table()
-    for name in rows.columns:
-        table.add_column(Text(name))
-    fetched = rows.limit(_SHOWN_ROWS + 1).fetchall()
-    for row in fetched[:_SHOWN_ROWS]:
-        table.add_row(*(Text("" if value is None else str(value)) for value in row))
-    console.print(table)
-    if len(fetched) > _SHOWN_ROWS:
-        console.print(f"only the first {_SHOWN_ROWS} rows are shown; --format csv, json or parquet gives all")

@@ -12,13 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, SourceOption, UsageError, complain, existing_lake, out, settings_of
+from laion_assets.cli.lineage import diff, lineage
+from laion_assets.cli.models import models
+from laion_assets.cli.report import report
 from laion_assets.cli.sql import sql
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.staleness import PartitionState, State
-from laion_assets.lake.tables import TABLES
 from laion_assets.settings import Settings, SettingsError
+from laion_assets.sql.errors import ModelError
+from laion_assets.sql.project import load_project, tables_of
 
 if TYPE_CHECKING:
     from laion_assets.crawl.index import Crawl
@@ -49,6 +53,10 @@ def main() -> None:
     except (UsageError, LakeError, SettingsError, SourceError, EncoderError, RemovalError, SampleError) as error:
         complain("laion:", str(error))
         sys.exit(2)
+    except ModelError as error:
+        for fault in error.faults:
+            complain("laion:", str(fault))
+        sys.exit(2)
     except OSError as error:
         if error.filename is None:  # not about a file that somebody named
             raise
@@ -57,6 +65,9 @@ def main() -> None:
 
 
 app.command()(sql)
+app.command()(report)
+app.command()(lineage)
+app.command()(diff)
 
 
 @app.command()
@@ -128,11 +139,13 @@ def crawls(lake: LakeOption = None, source: SourceOption = None, most: int = 20)
 @app.command()
 def tables(lake: LakeOption = None) -> None:
     """List the tables: rows, partitions, files, bytes, version."""
-    opened = existing_lake(lake)
+    settings = settings_of(lake)
+    opened = settings.open_lake(create=False)
+    opened.declare(tables_of(load_project(settings.models).models.values()))
     table = Table("table", title=Text(str(opened.root)))
     for heading in ("rows", "partitions", "files", "bytes", "version"):
         table.add_column(heading, justify="right")
-    for name in TABLES:
+    for name in opened.tables:
         sizes = opened.sizes(name)
         version = str(sizes["version"]) if sizes["version"] >= 0 else "–"
         counts = [f"{sizes[key]:,}" for key in ("rows", "partitions", "files")]
@@ -212,6 +225,7 @@ def ui(
 
 sample = typer.Typer(no_args_is_help=True, help="The sample web: publish it, serve it.")
 app.add_typer(sample, name="sample")
+app.add_typer(models, name="models")
 
 
 @sample.command()

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from deltalake import ColumnProperties, CommitProperties, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
+from laion_assets.lake.catalogue import Table
 from laion_assets.lake.commits import Commit, Ledger, Provenance, UpstreamRead, combined_digest
 from laion_assets.lake.engine import open_engine
 from laion_assets.lake.errors import (
@@ -34,13 +35,14 @@ from laion_assets.lake.errors import (
     PartitionBusy,
     UpstreamMissing,
     UpstreamNotValidated,
+    UpstreamTestsFailed,
     ValidationFailed,
 )
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, literal, ordered, partition_name, predicate
 from laion_assets.lake.staging import Part, StagingFolder
-from laion_assets.lake.tables import TABLES
-from laion_assets.lake.validation import content_digest, relation, validate
+from laion_assets.lake.validation import content_digest, count_rows, relation, validate
+from laion_assets.lake.verdicts import failed_tests, verdict
 
 MIN_ROW_GROUP_ROWS = 5_000
 _MAX_ROW_GROUP_ROWS = 200_000
@@ -53,7 +55,7 @@ class PartitionBuild:
 
     def __init__(self, lake: Lake, table: str, partition: Partition, provenance: Provenance, folder: StagingFolder):
         self.lake = lake
-        self.table = TABLES[table]
+        self.table = lake.tables[table]
         self.partition = ordered(self.table, partition)
         self.provenance = provenance
         self.folder = folder
@@ -88,8 +90,8 @@ class PartitionBuild:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def files(self, table: str, partitions: Sequence[Partition], *, lineage: bool = True) -> list[str]:
-        """Parquet files of exactly these partitions of ``table``, at the version this build pinned.
+    def commits(self, table: str, partitions: Sequence[Partition], *, lineage: bool = True) -> list[Commit]:
+        """The last commit of each of these partitions of ``table``, at the version this build pinned.
 
         Args:
             table: what to read.
@@ -100,11 +102,13 @@ class PartitionBuild:
         Raises:
             UpstreamMissing: a partition was never built.
             UpstreamNotValidated: its last write did not come from here, or was not validated.
+            UpstreamTestsFailed: it is a SQL model's, and a test of it failed when it was run last.
         """
         ledger = self._pinned.setdefault(table, self.lake.ledger(table).snapshot())
         read = self._digests.setdefault(table, {}) if lineage else {}
+        found: list[Commit] = []
         for partition in partitions:
-            name = partition_name(ordered(TABLES[table], partition))
+            name = partition_name(ordered(self.lake.tables[table], partition))
             commit = ledger.commits.get(name)
             if commit is None:
                 raise UpstreamMissing(f"{table} [{name}] has not been built, and {self.table.name} needs it")
@@ -113,8 +117,30 @@ class PartitionBuild:
                     f"{table} [{name}] was last written without validation (foreign write in version "
                     f"{ledger.foreign_version}): build that partition again, then this one"
                 )
+            if lineage and self.lake.tables[table].model:
+                self.refuse_failed(table, partition)
             read[name] = commit.content_digest
-        return self.lake.partition_files(table, partitions, ledger.version) if partitions else []
+            found.append(commit)
+        return found
+
+    def files(self, table: str, partitions: Sequence[Partition], *, lineage: bool = True) -> list[str]:
+        """Parquet files of exactly these partitions of ``table``, at the version this build pinned: see `commits`."""
+        self.commits(table, partitions, lineage=lineage)
+        return self.lake.partition_files(table, partitions, self._pinned[table].version) if partitions else []
+
+    def refuse_failed(self, model: str, partition: Partition) -> None:
+        """Go no further on a SQL model whose tests failed when they were run last.
+
+        Raises:
+            UpstreamTestsFailed: they did.
+        """
+        failed = failed_tests(verdict(self.lake, model, partition))
+        if failed:
+            found = ", ".join(f"{test} ({rows:,} rows)" for test, rows in failed.items())
+            raise UpstreamTestsFailed(
+                f"{self.table.name} is built on {model} [{partition_name(partition)}], whose tests failed: {found}. "
+                f"`laion models show {model}` says on which rows; mend it and run `laion models run --select {model}+`"
+            )
 
     def view(
         self,
@@ -129,7 +155,7 @@ class PartitionBuild:
         """Make ``view`` in :attr:`con` over exactly these partitions of ``table``; see :meth:`files`."""
         files = self.files(table, partitions, lineage=lineage)
         selected = ", ".join(columns)
-        rows = hive_relation(table, files)
+        rows = hive_relation(self.lake.tables[table], files)
         self.con.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT {selected} FROM {rows} WHERE {where}")
 
     def own_earlier_rows(self, view: str, *, columns: Sequence[str] = ("*",)) -> None:
@@ -185,7 +211,10 @@ class PartitionBuild:
             ValidationFailed: a check failed; nothing was written.
         """
         self._finish_part()
-        rows, self.checks = validate(self.con, self.table, self._adopted, self.rows_in, self.drops)
+        if self.table.model:
+            rows = self.rows_in = count_rows(self.con, self.table, self._adopted)
+        else:
+            rows, self.checks = validate(self.con, self.table, self._adopted, self.rows_in, self.drops)
         if not all(check.passed for check in self.checks):
             raise ValidationFailed(self.table.name, self.name, self.checks)
         commit = Commit(
@@ -231,6 +260,8 @@ class PartitionBuild:
         group_rows = _MAX_ROW_GROUP_ROWS
         if row_groups:
             group_rows = min(max(commit.rows // row_groups, MIN_ROW_GROUP_ROWS), _MAX_ROW_GROUP_ROWS)
+        if self.table.model:
+            self.lake.conform(self.table.name)
         before = self.lake.commit(self.table.name, self.partition)
         for attempt in range(_COMMIT_ATTEMPTS):
             try:
@@ -238,7 +269,7 @@ class PartitionBuild:
                     self.lake.table(self.table.name),
                     pa.RecordBatchReader.from_batches(self.table.schema, self._batches(files)),
                     mode="overwrite",
-                    predicate=predicate(self.partition),
+                    predicate=predicate(self.partition) if self.partition else None,
                     writer_properties=_writer_properties(self.table.schema, group_rows),
                     commit_properties=CommitProperties(custom_metadata=commit.to_metadata(), max_commit_retries=200),
                 )
@@ -290,7 +321,7 @@ def lake_build(lake: Lake, table: str, partition: Partition, provenance: Provena
         partition: value of every partition column.
         provenance: who builds, with what code and settings.
     """
-    name = partition_name(ordered(TABLES[table], partition))
+    name = partition_name(ordered(lake.tables[table], partition))
     parent = lake.staging / table / name.replace("/", "__")
     with StagingFolder(parent, f"{os.getpid()}-{uuid.uuid4().hex[:12]}") as folder:
         build = PartitionBuild(lake, table, partition, provenance, folder)
@@ -306,14 +337,15 @@ def lake_build(lake: Lake, table: str, partition: Partition, provenance: Provena
         folder.clear()
 
 
-def hive_relation(table: str, files: list[str]) -> str:
+def hive_relation(declared: Table, files: list[str]) -> str:
     """SQL over data files of a table, its partition columns read from their paths; no rows where there are no files."""
-    declared = TABLES[table]
     if not files:
         fixed = [f"NULL::{'INTEGER' if declared.column(c).type == pa.int32() else 'VARCHAR'} AS {c}"
                  for c in declared.partition_by]  # fmt: skip
         return f"(SELECT {', '.join([*fixed, '*'])} FROM {relation(declared, [])})"
     names = ", ".join("'" + f.replace("'", "''") + "'" for f in files)
+    if not declared.partition_by:
+        return f"read_parquet([{names}], hive_partitioning = false)"
     types = ", ".join(
         f"'{c}': {'INTEGER' if declared.column(c).type == pa.int32() else 'VARCHAR'}" for c in declared.partition_by
     )

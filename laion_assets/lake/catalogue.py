@@ -38,6 +38,9 @@ class Table:
     order_by: tuple[str, ...] = ()
     """Sort order of the rows inside a partition's files; empty: the order in which they were staged."""
 
+    model: bool = False
+    """Whether a SQL model's query fills it: then its own tests take the place of the checks of staged rows."""
+
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema, with every column's meaning as the ``comment`` Delta readers show."""

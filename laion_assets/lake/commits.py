@@ -14,7 +14,7 @@ from laion_assets.lake.partition import parse_partition
 
 _KEY = "laion"
 _HARMLESS = frozenset(
-    {"CREATE TABLE", "CREATE OR REPLACE TABLE", "VACUUM START", "VACUUM END", "OPTIMIZE", "SET TBLPROPERTIES",
+    {"CREATE TABLE", "VACUUM START", "VACUUM END", "OPTIMIZE", "SET TBLPROPERTIES",
      "ADD FEATURE", "FSCK", "UPDATE TABLE METADATA", "UPDATE FIELD METADATA", "ADD CONSTRAINT"}
 )  # fmt: skip
 
@@ -95,6 +95,9 @@ class Ledger:
             if commit is not None:
                 self.commits[commit.partition] = commit
                 self.crawls |= {str(v) for k, v in parse_partition(commit.partition).items() if k == "crawl"}
+            elif entry["operation"] == "CREATE OR REPLACE TABLE":  # nothing is left of what was there
+                self.commits.clear()
+                self.crawls.clear()
             elif entry["operation"] not in _HARMLESS:
                 self.foreign_version = entry["version"]
         self.version = version

@@ -1,6 +1,8 @@
 """What can go wrong between a step and its tables. Every message says what to do."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 class LakeError(Exception):
@@ -19,17 +21,25 @@ class UpstreamNotValidated(LakeError):
     """A step asked for a partition whose last write was not validated by this system."""
 
 
+class UpstreamTestsFailed(LakeError):
+    """A step asked for a partition of a SQL model whose tests failed when they were run last."""
+
+
 class PartitionBusy(LakeError):
     """Another live process is building the same partition."""
 
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """One validation of staged rows: its name, whether it held, and what was seen."""
+    """One validation of staged rows: its name, whether it held, what was seen, and a sample of what broke it."""
 
     name: str
     passed: bool
     description: str
+    failing: int = 0
+    """How many rows broke it, where rows can be counted."""
+    sample: tuple[Mapping[str, Any], ...] = ()
+    """A few of them: the key, and the columns the check is about."""
 
 
 class ValidationFailed(LakeError):
@@ -37,5 +47,9 @@ class ValidationFailed(LakeError):
 
     def __init__(self, table: str, partition: str, checks: tuple[CheckOutcome, ...]) -> None:
         self.checks = checks
-        broken = "; ".join(f"{c.name}: {c.description}" for c in checks if not c.passed)
+        broken = "; ".join(f"{c.name}: {c.description}{_shown(c.sample)}" for c in checks if not c.passed)
         super().__init__(f"{table} [{partition}] was not published: {broken}")
+
+
+def _shown(sample: tuple[Mapping[str, Any], ...]) -> str:
+    return f"; for instance {', '.join(str(dict(row)) for row in sample)}" if sample else ""

@@ -1,5 +1,6 @@
 """The lake: a folder of Delta tables, created once with fixed numbers of shards and buckets."""
 
+import fcntl
 import json
 import os
 import re
@@ -8,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote
 
 import polars as pl
@@ -15,6 +17,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from laion_assets.lake.catalogue import Table
 from laion_assets.lake.commits import Commit, Ledger
 from laion_assets.lake.errors import LakeError, LakeMismatch
 from laion_assets.lake.partition import Partition, ordered, partition_name
@@ -37,6 +40,8 @@ class Lake:
     root: Path
     shards: int
     buckets: int
+    tables: dict[str, Table] = field(default_factory=lambda: dict(TABLES), repr=False)
+    """The declared tables by name: the catalogue's, and those that :meth:`declare` added."""
     _ledgers: dict[str, Ledger] = field(default_factory=dict, repr=False)
     _still: bool = field(default=False, repr=False)
 
@@ -76,6 +81,27 @@ class Lake:
         recorded = json.loads(marker.read_text())
         return recorded["shards"], recorded["buckets"]
 
+    @classmethod
+    def at(cls, uri: str) -> "Lake":
+        """Open an existing lake, whatever its shape.
+
+        Raises:
+            LakeError: there is none.
+        """
+        shards, buckets = cls.recorded_shape(uri) or (4, 4)
+        return cls.open(uri, shards=shards, buckets=buckets, create=False)
+
+    def declare(self, tables: Iterable[Table]) -> None:
+        """Make tables known that the catalogue does not declare, such as those of SQL models.
+
+        Raises:
+            LakeError: the catalogue has a table of that name.
+        """
+        for table in tables:
+            if table.name in TABLES:
+                raise LakeError(f"the catalogue declares {table.name} already: choose another name")
+            self.tables[table.name] = table
+
     def path(self, table: str) -> str:
         """Where the table lies, for any Delta reader."""
         return str(self.root / table)
@@ -103,18 +129,10 @@ class Lake:
 
     def _create(self, name: str, attempts: int = 50) -> None:
         # Racing creators fail with one of several errors, and only one of them made the table: look, then try again.
-        declared = TABLES[name]
         last: Exception | None = None
         for attempt in range(attempts):
             try:
-                DeltaTable.create(
-                    self.path(name),
-                    schema=declared.schema,
-                    partition_by=list(declared.partition_by),
-                    name=name,
-                    description=declared.description,
-                    configuration=_CONFIGURATION,
-                )
+                self._create_table(name, mode="error")
             except (DeltaError, OSError) as error:
                 last = error
                 if self.exists(name):
@@ -123,6 +141,32 @@ class Lake:
             else:
                 return
         raise LakeError(f"could not create {name} at {self.path(name)}: {last}") from last
+
+    def _create_table(self, name: str, mode: Literal["error", "overwrite"]) -> None:
+        declared = self.tables[name]
+        DeltaTable.create(
+            self.path(name),
+            schema=declared.schema,
+            partition_by=list(declared.partition_by),
+            mode=mode,
+            name=name,
+            description=declared.description,
+            configuration=_CONFIGURATION,
+        )
+
+    def conform(self, name: str) -> None:
+        """Give a table the columns that are declared for it now. Where they differ, all its partitions go.
+
+        The versions before stay readable. Only for tables of SQL models: their columns are what their SQL says.
+        """
+        if not self.exists(name) or _same_columns(DeltaTable(self.path(name)), self.tables[name]):
+            return
+        self.staging.mkdir(parents=True, exist_ok=True)
+        with (self.staging / f"{name}.columns.lock").open("w") as lock:
+            # Without the lock a second process could replace what a first has already replaced and filled.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _same_columns(DeltaTable(self.path(name)), self.tables[name]):
+                self._create_table(name, mode="overwrite")
 
     def ledger(self, table: str) -> Ledger:
         """The last commit of every partition of ``table``, brought up to date."""
@@ -143,28 +187,29 @@ class Lake:
 
     def at_rest(self) -> "Lake":
         """The lake as it is now, for a judgement over many partitions: later commits are not seen."""
-        ledgers = {name: self.ledger(name).snapshot() for name in TABLES}
-        return Lake(self.root, self.shards, self.buckets, ledgers, _still=True)
+        ledgers = {name: self.ledger(name).snapshot() for name in self.tables}
+        return Lake(self.root, self.shards, self.buckets, self.tables, ledgers, _still=True)
 
     def commit(self, table: str, partition: Partition) -> Commit | None:
         """The last commit of one partition, or None where it was never built."""
-        return self.ledger(table).commits.get(partition_name(ordered(TABLES[table], partition)))
+        return self.ledger(table).commits.get(partition_name(ordered(self.tables[table], partition)))
 
     def partition_files(self, table: str, partitions: Iterable[Partition], version: int) -> list[str]:
         """Paths of the Parquet files that hold exactly these partitions at ``version``."""
-        wanted = {partition_name(ordered(TABLES[table], p)) for p in partitions}
+        wanted = {partition_name(ordered(self.tables[table], p)) for p in partitions}
         return [path for name, path, _ in self._data_files(table, version) if name in wanted] if wanted else []
 
     def partition_sizes(self, table: str, partition: Partition) -> list[tuple[str, int]]:
         """(path, bytes) of each file of one partition as it is now."""
-        wanted = partition_name(ordered(TABLES[table], partition))
+        wanted = partition_name(ordered(self.tables[table], partition))
         return [(path, size) for name, path, size in self._data_files(table, None) if name == wanted]
 
     def _data_files(self, table: str, version: int | None) -> Iterator[tuple[str, str, int]]:
         actions = pa.table(self.table(table, version).get_add_actions(flatten=True))
-        columns = TABLES[table].partition_by
-        values = zip(*(actions.column(f"partition.{c}").to_pylist() for c in columns), strict=True)
+        columns = self.tables[table].partition_by
         paths, sizes = actions.column("path").to_pylist(), actions.column("size_bytes").to_pylist()
+        fixed = [actions.column(f"partition.{c}").to_pylist() for c in columns]
+        values = zip(*fixed, strict=True) if fixed else [()] * len(paths)
         for path, size, partition in zip(paths, sizes, values, strict=True):
             name = partition_name(dict(zip(columns, partition, strict=True)))
             yield name, str(self.root / table / unquote(path)), size
@@ -189,6 +234,13 @@ class Lake:
             "rows": sum(n or 0 for n in actions.column("num_records").to_pylist()),
             "bytes": sum(actions.column("size_bytes").to_pylist()),
         }
+
+
+def _same_columns(table: DeltaTable, declared: Table) -> bool:
+    found = pa.schema(table.schema().to_arrow())
+    return {f.name: f.type for f in found} == {f.name: f.type for f in declared.schema} and tuple(
+        table.metadata().partition_columns
+    ) == declared.partition_by
 
 
 def _local_root(uri: str) -> Path:

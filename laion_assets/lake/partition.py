@@ -7,6 +7,9 @@ from typing import TypeAlias
 from laion_assets.lake.catalogue import Table
 from laion_assets.lake.errors import LakeError
 
+WHOLE = "all"
+"""The name of the one partition of a table without partition columns."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Partition: TypeAlias = Mapping[str, str | int]
@@ -14,7 +17,7 @@ Partition: TypeAlias = Mapping[str, str | int]
 
 def partition_name(partition: Partition) -> str:
     """The canonical name, ``crawl=CC-MAIN-2024-10/bucket=3``: the key of commits, staging folders and messages."""
-    return "/".join(f"{column}={value}" for column, value in partition.items())
+    return "/".join(f"{column}={value}" for column, value in partition.items()) or WHOLE
 
 
 def ordered(table: Table, partition: Partition) -> dict[str, str | int]:
@@ -23,7 +26,7 @@ def ordered(table: Table, partition: Partition) -> dict[str, str | int]:
     Raises:
         LakeError: if it does not name exactly the partition columns. Such a write would touch other partitions.
     """
-    if set(partition) != set(table.partition_by) or not table.partition_by:
+    if set(partition) != set(table.partition_by):
         raise LakeError(
             f"{table.name} is partitioned by {table.partition_by}, but a write named {tuple(partition)}: "
             "only one whole partition can be written"
@@ -46,11 +49,13 @@ def literal(value: str | int) -> str:
 
 
 def predicate(partition: Partition) -> str:
-    """The SQL predicate that selects exactly this partition."""
-    return " AND ".join(f"{column} = {literal(value)}" for column, value in partition.items())
+    """The SQL predicate that selects exactly this partition; ``true`` where it is the whole table."""
+    return " AND ".join(f"{column} = {literal(value)}" for column, value in partition.items()) or "true"
 
 
 def parse_partition(name: str) -> dict[str, str | int]:
     """The partition that :func:`partition_name` named."""
+    if name == WHOLE:
+        return {}
     pairs = (item.split("=", 1) for item in name.split("/"))
     return {key: int(value) if key in ("shard", "bucket") else value for key, value in pairs}

@@ -19,16 +19,19 @@ class Read:
     """One table a stage reads, and which of its crawls. Shards are taken all, a bucket only for itself."""
 
     table: str
-    crawls: Literal["same", "earlier"] = "same"
+    crawls: Literal["same", "earlier", "all"] = "same"
 
     def partitions(self, lake: Lake, partition: Partition) -> list[Partition]:
         """The partitions of :attr:`table` that go into ``partition``.
 
-        For ``same``, those that must be there. For ``earlier``, and for tables that are not partitioned by crawl,
-        those that are there: an earlier crawl that comes later makes what was built without it stale.
+        For ``same``, and of a table that is one partition, those that must be there. For ``earlier`` and ``all``, and
+        for other tables that are not partitioned by crawl, those that are there: a crawl that comes later makes what
+        was built without it stale.
         """
-        names = TABLES[self.table].partition_by
-        if "crawl" not in names:
+        names = lake.tables[self.table].partition_by
+        if not names:
+            return [{}]
+        if "crawl" not in names or self.crawls == "all":
             return [parse_partition(name) for name in lake.ledger(self.table).commits]
         crawls: list[str] = [str(partition["crawl"])]
         if self.crawls == "earlier":
@@ -116,5 +119,5 @@ def partitions_of(lake: Lake, table: str, crawl: str) -> list[Partition]:
         "shard": range(lake.shards),
         "bucket": range(lake.buckets),
     }
-    names = TABLES[table].partition_by
+    names = lake.tables[table].partition_by
     return [dict(zip(names, values, strict=True)) for values in product(*(ranges[n] for n in names))]

@@ -12,7 +12,7 @@ from enum import StrEnum
 from laion_assets.lake.commits import Commit, combined_digest
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, partition_name
-from laion_assets.lake.stages import PER_CRAWL, STAGES, partitions_of
+from laion_assets.lake.stages import PER_CRAWL, STAGES, Stage, partitions_of
 
 
 class State(StrEnum):
@@ -61,30 +61,41 @@ def lake_states(
     for table in tables:
         for crawl in sorted(crawls):
             for partition in partitions_of(lake, table, crawl):
-                states[table, partition_name(partition)] = _judge(lake, table, partition, expectations[table], states)
+                state = judge(lake, STAGES[table], partition, expectations[table], states)
+                states[table, partition_name(partition)] = state
     return list(states.values())
 
 
-def _judge(
+def judge(
     lake: Lake,
-    table: str,
+    stage: Stage,
     partition: Partition,
     expected: Expectation,
     judged: Mapping[tuple[str, str], PartitionState],
 ) -> PartitionState:
+    """The state of one partition.
+
+    Args:
+        lake: the lake, best at rest.
+        stage: how its table comes about.
+        partition: the partition.
+        expected: what a build would record now.
+        judged: states of partitions upstream, by (table, partition name); those that are not there count as done.
+    """
+    table = stage.table
     ledger = lake.ledger(table)
     commit = ledger.commits.get(partition_name(partition))
     if commit is None:
         return PartitionState(table=table, partition=partition, state=State.MISSING)
     reasons = [] if ledger.is_trusted(commit) else ["written without validation"]
-    if commit.code_version != STAGES[table].code_version:
-        reasons.append(f"code version {commit.code_version}, now {STAGES[table].code_version}")
+    if commit.code_version != stage.code_version:
+        reasons.append(f"code version {commit.code_version}, now {stage.code_version}")
     if commit.settings_digest != expected.settings_digest:
         reasons.append("settings changed")
     reasons += [
         f"{name} changed" for name, digest in expected.externals.items() if commit.externals.get(name) != digest
     ]
-    changed, inherited = _upstream_reasons(lake, table, partition, commit, judged)
+    changed, inherited = _upstream_reasons(lake, stage, partition, commit, judged)
     reasons += changed
     return PartitionState(
         table=table,
@@ -97,14 +108,14 @@ def _judge(
 
 def _upstream_reasons(
     lake: Lake,
-    table: str,
+    stage: Stage,
     partition: Partition,
     commit: Commit,
     judged: Mapping[tuple[str, str], PartitionState],
 ) -> tuple[list[str], list[str]]:
     changed, inherited = [], []
     current: dict[str, dict[str, str]] = {}
-    for read in STAGES[table].reads:
+    for read in stage.reads:
         commits = lake.ledger(read.table).commits
         digests = current.setdefault(read.table, {})
         for upstream in read.partitions(lake, partition):

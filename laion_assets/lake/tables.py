@@ -247,6 +247,23 @@ TAKEDOWNS = Table(
     ),
 )
 
+MODEL_TESTS = Table(
+    name="model_tests",
+    description="What the tests of SQL models found last, one row per test.",
+    key=("model", "scope", "test"),
+    partition_by=("model", "scope"),
+    order_by=("test",),
+    columns=(
+        _c("model", _STRING, "The SQL model."),
+        _c("scope", _STRING, "The crawl that was tested, or `all`."),
+        _c("test", _STRING, "Name of the test."),
+        _c("passed", _BOOL, "Whether no row broke it."),
+        _c("failing_rows", _LONG, "Rows that broke it."),
+        _c("sample", _STRING, "A few of them, as a JSON list of objects.", digested=False),
+        _c("tested_at", _TIME, "When it was tested.", digested=False),
+    ),
+)
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -259,6 +276,7 @@ TABLES: dict[str, Table] = {
         FILTERED_PAIRS,
         CALIBRATIONS,
         TAKEDOWNS,
+        MODEL_TESTS,
     )
 }
 """Every table by name, in the order in which data flows."""

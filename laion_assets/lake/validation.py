@@ -1,13 +1,16 @@
 """What staged rows must satisfy before they are published, and the digest of what they say."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
 from laion_assets.lake.catalogue import Table
 from laion_assets.lake.errors import CheckOutcome
+
+_SAMPLE_ROWS = 5
 
 CHECKS = {
     "conservation": "rows in = rows out + every named drop, exactly",
@@ -22,10 +25,32 @@ def relation(table: Table, files: list[Path]) -> str:
     """SQL over the staged files: a relation with the columns the partition does not fix."""
     columns = table.staged_schema
     if not files:
-        nulls = ", ".join(f"NULL::{_duckdb_type(str(f.type))} AS {f.name}" for f in columns)
+        nulls = ", ".join(f"NULL::{duckdb_type(str(f.type))} AS {f.name}" for f in columns)
         return f"(SELECT {nulls} WHERE false)"
     names = ", ".join("'" + str(f).replace("'", "''") + "'" for f in files)
     return f"(SELECT {', '.join(columns.names)} FROM read_parquet([{names}], hive_partitioning = false))"
+
+
+@dataclass(frozen=True)
+class RowCheck:
+    """A check that finds the rows that break it."""
+
+    name: str
+    failing: str
+    """SQL that selects the rows that break it; those columns are shown as a sample."""
+    subject: str
+    """What it speaks of, for messages: "nulls in url"."""
+
+
+def run_check(con: duckdb.DuckDBPyConnection, check: RowCheck) -> CheckOutcome:
+    """How many rows break the check, and a sample of them, whatever their number."""
+    count = (con.execute(f"SELECT count(*) FROM ({check.failing})").fetchone() or (0,))[0]
+    if not count:
+        return CheckOutcome(check.name, True, f"no {check.subject}")
+    found = con.execute(f"SELECT * FROM ({check.failing}) ORDER BY ALL LIMIT {_SAMPLE_ROWS}")
+    names = [column[0] for column in found.description or ()]
+    sample = tuple(dict(zip(names, row, strict=True)) for row in found.fetchall())
+    return CheckOutcome(check.name, False, f"{check.subject}: {count:,} rows", count, sample)
 
 
 def validate(
@@ -37,25 +62,32 @@ def validate(
         The number of rows, and one outcome per name in ``CHECKS``.
     """
     rows = relation(table, files)
+    count = count_rows(con, table, files)
     free = [c for c in table.columns if c.name not in table.partition_by]
+    key = [name for name in table.key if name not in table.partition_by]
     required = [c.name for c in free if not c.nullable]
     vocabularies = [c for c in free if c.accepted]
-    sums = [f"count(*) FILTER ({name} IS NULL)" for name in required]
-    sums += [f"count(*) FILTER ({c.name} NOT IN {c.accepted!r})" for c in vocabularies]
-    count, *faults = con.execute(f"SELECT {', '.join(['count(*)', *sums])} FROM {rows}").fetchone() or (0,)
-    nulls = {name: n for name, n in zip(required, faults, strict=False) if n}
-    strangers = {c.name: n for c, n in zip(vocabularies, faults[len(required) :], strict=True) if n}
     outcomes = (
         _conservation(count, rows_in, drops),
-        CheckOutcome("not_null", not nulls, f"nulls by column: {nulls}" if nulls else "no nulls"),
-        _unique_key(con, table, rows),
-        CheckOutcome(
+        _check(con, rows, "not_null", [f"{name} IS NULL" for name in required], key, required, "nulls"),
+        _unique_key(con, key, rows),
+        _check(
+            con,
+            rows,
             "accepted_values",
-            not strangers,
-            f"rows with a value outside the vocabulary: {strangers}" if strangers else "all values accepted",
+            [f"{c.name} NOT IN {c.accepted!r}" for c in vocabularies],
+            key,
+            [c.name for c in vocabularies],
+            "values outside the vocabulary",
         ),
     )
     return count, outcomes
+
+
+def count_rows(con: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> int:
+    """The number of staged rows."""
+    row = con.execute(f"SELECT count(*) FROM {relation(table, files)}").fetchone()
+    return int(row[0]) if row else 0
 
 
 def _conservation(count: int, rows_in: int, drops: Mapping[str, int]) -> CheckOutcome:
@@ -64,22 +96,45 @@ def _conservation(count: int, rows_in: int, drops: Mapping[str, int]) -> CheckOu
     missing = rows_in - count - dropped
     if missing:
         seen += f": {abs(missing)} rows {'lost' if missing > 0 else 'too many'}"
-    return CheckOutcome("conservation", missing == 0, seen)
+    return CheckOutcome("conservation", missing == 0, seen, abs(missing))
 
 
-def _unique_key(con: duckdb.DuckDBPyConnection, table: Table, rows: str) -> CheckOutcome:
-    key = [name for name in table.key if name not in table.partition_by]
+def _check(
+    con: duckdb.DuckDBPyConnection,
+    rows: str,
+    name: str,
+    conditions: list[str],
+    key: list[str],
+    columns: list[str],
+    subject: str,
+) -> CheckOutcome:
+    """One check over several columns: which of them, how many rows, and a sample of those rows."""
+    if not conditions:
+        return CheckOutcome(name, True, f"no {subject}")
+    sums = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions)
+    found = con.execute(f"SELECT {sums} FROM {rows}").fetchone() or ()
+    faults = {column: n for column, n in zip(columns, found, strict=True) if n}
+    if not faults:
+        return CheckOutcome(name, True, f"no {subject}")
+    broken = " OR ".join(c for c, column in zip(conditions, columns, strict=True) if column in faults)
+    shown = ", ".join(dict.fromkeys([*key, *faults]))
+    outcome = run_check(con, RowCheck(name, f"SELECT {shown} FROM {rows} WHERE {broken}", subject))
+    return CheckOutcome(name, False, f"{subject} by column: {faults}", outcome.failing, outcome.sample)
+
+
+def _unique_key(con: duckdb.DuckDBPyConnection, key: list[str], rows: str) -> CheckOutcome:
     if not key:  # the partition is the key
-        count = con.execute(f"SELECT count(*) FROM {rows}").fetchone()
-        return CheckOutcome(
-            "unique_key", count is None or count[0] <= 1, f"{count[0] if count else 0} rows for one key"
-        )
+        count = (con.execute(f"SELECT count(*) FROM {rows}").fetchone() or (0,))[0]
+        return CheckOutcome("unique_key", count <= 1, f"{count} rows for one key", max(count - 1, 0))
     names = ", ".join(key)
-    repeated = con.execute(
-        f"SELECT {names}, count(*) AS copies FROM {rows} GROUP BY {names} HAVING copies > 1 ORDER BY {names} LIMIT 5"
-    ).fetchall()
-    shown = f"({names}, copies), the first of them: {repeated}"
-    return CheckOutcome("unique_key", not repeated, f"repeated {shown}" if repeated else f"({names}) is unique")
+    return run_check(con, RowCheck("unique_key", repeated_rows(rows, key), f"repeated ({names})"))
+
+
+def repeated_rows(rows: str, key: Sequence[str]) -> str:
+    """SQL that selects each key that names several rows of ``rows``, with their number; nulls are no key."""
+    names = ", ".join(key)
+    known = " AND ".join(f"{name} IS NOT NULL" for name in key)
+    return f"SELECT {names}, count(*) AS copies FROM {rows} WHERE {known} GROUP BY {names} HAVING count(*) > 1"
 
 
 def content_digest(con: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> str:
@@ -100,14 +155,15 @@ def content_digest(con: duckdb.DuckDBPyConnection, table: Table, files: list[Pat
     return hashlib.sha256(repr(total).encode()).hexdigest()[:32]
 
 
-def _duckdb_type(arrow: str) -> str:
+def duckdb_type(arrow: str) -> str:
+    """DuckDB's name of an Arrow type, given as Arrow writes it."""
     names = {
         "string": "VARCHAR", "int32": "INTEGER", "int64": "BIGINT", "float": "FLOAT", "double": "DOUBLE",
-        "bool": "BOOLEAN", "timestamp[us, tz=UTC]": "TIMESTAMPTZ",
+        "bool": "BOOLEAN", "timestamp[us, tz=UTC]": "TIMESTAMPTZ", "date32[day]": "DATE",
     }  # fmt: skip
     if arrow.startswith("list<"):
-        return _duckdb_type(arrow.split(": ", 1)[1].rstrip(">").strip()) + "[]"
+        return duckdb_type(arrow.split(": ", 1)[1].rstrip(">").strip()) + "[]"
     if arrow.startswith("map<"):
         key, value = arrow.removeprefix("map<").rstrip(">").split(",")[:2]
-        return f"MAP({_duckdb_type(key.strip())}, {_duckdb_type(value.strip())})"
+        return f"MAP({duckdb_type(key.strip())}, {duckdb_type(value.strip())})"
     return names[arrow]

@@ -104,7 +104,7 @@ def filter_pairs(
         candidates = registered.annotate(f"({_joined(pairs, images, embeddings)})", pair_id="pair_id", sha256="sha256")
         rows_in = _counts(connection, f"SELECT 'pairs', count(*) FROM {pairs}")["pairs"]
         connection.execute(
-            f"COPY (SELECT * EXCLUDE (removal), {_reason(policy)} AS reason FROM ({candidates}))"
+            f"COPY (SELECT * EXCLUDE (removal), {reason_sql(policy)} AS reason FROM ({candidates}))"
             f" TO {quoted(judged)} (FORMAT parquet, COMPRESSION lz4)"
         )
         staged = f"read_parquet({quoted(judged)})"
@@ -160,8 +160,11 @@ def _joined(pairs: str, images: str, embeddings: str) -> str:
          AND embedding.sha256 = image.sha256"""
 
 
-def _reason(policy: Policy) -> str:
-    """SQL: the first reason for which the policy drops a joined pair, null if it is kept."""
+def reason_sql(policy: Policy) -> str:
+    """SQL: the first reason for which the policy drops a joined pair, null if it is kept.
+
+    The pair has the columns ``status, similarity, removal, text, byte_size, width, height, threshold, subset``.
+    """
     removed = " ".join(f"WHEN removal = '{kind}' THEN '{reason}'" for kind, reason in REMOVAL_DROPS.items())
     branches = [
         "WHEN status IS NULL THEN 'image_missing'",

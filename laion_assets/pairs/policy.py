@@ -1,6 +1,8 @@
 """Filter policies: which pairs of an embedded crawl are released, as values. ``filter`` applies them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +44,21 @@ POLICIES = {
 }
 """``none`` keeps every embedded pair; ``laion`` is what LAION-5B published; ``laion_clean`` also drops texts that say
 nothing about the picture, whatever their similarity."""
+
+
+def policy_named(name: str) -> Policy:
+    """The policy that released rows call so: the other way round of ``FilterOptions.resolve``.
+
+    Raises:
+        ValueError: no policy has this name.
+    """
+    base, *changes = name.split("+")
+    readers: dict[Any, Callable[[str], Any]] = {int: int, bool: lambda text: text == "True", float | None: float}
+    known = {f.name: readers[f.type] for f in fields(Policy) if f.name not in {"name", "use_similarity"}}
+    values = dict(change.partition("=")[::2] for change in changes)
+    if base not in POLICIES or not set(values) <= set(known):
+        raise ValueError(f"expected one of {', '.join(POLICIES)} with its changes, got {name!r}")
+    return replace(POLICIES[base], name=name, **{bound: known[bound](text) for bound, text in values.items()})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,5 +1,7 @@
 """One DuckDB session over a lake: in memory, no state file, views that see every new commit."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -7,78 +9,81 @@ import duckdb
 from laion_assets.lake.build import hive_relation
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.tables import TABLES
-from laion_assets.text.language import language_group_sql
+from laion_assets.sql import PROJECT
+from laion_assets.sql.commits import COMMITS, commits_in_logs
+from laion_assets.sql.guard import reading_statements
+from laion_assets.sql.macros import create_macros
+from laion_assets.sql.project import load_project, tables_of
+from laion_assets.sql.versions import ensure_versions
 
-MODELS = Path(__file__).resolve().parents[2] / "dbt_like_sql" / "models"
-_LAYERS = ("staging", "marts", "release")
-_READING = (duckdb.StatementType.SELECT, duckdb.StatementType.RELATION)
 
-
-def connect(lake: Lake, *, models: Path = MODELS) -> duckdb.DuckDBPyConnection:
+def connect(
+    lake: Lake | str | Path | None = None,
+    *,
+    models: Path | str = PROJECT,
+    at: Mapping[str, int] | None = None,
+    unsafe: bool = False,
+) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with a view for every table of the lake and every SQL model.
 
-    Tables nobody has built yet are there, empty. The session can read files of the lake and no others.
+    Tables and models nobody has built yet are there, empty. The session can read files of the lake and no others.
 
     Args:
-        lake: the lake.
-        models: folder of SQL models in ``staging``, ``marts`` and ``release``, each the view named after its file.
+        lake: the lake or its folder; None: the one ``LAION_LAKE`` names, or ``lake`` in the working folder.
+        models: folder of the SQL models.
+        at: read these tables as they were at a version, ``{"filtered_pairs": 3}``; the others show every new commit.
+        unsafe: let queries read files outside of the lake too. They write nothing either way.
 
     Raises:
-        duckdb.Error: a model's SQL is wrong.
+        LakeError: there is no lake, or a table in ``at`` has no such version.
+        ModelError: a model's SQL is wrong.
     """
-    con = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
+    if not isinstance(lake, Lake):
+        lake = Lake.at(str(lake or os.environ.get("LAION_LAKE", "lake")))
+    project = load_project(models)
+    tables = {**TABLES, **{table.name: table for table in tables_of(project.models.values())}}
+    pinned = at or {}
+    ensure_versions(lake, tables, pinned)
+    con = duckdb.connect(
+        ":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+    )
     con.execute("SET TimeZone = 'UTC'")
     con.execute(f"LOAD '{_delta_extension()}'")
-    # Before access is shut: what the lake holds stays readable.
-    con.execute(f"SET allowed_directories = ['{_quoted(str(lake.root))}/']")
-    con.execute("SET enable_external_access = false")
-    for name, table in TABLES.items():
-        rows = f"delta_scan('{_quoted(lake.path(name))}')" if lake.exists(name) else hive_relation(name, [])
-        columns = ", ".join(column.name for column in table.columns)
-        con.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM {rows}")
+    con.execute("SET python_enable_replacements = false")  # a Python variable is no table
+    if not unsafe:
+        # Before access is shut: what the lake holds stays readable.
+        con.execute(f"SET allowed_directories = ['{_quoted(str(lake.root))}/']")
+        con.execute("SET enable_external_access = false")
+    create_macros(con)
+    # DuckDB binds a view when it is made, and would open every table below it: models are made over empty stand-ins,
+    # and the tables take their places afterwards.
+    for name, table in {**tables, COMMITS.name: COMMITS}.items():
+        con.execute(f"CREATE VIEW {name} AS FROM {hive_relation(table, [])}")
+    for model in project.enabled.values():
+        if model.is_view:
+            con.execute(f"CREATE VIEW {model.name} AS {model.template.render()}")
+    con.execute(f"CREATE OR REPLACE VIEW {COMMITS.name} AS {commits_in_logs(str(lake.root))}")
+    for name, table in tables.items():
+        if lake.exists(name):
+            columns = ", ".join(f'"{column.name}"' for column in table.columns)
+            version = f", version => {pinned[name]}" if name in pinned else ""
+            rows = f"delta_scan('{_quoted(lake.path(name))}'{version})"
+            con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {columns} FROM {rows}")
     con.execute("SET lock_configuration = true")
-    con.execute(f"CREATE MACRO language_group(language) AS {language_group_sql('language')}")
-    for layer in _LAYERS:
-        for file in sorted((models / layer).glob("*.sql")):
-            con.execute(f"CREATE VIEW {file.stem} AS {file.read_text(encoding='utf-8').strip().rstrip(';')}")
     return con
-
-
-class NotAQueryError(ValueError):
-    """A statement that does more than read."""
 
 
 def query(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation | None:
     """Run SQL that only reads, and give the last statement's rows; None where there is no statement.
 
     Raises:
-        NotAQueryError: a statement would write.
+        NotAQueryError: a statement would do more than read.
         duckdb.Error: the SQL is wrong.
     """
-    statements = con.extract_statements(text)
-    for statement in statements:
-        if not _reads(con, statement):
-            raise NotAQueryError(
-                f"{statement.type.name} is not allowed: the session only reads (SELECT, EXPLAIN SELECT)"
-            )
     result = None
-    for statement in statements:
-        result = con.sql(statement.query)
+    for statement in reading_statements(con, text):
+        result = con.sql(statement)
     return result
-
-
-def _reads(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> bool:
-    """Whether the statement only reads. EXPLAIN ANALYZE runs what it explains, so that must only read as well."""
-    if statement.type != duckdb.StatementType.EXPLAIN:
-        return statement.type in _READING
-    text = statement.query.encode()
-    words = [text[offset:] for offset, _ in duckdb.tokenize(statement.query)][1:]
-    if words and words[0][:7].upper() == b"ANALYZE":
-        words = words[1:]
-    try:
-        return bool(words) and all(_reads(con, inner) for inner in con.extract_statements(words[0].decode()))
-    except duckdb.ParserException:  # options in parentheses, which may say ANALYZE too
-        return False
 
 
 def _quoted(text: str) -> str:

@@ -19,11 +19,14 @@ from laion_assets.lake.tables import TABLES
 from laion_assets.lake.validation import CHECKS
 from laion_assets.partitions import CRAWLS, Partitions
 from laion_assets.settings import Settings
+from laion_assets.sql.build import stage_of
+from laion_assets.sql.project import load_project
+from tests.unit.sql.model_files import write_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TWO_CRAWLS = ("CC-MAIN-2024-10", "CC-MAIN-2024-18")
 SHARDS, BUCKETS = 3, 12
-BUILT = [name for name in TABLES if name != "takedowns"]
+BUILT = [name for name in STAGES if name != "takedowns"]
 HEAVY = ("torch", "torchvision", "open_clip", "img2dataset", "matplotlib", "dagster_aws", "cv2", "boto3", "ftfy")
 
 _LOAD = """
@@ -53,7 +56,7 @@ def test_loading_is_quick_and_imports_nothing_heavy(tmp_path):
         check=True,
     )
     found = json.loads(loaded.stdout)
-    assert found["assets"] == sorted(TABLES)
+    assert found["assets"] == sorted([*TABLES, *load_project().models])
     assert set(found["modules"]).isdisjoint(HEAVY)
     assert found["seconds"] < 4
     assert loaded.stderr == ""
@@ -88,13 +91,13 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", STAGES)
 def test_an_asset_hangs_on_what_its_stage_reads(graph, table):
     declared = {read.table for read in STAGES[table].reads} - {table}
     assert {key.to_user_string() for key in graph.get(dg.AssetKey(table)).parent_keys} == declared
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", STAGES)
 def test_an_asset_is_described_by_its_table(definitions, graph, table):
     node = graph.get(dg.AssetKey(table))
     assert node.description == TABLES[table].description
@@ -170,3 +173,100 @@ def test_keys_sort_as_the_numbers_they_stand_for(instance):
     definition = Partitions(shards=SHARDS, buckets=BUCKETS).definition("images")
     keys = [k.keys_by_dimension["bucket"] for k in definition.get_partition_keys(dynamic_partitions_store=instance)]
     assert sorted(set(keys)) == [f"{n:02d}" for n in range(BUCKETS)]
+
+
+@pytest.mark.parametrize("name", load_project().enabled)
+def test_a_model_is_an_asset_that_hangs_on_what_it_names(graph, name):
+    project = load_project()
+    model, node = project.models[name], graph.get(dg.AssetKey(name))
+    expected = {*project.sources(name), *project.upstream(name)}
+    if "commits" in expected:
+        expected = expected - {"commits"} | set(PER_CRAWL)
+    assert {key.to_user_string() for key in node.parent_keys} == expected
+    assert (node.group_name, node.description) == (model.layer, model.description)
+    assert node.code_version == stage_of(project, name).code_version
+    assert (node.partitions_def == CRAWLS) == model.is_incremental
+    columns = [(c.name, c.description) for c in node.metadata["dagster/column_schema"].columns]
+    assert columns == [(c.name, c.description) for c in model.columns]
+    blocking = {k.name for k in graph.asset_check_keys if k.asset_key == node.key and graph.get_check_spec(k).blocking}
+    assert blocking == set(model.test_names)
+
+
+@pytest.mark.parametrize("name", [name for name, model in load_project().enabled.items() if model.is_incremental])
+def test_a_crawl_of_a_model_depends_on_that_crawl_alone(graph, instance, name):
+    partitions = Partitions(shards=SHARDS, buckets=BUCKETS)
+    node = graph.get(dg.AssetKey(name))
+    for upstream in node.parent_keys:
+        definition = graph.get(upstream).partitions_def
+        if definition is None:
+            continue
+        mapped = graph.get_partition_mapping(node.key, upstream).get_upstream_mapped_partitions_result_for_partitions(
+            CRAWLS.subset_with_partition_keys([TWO_CRAWLS[1]]),
+            CRAWLS,
+            definition,
+            datetime(2025, 1, 1, tzinfo=UTC),
+            instance,
+        )
+        found = set(mapped.partitions_subset.get_partition_keys())
+        every = definition.get_partition_keys(dynamic_partitions_store=instance)
+        table = upstream.to_user_string()
+        crawl_of = (lambda k: k) if table not in TABLES else (lambda k, t=table: partitions.partition(t, k)["crawl"])
+        assert found == {key for key in every if crawl_of(key) == TWO_CRAWLS[1]}
+
+
+def test_a_disabled_model_is_shown_with_its_reason(graph):
+    disabled = [model for model in load_project().models.values() if model.disabled]
+    assert disabled
+    for model in disabled:
+        node = graph.get(dg.AssetKey(model.name))
+        assert not node.is_materializable
+        assert model.disabled in node.description
+
+
+_LOAD_MODELS = """
+import json, resource
+from laion_assets.definitions import defs
+assets = len(defs.resolve_asset_graph().get_all_asset_keys())
+print(json.dumps([resource.getrusage(resource.RUSAGE_SELF).ru_utime, assets]))
+"""
+
+
+def test_two_hundred_models_load_quickly_and_more_so_the_second_time(tmp_path):
+    for number in range(200):
+        _generated_model(tmp_path / "project", number)
+    environment = clean_environment(tmp_path) | {
+        "LAION_MODELS": str(tmp_path / "project"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    seconds = []
+    for _ in range(2):
+        command = [sys.executable, "-c", _LOAD_MODELS]
+        loaded = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        took, assets = json.loads(loaded.stdout)
+        assert assets == len(TABLES) + 200
+        seconds.append(took)
+    cold, cached = seconds
+    assert cold < 4
+    assert cached < 2
+
+
+def _generated_model(folder: Path, number: int) -> None:
+    """A model of some forty lines, built on a table and on an earlier model."""
+    columns = [f"  c{n}:\n    description: Column {n}.\n    tests: [not_null, {{range: {{min: 0}}}}]" for n in range(5)]
+    header = ["materialized: incremental_by_crawl", f"description: Model {number}.", "columns:", *columns]
+    aggregates = [f"    count(*) FILTER (pair.text ILIKE '%{n}%' AND image.width > {n}) AS c{n}," for n in range(5)]
+    earlier = f"JOIN {{{{ ref('m{number // 2}') }}}} AS earlier ON earlier.crawl = pair.crawl" if number > 1 else ""
+    sql = f"""
+WITH pictures AS (
+    SELECT crawl, bucket, url, width FROM {{{{ source('images') }}}} WHERE status = 'success'
+)
+SELECT
+    pair.crawl,
+{chr(10).join(aggregates)}
+    count(DISTINCT pair.url) AS urls
+FROM {{{{ source('unique_pairs') }}}} AS pair
+JOIN pictures AS image ON image.crawl = pair.crawl AND image.bucket = pair.bucket AND image.url = pair.url
+{earlier}
+GROUP BY ALL
+"""
+    write_model(folder, f"m{number}", sql, header="\n".join(header))

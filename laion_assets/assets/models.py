@@ -1,0 +1,98 @@
+"""SQL models as assets: what Dagster knows of each, and the one step that builds it."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from laion_assets.assets.metadata import column_schema, commit_metadata
+from laion_assets.assets.publishing import Places, Published, keys_of, publish_each
+from laion_assets.lake.partition import Partition
+from laion_assets.lake.stages import PER_CRAWL
+from laion_assets.lake.tables import TABLES
+from laion_assets.partitions import CRAWLS, mapping
+from laion_assets.resources import LakeResource
+from laion_assets.sql.build import build_model, stage_of
+from laion_assets.sql.column_lineage import column_lineage
+from laion_assets.sql.commits import COMMITS
+from laion_assets.sql.model import Model
+from laion_assets.sql.project import Project, tables_of
+
+
+def model_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Every model as an asset; a disabled one as a name in the graph that says why."""
+    return [
+        _asset(project, model)
+        if model.disabled is None
+        else dg.AssetSpec(
+            model.name,
+            description=f"{model.description}\n\nDisabled: {model.disabled}",
+            group_name=model.layer,
+            kinds={"sql", "disabled"},
+        )
+        for model in project.models.values()
+    ]
+
+
+def _asset(project: Project, model: Model) -> dg.AssetsDefinition:
+    definition = CRAWLS if model.is_incremental else None
+
+    @dg.asset(
+        name=model.name,
+        description=model.description,
+        group_name=model.layer,
+        code_version=stage_of(project, model.name).code_version,
+        kinds={"duckdb", "view" if model.is_view else "deltalake"},
+        partitions_def=definition,
+        deps=_deps(project, model),
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=model.name, description=text, blocking=True, partitions_def=definition)
+            for name, text in model.test_names.items()
+        ],
+        output_required=False,
+        backfill_policy=dg.BackfillPolicy.multi_run(1) if definition else None,
+        metadata={
+            "dagster/column_schema": column_schema(model.table()),
+            "materialized": model.materialized,
+            "sql": dg.MetadataValue.md(f"```sql\n{model.template.body}\n```"),
+        },
+    )
+    def asset(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+        opened = lake.open()
+        opened.declare(tables_of(project.models.values()))
+
+        def build(partition: Partition) -> Published:
+            started = time.monotonic()
+            commit, outcomes = build_model(opened, project, model.name, partition, context.run.run_id)
+            lineage = _lineage(project, model)
+            if model.is_view:
+                return Published({"dagster/column_lineage": lineage}, commit.content_digest, outcomes)
+            metadata = commit_metadata(commit, model.table(), lineage, opened, time.monotonic() - started)
+            return Published(metadata, commit.content_digest, outcomes)
+
+        places: Places = [(key, {"crawl": key} if key else {}) for key in keys_of(context)]
+        yield from publish_each(context, model.name, places, build)
+
+    return asset
+
+
+def _deps(project: Project, model: Model) -> list[dg.AssetDep]:
+    """Everything the model and its tests name, with how the partitions belong together."""
+    upstream: dict[str, tuple[str, ...]] = {}
+    for source in project.sources(model.name):
+        names = PER_CRAWL if source == COMMITS.name else (source,)
+        upstream.update({name: TABLES[name].partition_by for name in names})
+    for name in project.upstream(model.name):
+        upstream[name] = ("crawl",) if project.models[name].is_incremental else ()
+    own = ("crawl",) if model.is_incremental else ()
+    return [dg.AssetDep(name, partition_mapping=mapping(columns, own)) for name, columns in upstream.items()]
+
+
+def _lineage(project: Project, model: Model) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
+        {
+            column: [dg.TableColumnDep(dg.AssetKey(table), origin) for table, origin in origins]
+            for column, origins in column_lineage(project, model.name).items()
+        }
+    )

@@ -1,0 +1,116 @@
+"""How a build of partitions is told to Dagster: one result a run, checks, failures that say what to do."""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from laion_assets.lake.commits import combined_digest
+from laion_assets.lake.errors import CheckOutcome, LakeError, ValidationFailed
+from laion_assets.lake.partition import Partition
+
+Places: TypeAlias = Sequence[tuple[str | None, Partition]]
+"""Dagster's key of each partition to build, None where the asset has no partitions, and the partition."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One partition that was built: what to show of it, the digest of its rows, and its checks."""
+
+    metadata: Mapping[str, Any]
+    digest: str
+    checks: Sequence[CheckOutcome]
+    warnings: Sequence[dg.AssetCheckResult] = field(default=())
+
+
+def keys_of(context: dg.AssetExecutionContext) -> list[str | None]:
+    """Dagster's keys of the partitions that a run is to build; one None where there are no partitions."""
+    if context.has_partition_key_range:
+        return list(context.partition_keys)
+    return [context.partition_key] if context.has_partition_key else [None]
+
+
+def publish_each(
+    context: dg.AssetExecutionContext, asset: str, places: Places, build: Callable[[Partition], Published]
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """Build partition after partition, and report them as one step.
+
+    Args:
+        context: of the step.
+        asset: its name.
+        places: what to build.
+        build: builds one partition; raises ``ValidationFailed`` where nothing was published for a failed check.
+    """
+    results: list[dg.MaterializeResult[Any]] = []
+    ranged = len({key for key, _ in places}) > 1
+    for key, partition in places:
+        result = yield from _one(asset, partition, build)
+        if ranged:
+            context.add_asset_metadata(dict(result.metadata or {}), partition_key=key)
+        results.append(result)
+    yield results[0] if len(results) == 1 else _merged(asset, results)
+
+
+def _one(
+    asset: str, partition: Partition, build: Callable[[Partition], Published]
+) -> Generator[dg.AssetCheckResult, None, dg.MaterializeResult[Any]]:
+    """One partition. Yields its checks only where they failed: then nothing was published."""
+    try:
+        published = build(partition)
+    except ValidationFailed as error:
+        yield from check_results(asset, error.checks)
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    except LakeError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    return dg.MaterializeResult(
+        asset_key=asset,
+        metadata=dict(published.metadata),
+        data_version=dg.DataVersion(published.digest),
+        check_results=[*check_results(asset, published.checks), *published.warnings],
+    )
+
+
+def check_results(asset: str, outcomes: Iterable[CheckOutcome]) -> Iterator[dg.AssetCheckResult]:
+    """Checks as Dagster shows them, with a sample of the rows that broke them."""
+    for outcome in outcomes:
+        seen: dict[str, Any] = {
+            "failing rows": outcome.failing,
+            "sample": dg.MetadataValue.json([_plain(row) for row in outcome.sample]),
+        }
+        yield dg.AssetCheckResult(
+            asset_key=asset,
+            check_name=outcome.name,
+            passed=outcome.passed,
+            description=outcome.description,
+            metadata=seen if outcome.sample else None,
+        )
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value if isinstance(value, int | float | str | None) else str(value) for name, value in row.items()}
+
+
+def _merged(asset: str, results: list[dg.MaterializeResult[Any]]) -> dg.MaterializeResult[Any]:
+    """One result for a run over several partitions: Dagster takes no more from one step.
+
+    A check passes if it did for every partition, the data version covers them all.
+    """
+    checks = [check for result in results for check in result.check_results or ()]
+    merged = [
+        dg.AssetCheckResult(
+            asset_key=asset,
+            check_name=name,
+            passed=all(c.passed for c in checks if c.check_name == name),
+            severity=next(c.severity for c in checks if c.check_name == name),
+            description="; ".join(sorted({c.description or "" for c in checks if c.check_name == name})),
+        )
+        for name in dict.fromkeys(c.check_name for c in checks if c.check_name)
+    ]
+    versions = combined_digest((str(n), r.data_version.value) for n, r in enumerate(results) if r.data_version)
+    return dg.MaterializeResult(
+        asset_key=asset,
+        metadata={"partitions": len(results)},
+        data_version=dg.DataVersion(versions),
+        check_results=merged or None,
+    )

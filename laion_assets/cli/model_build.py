@@ -1,0 +1,139 @@
+"""Building SQL models as Dagster runs: what is missing or stale of those selected, upstream first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs
+from laion_assets.cli.build import Reporter, error_of
+from laion_assets.definitions import build_definitions
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.partition import Partition, partition_name
+from laion_assets.lake.staleness import PartitionState, State
+from laion_assets.partitions import CRAWLS
+from laion_assets.settings import Settings
+from laion_assets.sql.build import model_state, partitions_of_model
+from laion_assets.sql.project import Project, tables_of
+
+
+_BAR = "SQL models"
+
+
+@dataclass
+class ModelOutcome:
+    """What a build of models did."""
+
+    built: int = 0
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    """(model, partition, error) of every partition that could not be built."""
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    """(model, partition) of every partition that was not tried, for what it is built from could not be built."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Models that one run builds together: of one crawl, or of all."""
+
+    partition: Partition
+    models: tuple[str, ...]
+
+
+def declared(lake: Lake, project: Project) -> Lake:
+    """The lake, with the models' tables known to it."""
+    lake.declare(tables_of(project.models.values()))
+    return lake
+
+
+def model_states(project: Project, lake: Lake) -> dict[tuple[str, str], PartitionState]:
+    """The state of every partition of every enabled model, by (model, partition name)."""
+    states: dict[tuple[str, str], PartitionState] = {}
+    still = lake.at_rest()
+    for name, model in project.enabled.items():
+        for partition in partitions_of_model(still, model):
+            state = model_state(project, still, name, partition, states)
+            states[name, partition_name(partition)] = state
+    return states
+
+
+class ModelBuilder:
+    """Builds models of one lake as runs of one Dagster instance."""
+
+    def __init__(self, settings: Settings, project: Project, instance: dg.DagsterInstance, reporter: Reporter) -> None:
+        self._project = project
+        self._instance = instance
+        self._reporter = reporter
+        self._lake = declared(settings.open_lake(create=False), project)
+        self._job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+
+    def build(self, names: Sequence[str], *, force: bool = False) -> ModelOutcome:
+        """Build what is missing or stale of these models; with ``force`` all of them."""
+        outcome = ModelOutcome()
+        due = self._due(names, force)
+        crawls = sorted({str(p["crawl"]) for partitions in due.values() for p in partitions if "crawl" in p})
+        self._instance.add_dynamic_partitions(str(CRAWLS.name), crawls)
+        end_abandoned_runs(self._instance)
+        self._reporter.begin(_BAR, sum(map(len, due.values())))
+        with builder_lock(self._lake.root / ".builders") as lock:
+            for batch in self._batches(names, due):
+                self._run(batch, lock, outcome)
+        return outcome
+
+    def _due(self, names: Sequence[str], force: bool) -> dict[str, list[Partition]]:
+        states = model_states(self._project, self._lake)
+        due: dict[str, list[Partition]] = {name: [] for name in names}
+        for (name, _), state in states.items():
+            if name in due and (force or state.state is not State.DONE):
+                due[name].append(state.partition)
+        # What is built on a model that is built now will be stale then.
+        for name in names:
+            if not due[name] and any(due.get(upstream) for upstream in self._project.upstream(name)):
+                due[name] = partitions_of_model(self._lake, self._project.models[name])
+        return due
+
+    def _batches(self, names: Sequence[str], due: Mapping[str, Sequence[Partition]]) -> list[Batch]:
+        """Runs in order, as few as the models' dependencies allow."""
+        batches: list[Batch] = []
+        left = [name for name in names if due[name]]
+        while left:
+            kind = self._project.models[left[0]].is_incremental
+            chosen: list[str] = []
+            for name in left:
+                waits = [n for n in self._project.upstream(name) if n in left and n not in chosen]
+                if self._project.models[name].is_incremental == kind and not waits:
+                    chosen.append(name)
+            left = [name for name in left if name not in chosen]
+            places = {partition_name(p): p for name in chosen for p in due[name]}
+            for place in sorted(places):
+                models = tuple(n for n in chosen if place in [partition_name(p) for p in due[n]])
+                batches.append(Batch(places[place], models))
+        return batches
+
+    def _run(self, batch: Batch, lock: str, outcome: ModelOutcome) -> None:
+        place = partition_name(batch.partition)
+        lacking = {name for name, _, _ in outcome.failures} | {name for name, _ in outcome.left_out}
+        left_out = [n for n in batch.models if lacking & set(self._project.upstream(n))]
+        chosen = [n for n in batch.models if n not in left_out]
+        events = self._execute(chosen, batch.partition, lock) if chosen else []
+        failed = {e.step_key: error_of([e]) for e in events if e.is_step_failure}
+        built = {e.asset_key.path[-1] for e in events if e.is_step_materialization and e.asset_key is not None}
+        for name in batch.models:
+            if name in built:
+                outcome.built += 1
+            elif name in failed or (name in chosen and not failed):
+                error = failed.get(name, "the run failed before its step began")
+                outcome.failures.append((name, place, error))
+                self._reporter.failed(name, place, error)
+            else:
+                outcome.left_out.append((name, place))
+            self._reporter.advance(_BAR)
+
+    def _execute(self, names: Sequence[str], partition: Partition, lock: str) -> Sequence[dg.DagsterEvent]:
+        return self._job.execute_in_process(
+            instance=self._instance,
+            asset_selection=[dg.AssetKey(name) for name in names],
+            partition_key=str(partition["crawl"]) if partition else None,
+            tags={BUILDER_TAG: lock},
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        ).all_events

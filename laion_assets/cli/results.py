@@ -1,0 +1,122 @@
+"""What becomes of a query: run so that Ctrl-C stops it, its rows shown or put into a file, its errors said in short."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO, TypeVar, cast, get_args
+
+import duckdb
+from rich.console import Console
+
+from laion_assets.cli.common import UsageError
+from laion_assets.cli.display import Format, print_rows
+from laion_assets.cli.table import SHOWN_ROWS
+
+T = TypeVar("T")
+
+_BY_ENDING: dict[str, Format] = {
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".parquet": "parquet",
+}
+_HINT = " (it is outside of the lake: --unsafe reads it all the same)"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """In which form rows are shown, and in which file if not on the screen."""
+
+    format: Format = "table"
+    file: Path | None = None
+
+    @classmethod
+    def of(cls, format_: str | None, file: Path | None) -> "Destination":
+        """What was asked for; without a format the ending of the file tells it.
+
+        Raises:
+            UsageError: there is no such format.
+        """
+        if format_ is not None and format_ not in get_args(Format):
+            raise UsageError(f"--format: expected {', '.join(get_args(Format))}, found {format_!r}")
+        ending = _BY_ENDING.get(file.suffix.lower(), "table") if file else "table"
+        return cls(cast("Format", format_) if format_ else ending, file)
+
+    def show(self, rows: duckdb.DuckDBPyRelation, console: Console, *, most: int = SHOWN_ROWS, hint: str = "") -> str:
+        """Show the rows, or write them into the file, which appears when it is complete.
+
+        Args:
+            rows: the query.
+            console: the screen.
+            most: rows of a table that are shown.
+            hint: how to get all rows, said where some are left out.
+
+        Returns:
+            How many rows there were, in words.
+        """
+        if self.file is None:
+            summary = print_rows(rows, self.format, console, most=most)
+            return summary.text + hint * summary.partial
+        with _appearing(self.file) as text:
+            summary = print_rows(rows, self.format, console, to=text, most=most)
+        return f"{summary.text}{hint * summary.partial} written to {self.file}"
+
+
+@contextmanager
+def _appearing(file: Path) -> Iterator[TextIO]:
+    """Write beside the file and rename at the end, so that a failure leaves what was there before."""
+    if file.exists() and not file.is_file():  # a device or a pipe
+        with file.open("w", encoding="utf-8", newline="") as text:
+            yield text
+        return
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with fresh.open("w", encoding="utf-8", newline="") as text:
+            yield text
+        fresh.replace(file)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+class Cancelled(Exception):
+    """Ctrl-C stopped a query."""
+
+
+def interruptible(con: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
+    """Do work on the connection so that Ctrl-C stops it at once; DuckDB alone looks for signals between results only.
+
+    Raises:
+        Cancelled: it was stopped.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="query") as pool:
+        running = pool.submit(work)
+        try:
+            return running.result()
+        except KeyboardInterrupt:
+            while not running.done():
+                con.interrupt()
+                with suppress(KeyboardInterrupt):
+                    time.sleep(0.01)
+            raise Cancelled from None
+
+
+def in_short(error: Exception, *, caret: bool = False) -> str:
+    """An error of DuckDB without what only its developers need.
+
+    Args:
+        error: the error.
+        caret: keep the lines that show the place in the query.
+    """
+    text, mark, place = str(error).partition("\n\nLINE ")
+    if isinstance(error, duckdb.PermissionException):
+        text = text.replace(" - file system operations are disabled by configuration", _HINT)
+    if "requires the extension httpfs" in text:
+        text = text.partition(" requires the extension")[0] + " is not on this machine: the session reads no other"
+    return text.rstrip() + (f"\nLINE {place.rstrip()}" if caret and mark else "")

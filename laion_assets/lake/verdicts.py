@@ -1,0 +1,58 @@
+"""What the tests of SQL models found last: recorded in the lake, read by whatever is built on them.
+
+A verdict is one partition of ``model_tests``. It is written before the rows it speaks of are published, so that a
+process that dies in between leaves old rows with a good verdict, never new ones that look untested.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from laion_assets.lake.commits import Commit
+from laion_assets.lake.errors import CheckOutcome
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.partition import WHOLE, Partition
+from laion_assets.lake.tables import MODEL_TESTS
+
+if TYPE_CHECKING:
+    from laion_assets.lake.build import PartitionBuild
+
+_FAILED = "failed "
+
+
+def verdict_partition(model: str, partition: Partition) -> dict[str, str]:
+    """The partition of ``model_tests`` that speaks of one partition of a model."""
+    return {"model": model, "scope": str(partition.get("crawl", WHOLE))}
+
+
+def verdict(lake: Lake, model: str, partition: Partition) -> Commit | None:
+    """The record of the last tests of one partition of a model; None where it was never tested."""
+    return lake.commit(MODEL_TESTS.name, verdict_partition(model, partition))
+
+
+def failed_tests(commit: Commit | None) -> Mapping[str, int]:
+    """The tests that failed, each with how many rows broke it."""
+    counts = commit.counts if commit is not None else {}
+    return {name.removeprefix(_FAILED): rows for name, rows in counts.items() if name.startswith(_FAILED)}
+
+
+def stage_verdict(build: "PartitionBuild", outcomes: Sequence[CheckOutcome]) -> None:
+    """Stage what tests found as a partition of ``model_tests``."""
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "test": outcome.name,
+            "passed": outcome.passed,
+            "failing_rows": outcome.failing,
+            "sample": json.dumps(outcome.sample, ensure_ascii=False, default=str),
+            "tested_at": now,
+        }
+        for outcome in outcomes
+    ]
+    if rows:
+        build.add(pl.DataFrame(rows, schema_overrides={"failing_rows": pl.Int64}))
+    build.rows_in = len(rows)
+    build.counts.update({f"{_FAILED}{o.name}": max(o.failing, 1) for o in outcomes if not o.passed})

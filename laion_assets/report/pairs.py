@@ -1,0 +1,262 @@
+"""What the page says of pairs: how many came through, how they score, and what they are like."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from laion_assets.report.blocks import (
+    Block,
+    Cell,
+    Note,
+    Plot,
+    Plots,
+    Table,
+    figure,
+    foreign,
+    name,
+    number,
+    percent,
+    ratio,
+    share,
+    size,
+    words,
+)
+from laion_assets.report.material import GROUPS, Material, Row
+from laion_assets.report.plots import Bin, columns, histogram, stacked_bars
+
+_STAGES = ("candidates", "unique_pairs", "downloaded", "embedded", "kept")
+_LEGEND = tuple(GROUPS.items())
+_MOST_LANGUAGES = 24
+_MOST_CRAWLS = 6
+_WORD_LANGUAGES, _WORDS = 8, 12
+_PALE_MEANS = (("pale", "not released"),)
+
+
+def funnel(lake: Material) -> Sequence[Block]:
+    """How many pairs each stage let through."""
+    lack = lake.lack("candidate_pairs", "funnel")
+    if lack is not None:
+        return [lack]
+    sums = ", ".join(f"sum({stage})::BIGINT AS {stage}" for stage in _STAGES)
+    rows = lake.rows(f"""
+        SELECT crawl, subset, {sums} FROM funnel GROUP BY ROLLUP (crawl, subset)
+        HAVING crawl IS NOT NULL ORDER BY crawl, subset NULLS LAST""")
+    by_crawl = {crawl: list(of) for crawl, of in groupby(rows, key=lambda row: row["crawl"])}
+    plots = [_funnel_plot(crawl, of) for crawl, of in list(by_crawl.items())[-_MOST_CRAWLS:]]
+    total = {stage: sum(row[stage] for row in rows if row["subset"] is None) for stage in _STAGES}
+    lines = [_funnel_row(row) for row in rows]
+    if len(by_crawl) > 1:
+        lines.append(_funnel_row({"crawl": "all crawls", "subset": None, **total}))
+    headings = ["crawl", "subset", *(stage.replace("_", " ") for stage in _STAGES)]
+    note = "Below each number: its share of the stage before."
+    table = Table(title="Pairs after each stage", headings=headings, rows=lines, note=note)
+    return [Plots(plots=plots, legend=_LEGEND), table]
+
+
+def _funnel_plot(crawl: str, rows: Sequence[Row]) -> Plot:
+    parts = [row for row in rows if row["subset"] is not None]
+    bars = [(stage.replace("_", " "), {row["subset"]: row[stage] for row in parts}) for stage in _STAGES]
+    said = "; ".join(f"{stage}: {figure(sum(counts.values()))}" for stage, counts in bars)
+    return Plot(svg=stacked_bars(f"Funnel of {crawl}", said, bars), caption=crawl)
+
+
+def _funnel_row(row: Row) -> list[Cell]:
+    before: int | None = None
+    cells = [name(row["crawl"]), words(row["subset"]) if row["subset"] else Cell(text="all", kind="total")]
+    for stage in _STAGES:
+        cells.append(number(row[stage], note=percent(ratio(row[stage], before)) if before is not None else ""))
+        before = row[stage]
+    return cells
+
+
+def similarity(lake: Material) -> Sequence[Block]:
+    """How the encoder scores pairs, and where the thresholds lie."""
+    lack = lake.lack("clip_embeddings", "similarity_distribution")
+    if lack is not None:
+        return [lack, *_calibrations(lake)]
+    rows = lake.rows("""
+        SELECT encoder, language_group(language) AS subset, bin_low, bin_high, sum(pairs)::BIGINT AS pairs,
+            sum(released)::BIGINT AS released
+        FROM similarity_distribution GROUP BY ALL ORDER BY encoder, subset, bin_low""")
+    thresholds = _thresholds(lake)
+    span = (min(row["bin_low"] for row in rows), max(row["bin_high"] for row in rows))
+    encoders = {row["encoder"] for row in rows}
+    plots = []
+    for (encoder, subset), of in groupby(rows, key=lambda row: (row["encoder"], row["subset"])):
+        bins = [Bin(low=r["bin_low"], high=r["bin_high"], total=r["pairs"], part=r["released"]) for r in of]
+        pairs, released = sum(b.total for b in bins), sum(b.part for b in bins)
+        marks = [(value, f"threshold {value:.3f}") for value in thresholds.get((encoder, subset), ())]
+        said = f"{figure(pairs)} pairs, {figure(released)} of them released ({percent(ratio(released, pairs))})"
+        svg = histogram(
+            f"Similarity, {GROUPS[subset]}", f"{said}; {', '.join(text for _, text in marks)}",
+            bins, tone=subset, label="similarity (cosine)", span=span, marks=marks,
+        )  # fmt: skip
+        of_encoder = f", {encoder}" if len(encoders) > 1 else ""
+        plots.append(Plot(svg=svg, caption=f"{subset}{of_encoder}: {said}."))
+    return [Plots(plots=plots, legend=_PALE_MEANS), *_calibrations(lake)]
+
+
+def _thresholds(lake: Material) -> dict[tuple[str, str], list[float]]:
+    """The thresholds that released pairs, by encoder and group; those of the calibrations where none were released."""
+    rows = lake.rows("""
+        SELECT encoder, subset, threshold FROM filtered_pairs WHERE threshold IS NOT NULL
+        UNION SELECT encoder, language_group AS subset, threshold::FLOAT FROM calibrations
+        WHERE (encoder, language_group) NOT IN (SELECT (encoder, subset) FROM filtered_pairs)
+        ORDER BY ALL""")
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        found.setdefault((row["encoder"], row["subset"]), []).append(row["threshold"])
+    return found
+
+
+def _calibrations(lake: Material) -> list[Block]:
+    if not lake.has("calibrations"):
+        return []
+    rows = lake.rows("FROM calibrations ORDER BY encoder, encoder_sha256, language_group")
+    lines = [
+        [
+            name(row["encoder"]),
+            words(row["language_group"]),
+            number(row["threshold"]),
+            share(row["keep_rate"]),
+            share(row["drop_rate"]),
+            number(row["roc_auc"]),
+            number(row["positives"]),
+            words(row["method"], note=row["picture_domain"]),
+        ]
+        for row in rows
+    ]
+    headings = ["encoder", "group", "threshold", "true kept", "false dropped", "ROC-AUC", "true pairs", "method"]
+    note = "Measured on held-out true pairs, and on the same pictures with shuffled texts."
+    return [Table(title="Calibrated thresholds", headings=headings, rows=lines, note=note)]
+
+
+def languages(lake: Material) -> Sequence[Block]:
+    """Which languages there are, and how much of each was released."""
+    lack = lake.lack("unique_pairs", "language_share")
+    if lack is not None:
+        return [lack]
+    rows = lake.rows("""
+        SELECT language, any_value(subset) AS subset, sum(unique_pairs)::BIGINT AS pairs,
+            sum(released)::BIGINT AS released
+        FROM language_share GROUP BY language ORDER BY pairs DESC, language""")
+    pairs, released = (sum(row[what] for row in rows) for what in ("pairs", "released"))
+    most = max(row["pairs"] for row in rows)
+    lines = [
+        [
+            name(row["language"]),
+            number(row["pairs"], bar=row["pairs"] / most, tone=row["subset"]),
+            share(ratio(row["pairs"], pairs)),
+            number(row["released"]),
+            share(ratio(row["released"], released)),
+            share(ratio(row["released"], row["pairs"]), bar=True),
+        ]
+        for row in rows[:_MOST_LANGUAGES]
+    ]
+    headings = ["language", "unique pairs", "share", "released", "share of release", "released of its pairs"]
+    return [Table(title="Languages, most frequent first", headings=headings, rows=lines, note=_more(rows, "languages"))]
+
+
+def _more(rows: Sequence[Row], what: str, most: int = _MOST_LANGUAGES) -> str:
+    return f"{figure(len(rows) - most)} more {what} are left out." if len(rows) > most else ""
+
+
+def captions(lake: Material) -> Sequence[Block]:
+    """How long texts are, and which words they are made of."""
+    lack = lake.lack("unique_pairs", "caption_lengths")
+    if lack is not None:
+        return [lack]
+    rows = lake.rows("""
+        SELECT characters_low AS low, language_group(language) AS subset, sum(pairs)::BIGINT AS pairs
+        FROM caption_lengths GROUP BY ALL ORDER BY low, subset""")
+    plots = []
+    for subset, meaning in GROUPS.items():
+        counts = {row["low"]: row["pairs"] for row in rows if row["subset"] == subset}
+        bins = [(figure(low), {subset: counts.get(low, 0)}) for low in sorted({row["low"] for row in rows})]
+        total = sum(counts.values())
+        if counts:
+            svg = columns(
+                f"Length of texts, {meaning}", f"{figure(total)} unique pairs", bins, label="characters, from"
+            )
+            plots.append(Plot(svg=svg, caption=f"{subset}: {figure(total)} unique pairs."))
+    return [Plots(plots=plots), *_vocabulary(lake)]
+
+
+def _vocabulary(lake: Material) -> list[Block]:
+    if not lake.has("caption_vocabulary"):
+        return []
+    rows = lake.rows(f"""
+        WITH words AS (
+            SELECT language, word, sum(pairs)::BIGINT AS pairs FROM caption_vocabulary GROUP BY ALL
+        ), ranked AS (
+            SELECT *, row_number() OVER (PARTITION BY language ORDER BY pairs DESC, word) AS place FROM words
+        )
+        SELECT language, max(pairs) AS most, list(word ORDER BY place) AS words FROM ranked WHERE place <= {_WORDS}
+        GROUP BY language ORDER BY most DESC, language LIMIT {_WORD_LANGUAGES}""")
+    lines = [[name(row["language"]), foreign("  ·  ".join(row["words"]), language=row["language"])] for row in rows]
+    return [Table(title="Most frequent words", headings=["language", "words, most frequent first"], rows=lines)]
+
+
+def pictures(lake: Material) -> Sequence[Block]:
+    """How large pictures are, and what shape."""
+    lack = lake.lack("images", "picture_sizes")
+    if lack is not None:
+        return [lack]
+    sizes = lake.rows("""
+        SELECT short_side_low AS low, any_value(short_side_high) AS high, sum(pictures)::BIGINT AS pictures,
+            sum(bytes)::BIGINT AS bytes
+        FROM picture_sizes GROUP BY low ORDER BY low""")
+    shapes = lake.rows("""
+        SELECT aspect, sum(pictures)::BIGINT AS pictures, sum(bytes)::BIGINT AS bytes
+        FROM picture_sizes GROUP BY ALL ORDER BY pictures DESC, aspect""")
+    total = sum(row["pictures"] for row in sizes)
+    blocks: list[Block] = [
+        _picture_table("Shorter side, in pixels", "pixels", total, [(_range(row), row) for row in sizes]),
+        _picture_table("Shapes", "shape", total, [(row["aspect"], row) for row in shapes]),
+    ]
+    if len(sizes) > 2:  # a plot of two columns says less than the table
+        bins = [(figure(row["low"]), {"all": row["pictures"]}) for row in sizes]
+        said = f"{figure(total)} downloaded pictures by the length of their shorter side."
+        svg = columns("Shorter side of pictures", said, bins, label="pixels, from")
+        blocks.insert(0, Plots(plots=[Plot(svg=svg, caption=said)]))
+    return [*blocks, *_tags(lake)]
+
+
+def _range(row: Row) -> str:
+    low, high = figure(row["low"]), row["high"]
+    return f"{low} and more" if high is None else f"{low} to {figure(high)}"
+
+
+def _picture_table(title: str, heading: str, total: int, rows: Sequence[tuple[str, Row]]) -> Table:
+    lines = [
+        [
+            words(label),
+            number(row["pictures"]),
+            share(ratio(row["pictures"], total), bar=True),
+            Cell(text=size(ratio(row["bytes"], row["pictures"])), kind="number"),
+        ]
+        for label, row in rows
+    ]
+    return Table(title=title, headings=[heading, "pictures", "share", "bytes on average"], rows=lines)
+
+
+def _tags(lake: Material) -> list[Block]:
+    """Unsafe and watermarked shares, where pairs were scored."""
+    if not lake.has("tag_rates"):
+        return []
+    rows = lake.rows("FROM tag_rates WHERE scored > 0 ORDER BY crawl, subset")
+    if not rows:
+        return [Note(text="No pair was scored for unsafe content, watermarks or aesthetics yet.")]
+    lines = [
+        [
+            name(row["crawl"]),
+            words(row["subset"]),
+            number(row["pairs"]),
+            number(row["scored"]),
+            share(row["unsafe_rate"]),
+            share(row["watermark_rate"]),
+            number(row["aesthetic_mean"]),
+        ]
+        for row in rows
+    ]
+    headings = ["crawl", "subset", "pairs", "scored", "unsafe", "watermarked", "mean aesthetic score"]
+    return [Table(title="Tags of released pairs", headings=headings, rows=lines)]

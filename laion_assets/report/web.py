@@ -1,0 +1,301 @@
+"""What the page says of the web and the lake: hosts, dead links, duplicates, crawls, selections, tables."""
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from laion_assets.report.blocks import (
+    Block,
+    Cell,
+    Note,
+    Plot,
+    Plots,
+    Sheet,
+    Table,
+    figure,
+    foreign,
+    name,
+    number,
+    percent,
+    ratio,
+    share,
+    size,
+    words,
+)
+from laion_assets.report.material import BUILD_MODELS, Material, Row, has_rows
+from laion_assets.report.plots import curves
+
+_MOST_HOSTS = 20
+_MOST_CRAWLS = 4
+_MOST_OVERLAPS = 30
+_RELEASE = "filtered_pairs"
+_ROT = ("dns", "connect", "timeout", "http_4xx", "http_5xx", "not_an_image", "decode")
+"""Failures that say an address is dead; the others are rules."""
+
+
+def domains(lake: Material) -> Sequence[Block]:
+    """Where pictures come from, and how much comes from few hosts."""
+    lack = lake.lack("unique_pairs", "domain_statistics")
+    if lack is not None:
+        return [lack]
+    blocks: list[Block] = []
+    if lake.has("domain_concentration"):
+        blocks.append(_concentration(lake))
+    if lake.rows("SELECT max(rank) AS hosts FROM domain_statistics")[0]["hosts"] >= 10:  # a line of few is no line
+        blocks.insert(0, _curves(lake))
+    rows = lake.rows(f"""
+        WITH hosts AS (
+            SELECT host, sum(pairs)::BIGINT AS pairs, sum(urls)::BIGINT AS urls, sum(released)::BIGINT AS released
+            FROM domain_statistics GROUP BY host
+        )
+        SELECT *, sum(pairs) OVER ()::BIGINT AS whole, count(*) OVER () AS hosts FROM hosts
+        ORDER BY pairs DESC, host LIMIT {_MOST_HOSTS * 2}""")
+    most = rows[0]["pairs"]
+    lines = [
+        [
+            foreign(row["host"]),
+            number(row["pairs"], bar=row["pairs"] / most),
+            share(ratio(row["pairs"], row["whole"])),
+            number(row["urls"]),
+            number(row["released"]),
+            share(ratio(row["released"], row["pairs"])),
+        ]
+        for row in _not_removed(lake, rows)[:_MOST_HOSTS]
+    ]
+    headings = ["host", "pairs", "share", "urls", "released", "released of its pairs"]
+    note = f"{figure(rows[0]['hosts'])} hosts in all; urls are counted in each crawl."
+    blocks.append(Table(title="Largest hosts", headings=headings, rows=lines, note=note))
+    return blocks
+
+
+def _not_removed(lake: Material, rows: Sequence[Row]) -> list[Row]:
+    """Rows of hosts that nobody asked to remove."""
+    return [row for row in rows if not lake.removals.match_host(row["host"])]
+
+
+def _concentration(lake: Material) -> Table:
+    lines = [
+        [
+            name(row["crawl"]),
+            number(row["hosts"]),
+            share(row["top_1_share"]),
+            share(row["top_10_share"]),
+            share(row["top_100_share"]),
+            number(row["hosts_for_half"]),
+            number(row["hhi"]),
+            number(row["gini"]),
+        ]
+        for row in lake.rows("FROM domain_concentration ORDER BY crawl")
+    ]
+    headings = ["crawl", "hosts", "largest", "10 largest", "100 largest", "hosts for half", "HHI", "Gini"]
+    note = (
+        "Shares of unique pairs. HHI is the sum of squared shares: 1 over it is how many equally large hosts would be "
+        "as concentrated. Gini is 0 where all hosts are equally large, near 1 where one has nearly all."
+    )
+    return Table(title="Concentration", headings=headings, rows=lines, note=note)
+
+
+def _curves(lake: Material) -> Plots:
+    ranks = ", ".join(str(round(10 ** (step / 8))) for step in range(65))
+    rows = lake.rows(f"""
+        WITH last AS (SELECT crawl, max(rank) AS rank FROM domain_statistics GROUP BY crawl
+            ORDER BY crawl DESC LIMIT {_MOST_CRAWLS})
+        SELECT crawl, rank, cumulative_share AS share FROM domain_statistics JOIN last USING (crawl)
+        WHERE domain_statistics.rank IN ({ranks}) OR domain_statistics.rank = last.rank ORDER BY crawl, rank""")
+    by_crawl = {crawl: [(r["rank"], r["share"]) for r in of] for crawl, of in groupby(rows, key=lambda r: r["crawl"])}
+    tones = {f"c{place}": crawl for place, crawl in enumerate(by_crawl)}
+    lines = {tone: by_crawl[crawl] for tone, crawl in tones.items()}
+    svg = curves("Share of pairs on the largest hosts", ", ".join(by_crawl), lines, label="largest hosts")
+    caption = "Share of a crawl's unique pairs that lie on its largest hosts."
+    return Plots(plots=[Plot(svg=svg, caption=caption)], legend=tuple(tones.items()))
+
+
+def link_rot(lake: Material) -> Sequence[Block]:
+    """Which links no longer lead to a picture."""
+    lack = lake.lack("images", "link_rot")
+    if lack is not None:
+        return [lack]
+    dead = ", ".join(f"'{failure}'" for failure in _ROT)
+    row = lake.rows(f"""
+        SELECT coalesce(sum(urls) FILTER (failure IN ({dead})), 0)::BIGINT AS dead, sum(urls)::BIGINT AS failed,
+            (SELECT count(*) FROM images) AS attempted FROM link_rot""")[0]
+    text = (
+        f"Of {figure(row['attempted'])} urls {figure(row['dead'])} no longer lead to a picture "
+        f"({percent(ratio(row['dead'], row['attempted']))}): {', '.join(_ROT)}. "
+        f"{figure(row['failed'] - row['dead'])} more were refused by a rule of ours or of the site."
+    )
+    rows = lake.rows(f"""
+        WITH hosts AS (
+            SELECT host, sum(urls)::BIGINT AS urls FROM (SELECT DISTINCT crawl, host, host_urls AS urls FROM link_rot)
+            GROUP BY host
+        ), kinds AS (
+            SELECT host, failure, sum(urls)::BIGINT AS urls FROM link_rot WHERE failure IN ({dead}) GROUP BY ALL
+        )
+        SELECT host, any_value(hosts.urls) AS attempted, sum(kinds.urls)::BIGINT AS dead,
+            list(failure || ' ' || kinds.urls ORDER BY kinds.urls DESC, failure) AS kinds
+        FROM kinds JOIN hosts USING (host) GROUP BY host ORDER BY dead DESC, host LIMIT {_MOST_HOSTS * 2}""")
+    lines = [
+        [
+            foreign(row["host"]),
+            number(row["attempted"]),
+            number(row["dead"]),
+            share(ratio(row["dead"], row["attempted"]), bar=True),
+            words(", ".join(row["kinds"][:4]) + (", …" if len(row["kinds"]) > 4 else "")),
+        ]
+        for row in _not_removed(lake, rows)[:_MOST_HOSTS]
+    ]
+    headings = ["host", "urls", "dead", "share", "how"]
+    return [Note(text=text), Table(title="Hosts with most dead links", headings=headings, rows=lines)]
+
+
+def duplicates(lake: Material) -> Sequence[Block]:
+    """Pictures that lie under several addresses."""
+    lack = lake.lack("images", "duplicate_clusters")
+    if lack is not None:
+        return [lack]
+    row = lake.rows("""
+        SELECT count(*) AS clusters, sum(pairs)::BIGINT AS pairs, count(*) FILTER (hosts > 1) AS over_hosts
+        FROM duplicate_clusters""")[0]
+    text = (
+        f"{figure(row['clusters'])} pictures lie under more than one url, {figure(row['over_hosts'])} of them on "
+        f"several hosts; {figure(row['pairs'])} pairs have one of them."
+    )
+    return [Note(text=text), Sheet(title="Largest clusters", cards=lake.clusters)]
+
+
+def overlap(lake: Material) -> Sequence[Block]:
+    """What crawls have in common."""
+    crawls = lake.rows("SELECT count(DISTINCT crawl) AS n FROM crawl_snapshots")[0]["n"]
+    if crawls == 1:
+        return [Note(text="The lake has one crawl, so there is nothing to compare it with.")]
+    lack = lake.lack("candidate_pairs", "crawl_overlap")
+    if lack is not None:
+        return [lack]
+    rows = lake.rows("FROM crawl_overlap ORDER BY shared_urls DESC, crawl, other_crawl")
+    lines = [
+        [
+            name(row["crawl"]),
+            name(row["other_crawl"]),
+            number(row["urls"]),
+            number(row["other_urls"]),
+            number(row["shared_urls"], note=f"{percent(ratio(row['shared_urls'], row['other_urls']))} of the later"),
+            share(row["jaccard"], bar=True),
+            number(row["shared_pairs"]),
+        ]
+        for row in rows[:_MOST_OVERLAPS]
+    ]
+    headings = ["crawl", "later crawl", "urls", "its urls", "shared urls", "Jaccard", "shared pairs"]
+    more = len(rows) - _MOST_OVERLAPS
+    note = f"{figure(more)} more pairs of crawls share fewer." if more > 0 else ""
+    return [Table(title="Urls that two crawls share", headings=headings, rows=lines, note=note)]
+
+
+def selections(lake: Material) -> Sequence[Block]:
+    """What each selection takes, and how much of it the others take too."""
+    built = [s.name for s in lake.selections if has_rows(lake.con, s.name)]
+    if not built:
+        text = "Nothing to show yet: none of the release models holds rows. They are built by"
+        return [Note(text=text, command=BUILD_MODELS), *_unavailable(lake, built)]
+    names = [_RELEASE, *built]
+    sets = _selected(lake, names)
+    released = sets[_RELEASE, _RELEASE]
+    described = {s.name: _first_sentence(s.description) for s in lake.selections}
+    lines = []
+    for model in names:
+        means = lake.rows(f'SELECT avg(similarity) AS mean, count(DISTINCT sha256) AS pictures FROM "{model}"')[0]
+        pairs, both = sets[model, model], sets[model, _RELEASE]
+        said = described.get(model, "The release, by the lake's own policy.")
+        lines.append(
+            [
+                name(model, note=said),
+                number(pairs, bar=ratio(pairs, max(sets[other, other] for other in names))),
+                number(means["pictures"]),
+                number(means["mean"]),
+                share(ratio(both, pairs)),
+                share(ratio(both, released)),
+            ]
+        )
+    headings = ["selection", "pairs", "pictures", "mean similarity", "of it released", "of the release in it"]
+    table = Table(title="Selections compared with the release", headings=headings, rows=lines)
+    shared = Table(
+        title="Overlap",
+        headings=["of", *names],
+        rows=[
+            [name(one), *(share(ratio(sets[one, other], sets[one, one]), bar=True) for other in names)] for one in names
+        ],
+        note="How much of the selection on the left is in the one above.",
+    )
+    return [table, shared, *_unavailable(lake, built)]
+
+
+def _selected(lake: Material, names: Sequence[str]) -> Mapping[tuple[str, str], int]:
+    """How many pairs each two selections share; a selection with itself: all of its pairs."""
+    union = " UNION ALL ".join(
+        f'SELECT crawl, bucket, pair_id, {1 << place}::BIGINT AS chosen FROM "{name}"'
+        for place, name in enumerate(names)
+    )
+    rows = lake.rows(f"""
+        SELECT chosen, count(*) AS pairs
+        FROM (SELECT bit_or(chosen) AS chosen FROM ({union}) GROUP BY crawl, bucket, pair_id) GROUP BY chosen""")
+    return {
+        (one, other): sum(row["pairs"] for row in rows if row["chosen"] >> i & 1 and row["chosen"] >> j & 1)
+        for i, one in enumerate(names)
+        for j, other in enumerate(names)
+    }
+
+
+def _unavailable(lake: Material, built: Sequence[str]) -> list[Block]:
+    lines = [
+        [
+            name(s.name),
+            words(
+                s.disabled or ("selects nothing" if lake.was_built(s.name) else "not built"),
+                note=_first_sentence(s.description),
+            ),
+        ]
+        for s in lake.selections
+        if s.name not in built
+    ]
+    return [Table(title="Selections without pairs", headings=["selection", "why"], rows=lines)] if lines else []
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.])\s+(?=[A-Z])", text, maxsplit=1)[0].replace("`", "")
+
+
+def tables(lake: Material, sizes: Mapping[str, Mapping[str, int]]) -> Sequence[Block]:
+    """What was read, at which version."""
+    committed = {
+        row["table_name"]: row["last"]
+        for row in (
+            lake.rows("SELECT table_name, max(committed_at) AS last FROM commits GROUP BY 1")
+            if lake.has("commits")
+            else ()
+        )
+    }
+    lines = [
+        [
+            name(table),
+            number(of["version"]),
+            number(of["rows"]),
+            number(of["partitions"]),
+            number(of["files"]),
+            Cell(text=size(of["bytes"]), kind="number"),
+            words(f"{committed[table]:%Y-%m-%d %H:%M}" if table in committed else "–"),
+        ]
+        for table, of in sizes.items()
+    ]
+    headings = ["table", "version", "rows", "partitions", "files", "bytes", "last written (UTC)"]
+    return [Table(title="Tables of the lake, as they were read", headings=headings, rows=lines), *_tests(lake)]
+
+
+def _tests(lake: Material) -> list[Block]:
+    if not lake.has("model_tests"):
+        return []
+    row = lake.rows("SELECT count(*) AS tests, count(*) FILTER (NOT passed) AS failed FROM model_tests")[0]
+    failed = lake.rows("SELECT model, scope, test, failing_rows FROM model_tests WHERE NOT passed ORDER BY ALL")
+    lines = [[name(r["model"]), words(r["scope"]), name(r["test"]), number(r["failing_rows"])] for r in failed]
+    note = Note(text=f"{figure(row['tests'])} tests of SQL models, {figure(row['failed'])} failed.")
+    if not lines:
+        return [note]
+    return [note, Table(title="Failed tests", headings=["model", "scope", "test", "rows"], rows=lines)]

@@ -1,0 +1,237 @@
+"""Building models: what each reads, its rows, its tests, its verdict. Dagster's steps and commands both come here."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import duckdb
+
+from laion_assets.lake.build import PartitionBuild, lake_build
+from laion_assets.lake.commits import Commit, Provenance
+from laion_assets.lake.errors import CheckOutcome, ValidationFailed
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.partition import Partition, literal, partition_name
+from laion_assets.lake.stages import PER_CRAWL, Read, Stage
+from laion_assets.lake.staleness import Expectation, PartitionState, State, judge
+from laion_assets.lake.tables import MODEL_TESTS
+from laion_assets.lake.validation import RowCheck, run_check
+from laion_assets.lake.verdicts import failed_tests, stage_verdict, verdict, verdict_partition
+from laion_assets.sql.commits import COMMITS, commit_rows
+from laion_assets.sql.macros import MACROS, create_macros
+from laion_assets.sql.model import Model
+from laion_assets.sql.project import Project
+
+EXPECTATION = Expectation(settings_digest="")
+"""No setting shapes a model's rows."""
+
+
+def views_under(project: Project, name: str) -> list[str]:
+    """The view models that a model is built from, directly or through others, upstream first."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        for upstream in project.upstream(todo.pop()):
+            if project.models[upstream].is_view and upstream not in found:
+                found.add(upstream)
+                todo.append(upstream)
+    return [name for name in project.models if name in found]
+
+
+def stage_of(project: Project, name: str) -> Stage:
+    """What a model is built from: the tables it names, itself and through views.
+
+    A model that is built crawl by crawl sees of every table its own crawl alone.
+    """
+    model = project.models[name]
+    crawls = "same" if model.is_incremental else "all"
+    tables: list[str] = []
+    for part in (name, *views_under(project, name)):
+        for source in project.sources(part):
+            tables += PER_CRAWL if source == COMMITS.name else [source]
+        tables += [n for n in project.upstream(part) if not project.models[n].is_view]
+    return Stage(
+        table=MODEL_TESTS.name if model.is_view else name,
+        code_version=_rows_version(project, name),
+        reads=tuple(Read(table=table, crawls=crawls) for table in dict.fromkeys(tables)),  # type: ignore[arg-type]
+        group=model.layer,
+    )
+
+
+def _rows_version(project: Project, name: str) -> str:
+    """Digest of all SQL that decides which rows come out."""
+    models = [project.models[n] for n in (*views_under(project, name), name)]
+    return _digest([*(model.template.body for model in models), *sorted(MACROS.items())])
+
+
+def tests_version(model: Model) -> str:
+    """Digest of a model's tests."""
+    own = [[test.name, test.check("rows", model.key).failing] for test in model.tests]
+    return _digest([*own, *([test.name, test.template.body] for test in model.singular_tests)])
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
+
+
+def partitions_of_model(lake: Lake, model: Model) -> list[Partition]:
+    """The partitions a model has in this lake: one for each crawl, or one."""
+    if not model.is_incremental:
+        return [{}]
+    return [{"crawl": crawl} for crawl in sorted({c for table in PER_CRAWL for c in lake.ledger(table).crawls})]
+
+
+def model_state(
+    project: Project, lake: Lake, name: str, partition: Partition, judged: dict[tuple[str, str], PartitionState]
+) -> PartitionState:
+    """Whether a model's partition is there, up to date and tested; ``judged`` as for :func:`judge`."""
+    model, stage = project.models[name], stage_of(project, name)
+    place = verdict_partition(name, partition) if model.is_view else partition
+    state = judge(lake, stage, place, EXPECTATION, judged)
+    tested = verdict(lake, name, partition)
+    reasons = list(state.reasons)
+    if state.state is not State.MISSING and model.test_names:
+        version = None if tested is None else tested.externals.get("tests")
+        reasons += [f"test {test} failed" for test in failed_tests(tested)]
+        reasons += [] if version == tests_version(model) else ["tests changed" if tested else "not tested"]
+    if state.state is State.DONE and reasons:
+        state = PartitionState(table=name, partition=partition, state=State.STALE)
+    return PartitionState(
+        table=name, partition=partition, state=state.state, reasons=tuple(reasons), inherited=state.inherited
+    )
+
+
+def open_inputs(build: PartitionBuild, project: Project, name: str, partition: Partition) -> None:
+    """Everything a model names as a view in the build's connection, pinned to one version of each table.
+
+    Raises:
+        LakeError: an input was never built, was written without validation, or its tests failed.
+    """
+    stage = stage_of(project, name)
+    for read in stage.reads:
+        build.view(read.table, read.table, read.partitions(build.lake, partition))
+    create_macros(build.con)
+    if any(COMMITS.name in project.sources(part) for part in (name, *views_under(project, name))):
+        records = [
+            commit
+            for read in stage.reads
+            if read.table in PER_CRAWL
+            for commit in build.commits(read.table, read.partitions(build.lake, partition))
+        ]
+        build.con.register(COMMITS.name, commit_rows(records))
+    for view in views_under(project, name):
+        build.refuse_failed(view, {})
+        build.con.execute(f"CREATE VIEW {view} AS {project.models[view].template.render(_crawl(partition))}")
+
+
+def _crawl(partition: Partition) -> str | None:
+    return str(partition["crawl"]) if "crawl" in partition else None
+
+
+def stage_rows(build: PartitionBuild, model: Model) -> None:
+    """Run a model's SQL into the build, and make its rows a view of the model's name."""
+    file = build.folder.path / f"{model.name}.parquet"
+    columns = ", ".join(f'"{c.name}"::{c.type} AS "{c.name}"' for c in model.columns)
+    build.con.execute(
+        f"COPY (SELECT {columns} FROM ({model.template.render(_crawl(build.partition))}\n)) "
+        f"TO {literal(str(file))} (FORMAT parquet, COMPRESSION zstd)"
+    )
+    build.adopt([file])
+    build.con.execute(f"CREATE VIEW {model.name} AS FROM read_parquet({literal(str(file))}, hive_partitioning = false)")
+
+
+def run_tests(con: duckdb.DuckDBPyConnection, model: Model, partition: Partition) -> tuple[CheckOutcome, ...]:
+    """Every test of a model, on the relation of its name in ``con``."""
+    checks = [test.check(model.name, model.key) for test in model.tests]
+    if model.is_incremental:
+        strangers = f"SELECT crawl FROM {model.name} WHERE crawl IS DISTINCT FROM {literal(partition['crawl'])}"
+        checks.insert(0, RowCheck("own_crawl", strangers, "rows of another crawl"))
+    checks += [
+        RowCheck(test.name, f"{test.template.render(_crawl(partition))}\n", f"rows that break: {test.description}")
+        for test in model.singular_tests
+    ]
+    return tuple(run_check(con, check) for check in checks)
+
+
+def record_verdict(
+    lake: Lake, model: Model, partition: Partition, outcomes: Sequence[CheckOutcome], run_id: str
+) -> Commit:
+    """Write down what the tests of a table found; before its rows are published."""
+    provenance = Provenance(
+        run_id=run_id, code_version="", settings_digest="", externals={"tests": tests_version(model)}
+    )
+    with lake_build(lake, MODEL_TESTS.name, verdict_partition(model.name, partition), provenance) as build:
+        stage_verdict(build, outcomes)
+        return build.publish()
+
+
+def build_model(
+    lake: Lake, project: Project, name: str, partition: Partition, run_id: str
+) -> tuple[Commit, tuple[CheckOutcome, ...]]:
+    """Build one partition of a model, test it, and publish it if every test holds.
+
+    A view has no rows of its own: its tests run on what it shows now, and its commit is its verdict.
+
+    Returns:
+        The commit, and what each test found.
+
+    Raises:
+        ValidationFailed: a test failed. The verdict is recorded; the rows published before stand.
+        LakeError: an input cannot be read.
+    """
+    model = project.models[name]
+    if not model.is_view:
+        return _build_table(lake, project, model, partition, run_id)
+    provenance = _provenance(project, name, run_id, tests=tests_version(model))
+    with lake_build(lake, MODEL_TESTS.name, verdict_partition(name, partition), provenance) as build:
+        open_inputs(build, project, name, partition)
+        build.con.execute(f"CREATE VIEW {name} AS {model.template.render()}")
+        outcomes = run_tests(build.con, model, partition)
+        stage_verdict(build, outcomes)
+        commit = build.publish()
+    _refuse(name, partition, outcomes)
+    return commit, outcomes
+
+
+def _build_table(
+    lake: Lake, project: Project, model: Model, partition: Partition, run_id: str
+) -> tuple[Commit, tuple[CheckOutcome, ...]]:
+    provenance = _provenance(project, model.name, run_id)
+    with lake_build(lake, model.name, partition, provenance) as build:
+        open_inputs(build, project, model.name, partition)
+        stage_rows(build, model)
+        outcomes = run_tests(build.con, model, partition)
+        if model.test_names:
+            record_verdict(lake, model, partition, outcomes, run_id)
+        _refuse(model.name, partition, outcomes)
+        return build.publish(), outcomes
+
+
+def test_model(lake: Lake, project: Project, name: str, partition: Partition, run_id: str) -> tuple[CheckOutcome, ...]:
+    """Run a model's tests on what is published of it, and record the verdict."""
+    model = project.models[name]
+    if model.is_view:
+        try:
+            return build_model(lake, project, name, partition, run_id)[1]
+        except ValidationFailed as error:
+            return error.checks
+    provenance = _provenance(project, name, run_id)
+    with lake_build(lake, name, partition, provenance) as build:
+        open_inputs(build, project, name, partition)
+        build.own_earlier_rows(model.name)
+        outcomes = run_tests(build.con, model, partition)
+    record_verdict(lake, model, partition, outcomes, run_id)
+    return outcomes
+
+
+def _provenance(project: Project, name: str, run_id: str, **externals: str) -> Provenance:
+    return Provenance(
+        run_id=run_id,
+        code_version=_rows_version(project, name),
+        settings_digest=EXPECTATION.settings_digest,
+        externals=externals,
+    )
+
+
+def _refuse(name: str, partition: Partition, outcomes: tuple[CheckOutcome, ...]) -> None:
+    if not all(outcome.passed for outcome in outcomes):
+        raise ValidationFailed(name, partition_name(partition), outcomes)

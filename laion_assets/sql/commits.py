@@ -1,0 +1,104 @@
+"""The records of commits as a table that SQL can ask: what was dropped where, by which run, with which code."""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from laion_assets.lake.catalogue import Column, Table
+from laion_assets.lake.commits import Commit
+from laion_assets.lake.partition import literal, parse_partition
+
+_COUNTS = pa.map_(pa.string(), pa.int64())
+
+
+def _c(name: str, type_: pa.DataType, description: str, *, nullable: bool = False) -> Column:
+    return Column(name=name, type=type_, description=description, nullable=nullable)
+
+
+COMMITS = Table(
+    name="commits",
+    description="The last commit of every partition of every table, as its record in the Delta log says.",
+    key=("table_name", "partition"),
+    columns=(
+        _c("table_name", pa.string(), "The table."),
+        _c("crawl", pa.string(), "The crawl of the partition, if it is of one.", nullable=True),
+        _c("partition", pa.string(), "The partition, crawl=CC-MAIN-2024-10/bucket=3."),
+        _c("version", pa.int64(), "Version of the table that the commit made."),
+        _c("committed_at", pa.timestamp("us", tz="UTC"), "When it was made."),
+        _c("rows_in", pa.int64(), "Rows that went into the step."),
+        _c("rows", pa.int64(), "Rows that came out."),
+        _c("drops", _COUNTS, "Rows that went no further, by reason."),
+        _c("counts", _COUNTS, "What else the step counted."),
+        _c("run_id", pa.string(), "The Dagster run."),
+        _c("code_version", pa.string(), "Version of the stage's code."),
+        _c("settings_digest", pa.string(), "Digest of the settings that shape the table."),
+        _c("content_digest", pa.string(), "Digest of the rows."),
+    ),
+)
+"""What ``source('commits')`` is. No table of the lake: it is read out of the logs of all of them."""
+
+
+def commit_rows(commits: Iterable[Commit]) -> pa.Table:
+    """The records as rows of ``commits``, ordered by table and partition."""
+    rows = [
+        {
+            "table_name": commit.table,
+            "crawl": parse_partition(commit.partition).get("crawl"),
+            "partition": commit.partition,
+            "version": commit.version,
+            "committed_at": commit.timestamp_ms * 1000,
+            "rows_in": commit.rows_in,
+            "rows": commit.rows,
+            "drops": sorted(commit.drops.items()),
+            "counts": sorted(commit.counts.items()),
+            "run_id": commit.run_id,
+            "code_version": commit.code_version,
+            "settings_digest": commit.settings_digest,
+            "content_digest": commit.content_digest,
+        }
+        for commit in sorted(commits, key=lambda commit: (commit.table, commit.partition))
+    ]
+    schema = pa.schema([(column.name, column.type) for column in COMMITS.columns])
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def commits_in_logs(root: str) -> str:
+    """SQL that reads ``commits`` out of the Delta logs of all tables below ``root``, as they are when it is run."""
+    logs = literal(f"{root}/*/_delta_log/*.json")
+    return f"""
+        WITH entries AS (
+            SELECT
+                parse_path(filename)[-3] AS table_name,
+                parse_filename(filename, true)::BIGINT AS version,
+                make_timestamp_ms((commitInfo ->> 'timestamp')::BIGINT)::TIMESTAMPTZ AS committed_at,
+                commitInfo ->> 'operation' AS operation,
+                (commitInfo ->> 'laion')::JSON AS record
+            FROM read_json(
+                {logs}, format = 'newline_delimited', columns = {{commitInfo: 'JSON'}}, filename = true,
+                maximum_object_size = 1000000000
+            )
+            WHERE commitInfo IS NOT NULL
+        ),
+        replaced AS (
+            SELECT table_name, max(version) AS version FROM entries
+            WHERE operation = 'CREATE OR REPLACE TABLE' GROUP BY table_name
+        )
+        SELECT
+            table_name,
+            nullif(regexp_extract(record ->> 'partition', '(?:^|/)crawl=([^/]+)', 1), '') AS crawl,
+            record ->> 'partition' AS "partition",
+            entries.version,
+            committed_at,
+            (record ->> 'rows_in')::BIGINT AS rows_in,
+            (record ->> 'rows')::BIGINT AS "rows",
+            (record -> 'drops')::MAP(VARCHAR, BIGINT) AS drops,
+            (record -> 'counts')::MAP(VARCHAR, BIGINT) AS counts,
+            record ->> 'run_id' AS run_id,
+            record ->> 'code_version' AS code_version,
+            record ->> 'settings_digest' AS settings_digest,
+            record ->> 'content_digest' AS content_digest
+        FROM entries
+        LEFT JOIN replaced USING (table_name)
+        WHERE record IS NOT NULL AND entries.version > coalesce(replaced.version, -1)
+        QUALIFY row_number() OVER (PARTITION BY table_name, "partition" ORDER BY entries.version DESC) = 1
+    """

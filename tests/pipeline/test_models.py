@@ -1,0 +1,162 @@
+"""The SQL models on a whole lake: shipped ones, and small ones that fail, as Dagster runs."""
+
+import dagster as dg
+import polars as pl
+import pytest
+from dagster import AssetKey
+
+from laion_assets.cli.model_build import ModelBuilder, model_states
+from laion_assets.definitions import build_definitions
+from laion_assets.lake.staleness import State
+from laion_assets.partitions import CRAWLS as CRAWL_PARTITIONS
+from laion_assets.sample.options import CRAWLS
+from laion_assets.sql.project import load_project
+from laion_assets.sql.session import connect
+from tests.pipeline.conftest import Quiet, evaluations
+from tests.unit.sql.model_files import declared, write_model, write_test
+
+FILES = "SELECT crawl, count(*) AS files FROM {{ source('wat_files') }} GROUP BY crawl"
+BY_CRAWL = "materialized: incremental_by_crawl\ndescription: Files.\ntests:\n  - unique: [crawl]"
+
+
+@pytest.fixture
+def build(instance):
+    """``build(settings, *patterns)`` builds what is due of the models of some settings."""
+
+    def run(settings, *patterns, force=False):
+        project = load_project(settings.models)
+        reporter = Quiet()
+        outcome = ModelBuilder(settings, project, instance, reporter).build(project.select(patterns), force=force)
+        assert reporter.failures == outcome.failures
+        return outcome
+
+    return run
+
+
+@pytest.fixture
+def small(lake_copy, tmp_path):
+    """Settings of a lake with a project of its own, and that project's folder."""
+    folder = tmp_path / "project"
+    settings = lake_copy(models=str(folder))
+    write_model(folder, "files", FILES, header=BY_CRAWL)
+    write_model(folder, "more", "SELECT crawl, files * 2 AS twice FROM {{ ref('files') }}", header=BY_CRAWL)
+    write_model(folder, "total", "SELECT sum(twice) AS n FROM {{ ref('more') }}")
+    return settings, folder
+
+
+def shown(settings, query):
+    with connect(settings.open_lake(), models=settings.models) as con:
+        return con.sql(query).fetchall()
+
+
+def states(settings):
+    lake = settings.open_lake()
+    return {key: state.state for key, state in model_states(declared(lake, settings.models), lake).items()}
+
+
+def test_every_shipped_model_is_built_tested_and_done(lake_copy, build):
+    settings = lake_copy()
+    project = load_project()
+    outcome = build(settings)
+    assert (outcome.failures, outcome.left_out) == ([], [])
+    assert set(states(settings).values()) == {State.DONE}
+    again = build(settings)
+    assert again.built == 0
+    lake = settings.open_lake()
+    verdicts = pl.read_delta(lake.path("model_tests"))
+    assert verdicts["passed"].all()
+    assert set(verdicts["model"]) == {name for name, model in project.enabled.items() if model.test_names}
+
+
+def test_what_a_model_shows_in_dagster(small, build, instance):
+    settings, _ = small
+    build(settings)
+    event = instance.get_latest_materialization_event(AssetKey("files"))
+    metadata = event.asset_materialization.metadata
+    lake = settings.open_lake()
+    assert metadata["delta version"].value == lake.sizes("files")["version"]
+    assert metadata["dagster/row_count"].value == 1
+    lineage = metadata["dagster/column_lineage"].value.deps_by_column
+    assert [(d.asset_key.path[-1], d.column_name) for d in lineage["crawl"]] == [("wat_files", "crawl")]
+    assert [c.name for c in metadata["dagster/column_schema"].value.columns] == ["crawl", "files"]
+    assert sorted(evaluations(instance, "files", "unique_crawl")) == [(crawl, True) for crawl in sorted(CRAWLS)]
+
+
+def test_a_failing_test_stops_what_is_built_on_it_in_this_run_and_in_later_ones(small, build, instance):
+    settings, folder = small
+    build(settings)
+    before = shown(settings, "FROM files ORDER BY ALL"), shown(settings, "FROM total")
+    bad = write_test(folder, "no_late_crawl", f"SELECT * FROM {{{{ ref('files') }}}} WHERE crawl = '{CRAWLS[1]}'")
+    failed = build(settings)
+    [(model, place, error)] = failed.failures
+    assert (model, place) == ("files", f"crawl={CRAWLS[1]}")
+    assert "no_late_crawl" in error
+    assert CRAWLS[1] in error  # the row that broke it
+    assert {name for name, _ in failed.left_out} == {"more", "total"}
+    assert (CRAWLS[1], False) in evaluations(instance, "files", "no_late_crawl")
+    assert (shown(settings, "FROM files ORDER BY ALL"), shown(settings, "FROM total")) == before
+    later = build(settings, "more", force=True)  # a run of its own, which has the verdict from the lake alone
+    assert [(model, place) for model, place, _ in later.failures] == [("more", f"crawl={CRAWLS[1]}")]
+    assert "files" in later.failures[0][2]
+    assert later.built == 1
+    bad.unlink()
+    assert build(settings).failures == []
+    assert set(states(settings).values()) == {State.DONE}
+
+
+def test_a_range_of_crawls_in_one_run_is_built_and_judged_crawl_by_crawl(small, instance):
+    settings, folder = small
+    instance.add_dynamic_partitions(str(CRAWL_PARTITIONS.name), list(CRAWLS))
+    first, last = sorted(CRAWLS)
+
+    def run():
+        return (
+            build_definitions(settings)
+            .resolve_implicit_global_asset_job_def()
+            .execute_in_process(
+                instance=instance,
+                asset_selection=[AssetKey("files")],
+                tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
+                raise_on_error=False,
+            )
+        )
+
+    assert run().success
+    assert [row[0] for row in shown(settings, "FROM files ORDER BY ALL")] == [first, last]
+    assert {made.partition for made in run().asset_materializations_for_node("files")} == {first, last}
+    write_test(folder, "no_late_crawl", f"SELECT * FROM {{{{ ref('files') }}}} WHERE crawl = '{last}'")
+    assert not run().success
+    lake = settings.open_lake()
+    verdicts = pl.read_delta(lake.path("model_tests")).filter(pl.col("test") == "no_late_crawl")
+    assert sorted(verdicts.select("scope", "passed").rows()) == [(first, True), (last, False)]
+
+
+def test_a_model_is_stale_when_the_lake_was_built_further(lake_copy, build, builder, tmp_path):
+    from laion_assets.cli.build import Request
+
+    folder = tmp_path / "project"
+    write_model(folder, "kept", "SELECT count(*) AS n FROM {{ source('filtered_pairs') }}")
+    settings = lake_copy(models=str(folder))
+    build(settings)
+    lake = settings.open_lake()
+    from laion_assets.lake.takedowns import request_takedown
+
+    [[pair]] = shown(settings, "SELECT min(pair_id) FROM filtered_pairs")
+    [[pairs]] = shown(settings, "SELECT count(*) FROM filtered_pairs")
+    request_takedown(lake, "pair_id", str(pair), None)
+    assert builder(settings).build(Request(crawls=CRAWLS)).failures == []
+    assert states(settings) == {("kept", "all"): State.STALE}
+    assert build(settings).built == 1
+    assert shown(settings, "SELECT n FROM kept") == [(pairs - 1,)]
+
+
+def test_a_step_is_launched_from_the_ui_without_the_command_line(small, instance):
+    settings, _ = small
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    instance.add_dynamic_partitions(str(CRAWL_PARTITIONS.name), list(CRAWLS))
+    result = job.execute_in_process(
+        instance=instance, asset_selection=[AssetKey("files"), AssetKey("more")], partition_key=CRAWLS[0]
+    )
+    assert result.success
+    assert isinstance(result, dg.ExecuteInProcessResult)
+    assert [row[0] for row in shown(settings, "FROM more")] == [CRAWLS[0]]

@@ -1,0 +1,324 @@
+"""Models are built from pinned inputs, tested before they are published, and not built on when their tests failed."""
+
+import json
+
+import polars as pl
+import pytest
+
+from laion_assets.lake.build import lake_build
+from laion_assets.lake.errors import UpstreamMissing, UpstreamTestsFailed, ValidationFailed
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.staleness import State
+from laion_assets.lake.verdicts import failed_tests, verdict
+from laion_assets.sql.build import build_model, model_state, partitions_of_model, test_model
+from laion_assets.sql.session import connect
+from tests.unit.sql.model_files import PROVENANCE, declared, publish_files, write_model, write_test
+
+test_published = test_model  # pytest would take the name for a test of its own
+del test_model
+test_published.__test__ = False
+
+OLD, NEW = "CC-MAIN-2026-04", "CC-MAIN-2026-08"
+BY_CRAWL = "materialized: incremental_by_crawl"
+COUNTS = "SELECT crawl, count(*) AS files FROM {{ source('wat_files') }} GROUP BY crawl"
+
+
+@pytest.fixture
+def lake(tmp_path):
+    lake = Lake.open(str(tmp_path / "lake"))
+    publish_files(lake, OLD, "a", "b")
+    publish_files(lake, NEW, "c")
+    return lake
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "project"
+
+
+def rows(lake, table):
+    return sorted(pl.read_delta(lake.path(table)).rows())
+
+
+def build(lake, folder, name, partition=None):
+    return build_model(lake, declared(lake, folder), name, partition or {}, "run")
+
+
+def states(lake, folder):
+    project = declared(lake, folder)
+    judged = {}
+    for name, model in project.enabled.items():
+        for partition in partitions_of_model(lake, model):
+            state = model_state(project, lake, name, partition, judged)
+            judged[name, str(partition.get("crawl", "all"))] = state
+    return judged
+
+
+def test_a_table_sees_every_crawl_and_an_incremental_model_its_own(lake, folder):
+    write_model(folder, "whole", COUNTS)
+    write_model(folder, "parts", COUNTS, header=BY_CRAWL)
+    build(lake, folder, "whole")
+    build(lake, folder, "parts", {"crawl": OLD})
+    assert rows(lake, "whole") == [(OLD, 2), (NEW, 1)]
+    assert rows(lake, "parts") == [(OLD, 2)]
+    build(lake, folder, "parts", {"crawl": NEW})
+    assert rows(lake, "parts") == [(OLD, 2), (NEW, 1)]
+
+
+def test_a_view_inside_an_incremental_model_shows_that_crawl_alone(lake, folder):
+    write_model(folder, "every", "SELECT * FROM {{ source('wat_files') }}", header="materialized: view")
+    write_model(folder, "parts", "SELECT crawl, count(*) AS n FROM {{ ref('every') }} GROUP BY ALL", header=BY_CRAWL)
+    commit, _ = build(lake, folder, "parts", {"crawl": OLD})
+    assert rows(lake, "parts") == [(OLD, 2)]
+    assert commit.upstreams["wat_files"].partitions == 1
+
+
+def test_the_crawl_is_filled_in(lake, folder):
+    sql = "SELECT {{ crawl }} AS crawl, count(*) AS n FROM {{ source('wat_files') }}"
+    write_model(folder, "parts", sql, header=BY_CRAWL)
+    build(lake, folder, "parts", {"crawl": NEW})
+    assert rows(lake, "parts") == [(NEW, 1)]
+
+
+def test_rows_of_another_crawl_are_refused(lake, folder):
+    write_model(folder, "parts", f"SELECT '{OLD}' AS crawl, 1 AS n", header=BY_CRAWL)
+    with pytest.raises(ValidationFailed, match="rows of another crawl: 1 rows"):
+        build(lake, folder, "parts", {"crawl": NEW})
+
+
+def test_a_commit_says_what_was_read(lake, folder):
+    write_model(folder, "whole", COUNTS)
+    commit, _ = build(lake, folder, "whole")
+    read = commit.upstreams["wat_files"]
+    assert (read.version, read.partitions) == (lake.ledger("wat_files").version, 2)
+
+
+def test_what_is_not_built_cannot_be_built_on(lake, folder):
+    write_model(folder, "first", COUNTS)
+    write_model(folder, "second", "SELECT * FROM {{ ref('first') }}")
+    write_model(folder, "third", "SELECT crawl, url FROM {{ source('unique_pairs') }}", header=BY_CRAWL)
+    with pytest.raises(UpstreamMissing, match=r"first \[all\] has not been built"):
+        build(lake, folder, "second")
+    with pytest.raises(UpstreamMissing, match="unique_pairs"):
+        build(lake, folder, "third", {"crawl": OLD})
+
+
+HEADER = """materialized: table
+description: Paths.
+columns:
+  path:
+    description: The path.
+    tests: [not_null, unique, {accepted_values: [a, b, c]}]
+  number:
+    description: The number.
+    tests: [{range: {min: 0, max: 1}}]
+  crawl:
+    description: The crawl.
+    tests: [{relationships: {to: wat_files, column: crawl}}]
+"""
+PATHS = "SELECT path, crawl, file_number AS number FROM {{ source('wat_files') }}"
+
+
+def test_every_kind_of_test_passes_where_it_should(lake, folder):
+    write_model(folder, "paths", PATHS, header=HEADER)
+    _, outcomes = build(lake, folder, "paths")
+    assert {outcome.name: outcome.passed for outcome in outcomes} == {
+        "not_null_path": True,
+        "unique_path": True,
+        "accepted_values_path": True,
+        "range_number": True,
+        "relationships_crawl": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "test", "sample"),
+    [
+        (f"NULL, '{NEW}', 0", "not_null_path", {"path": None}),
+        (f"'a', '{NEW}', 0", "unique_path", {"path": "a", "copies": 2}),
+        (f"'d', '{NEW}', 0", "accepted_values_path", {"path": "d"}),
+        (f"'c', '{NEW}', 2", "range_number", {"path": "c", "number": 2}),
+        (f"'c', '{NEW}', -1", "range_number", {"path": "c", "number": -1}),
+        ("'c', 'nowhere', 0", "relationships_crawl", {"path": "c", "crawl": "nowhere"}),
+    ],
+)
+def test_a_failing_test_says_which_rows_and_publishes_nothing(lake, folder, row, test, sample):
+    file = write_model(folder, "paths", f"{PATHS} WHERE path <> 'c'", header=HEADER)
+    build(lake, folder, "paths")
+    before = rows(lake, "paths")
+    file.write_text(f"{file.read_text()} UNION ALL SELECT {row}")
+    with pytest.raises(ValidationFailed) as caught:
+        build(lake, folder, "paths")
+    [failed] = [check for check in caught.value.checks if not check.passed]
+    assert (failed.name, failed.sample) == (test, (sample,))
+    assert str(sample) in str(caught.value)
+    assert rows(lake, "paths") == before
+    recorded = pl.read_delta(lake.path("model_tests")).filter(~pl.col("passed"))
+    assert recorded.select("model", "scope", "test", "failing_rows").rows() == [("paths", "all", test, failed.failing)]
+    assert json.loads(recorded["sample"][0]) == [sample]
+
+
+def test_a_singular_test_must_find_no_row(lake, folder):
+    write_model(folder, "whole", COUNTS)
+    write_test(folder, "no_small_crawl", "SELECT * FROM {{ ref('whole') }} WHERE files < 2", "Crawls are large.")
+    with pytest.raises(ValidationFailed, match=r"no_small_crawl: rows that break: Crawls are large\.: 1 rows"):
+        build(lake, folder, "whole")
+    assert not lake.exists("whole")
+
+
+def failing(lake, folder, *, header="materialized: table", partition=None):
+    """A model whose rows were published, and whose test fails now; and one that is built on it."""
+    file = write_model(folder, "first", COUNTS, header=header)
+    write_model(folder, "second", "SELECT crawl, files FROM {{ ref('first') }}", header=header)
+    project = declared(lake, folder)
+    for place in partitions_of_model(lake, project.models["first"]):
+        build_model(lake, project, "first", place, "run")
+    write_test(folder, "large", "SELECT * FROM {{ ref('first') }} WHERE files < 2")
+    with pytest.raises(ValidationFailed):
+        build(lake, folder, "first", partition)
+    return file
+
+
+def test_what_failed_its_tests_is_not_built_on_in_a_later_run(lake, folder, tmp_path):
+    failing(lake, folder)
+    assert rows(lake, "first") == [(OLD, 2), (NEW, 1)]  # what was published before stands
+    later = Lake.at(str(tmp_path / "lake"))
+    with pytest.raises(
+        UpstreamTestsFailed, match=r"second is built on first \[all\], whose tests failed: large \(1 rows"
+    ):
+        build(later, folder, "second")
+    assert not later.exists("second")
+    publish_files(later, NEW, "c", "d")
+    build(later, folder, "first")
+    build(later, folder, "second")
+    assert rows(later, "second") == [(OLD, 2), (NEW, 2)]
+
+
+def test_a_failed_test_stops_its_own_crawl_alone(lake, folder):
+    failing(lake, folder, header=BY_CRAWL, partition={"crawl": NEW})
+    build(lake, folder, "second", {"crawl": OLD})
+    with pytest.raises(UpstreamTestsFailed, match=f"first .crawl={NEW}."):
+        build(lake, folder, "second", {"crawl": NEW})
+    assert rows(lake, "second") == [(OLD, 2)]
+
+
+def test_a_view_whose_tests_failed_is_not_built_on(lake, folder):
+    write_model(folder, "first", COUNTS, header="materialized: view")
+    write_model(folder, "second", "SELECT crawl, files FROM {{ ref('first') }}")
+    write_test(folder, "large", "SELECT * FROM {{ ref('first') }} WHERE files < 2")
+    with pytest.raises(ValidationFailed):
+        build(lake, folder, "first")
+    with pytest.raises(UpstreamTestsFailed, match="second is built on first"):
+        build(lake, folder, "second")
+    publish_files(lake, NEW, "c", "d")
+    build(lake, folder, "first")
+    build(lake, folder, "second")
+    assert rows(lake, "second") == [(OLD, 2), (NEW, 2)]
+
+
+def test_tests_run_on_what_is_published_too(lake, folder):
+    failing(lake, folder)
+    [outcome] = test_published(lake, declared(lake, folder), "first", {}, "")
+    assert (outcome.passed, outcome.failing) == (False, 1)
+    write_test(folder, "large", "SELECT * FROM {{ ref('first') }} WHERE files < 1")
+    [outcome] = test_published(lake, declared(lake, folder), "first", {}, "")
+    assert outcome.passed
+    assert failed_tests(verdict(lake, "first", {})) == {}
+    build(lake, folder, "second")
+
+
+def test_a_model_is_stale_when_its_inputs_sql_or_verdict_say_so(lake, folder):
+    header = "materialized: table\ntests:\n  - unique: [crawl]"
+    file = write_model(folder, "whole", COUNTS, header=header)
+    write_model(folder, "seen", "SELECT crawl FROM {{ ref('whole') }}", header="materialized: view")
+    write_model(folder, "last", "SELECT crawl FROM {{ ref('seen') }}")
+
+    def state(name):
+        found = states(lake, folder)[name, "all"]
+        return found.state, found.reasons, bool(found.inherited)
+
+    assert state("whole") == (State.MISSING, (), False)
+    build(lake, folder, "whole")
+    build(lake, folder, "last")
+    assert state("whole") == (State.DONE, (), False)
+    assert state("last") == (State.DONE, (), False)
+    publish_files(lake, NEW, "c", "d", "e")
+    assert state("whole") == (State.STALE, ("wat_files changed",), False)
+    assert state("last") == (State.STALE, (), True)
+    build(lake, folder, "whole")
+    assert state("whole") == (State.DONE, (), False)
+    assert state("last") == (State.STALE, ("whole changed",), False)
+    file.write_text(file.read_text().replace("A model.", "Described better."))
+    assert state("whole") == (State.DONE, (), False)
+    file.write_text(file.read_text().replace("count(*)", "count(*) + 1"))
+    assert state("whole")[0] is State.STALE
+    assert "code version" in state("whole")[1][0]
+    build(lake, folder, "whole")
+    file.write_text(file.read_text().replace("unique: [crawl]", "unique: [files]"))
+    assert state("whole") == (State.STALE, ("tests changed",), False)
+
+
+def test_equal_rows_make_nothing_stale(lake, folder):
+    write_model(folder, "whole", COUNTS)
+    write_model(folder, "last", "SELECT crawl FROM {{ ref('whole') }}")
+    build(lake, folder, "whole")
+    build(lake, folder, "last")
+    publish_files(lake, NEW, "z")  # another path, as many files
+    build(lake, folder, "whole")
+    assert states(lake, folder)["last", "all"].state is State.DONE
+
+
+def test_other_columns_take_the_place_of_those_before(lake, folder, tmp_path):
+    file = write_model(folder, "parts", COUNTS, header=BY_CRAWL)
+    for crawl in (OLD, NEW):
+        build(lake, folder, "parts", {"crawl": crawl})
+    version = lake.sizes("parts")["version"]
+    file.write_text(file.read_text().replace("count(*) AS files", "count(*)::VARCHAR AS counted"))
+    build(lake, folder, "parts", {"crawl": NEW})
+    assert rows(lake, "parts") == [(NEW, "1")]
+    assert states(lake, folder)["parts", OLD].state is State.MISSING
+    assert states(lake, folder)["parts", NEW].state is State.DONE
+    before = pl.read_delta(lake.path("parts"), version=version)
+    assert sorted(before.rows()) == [(OLD, 2), (NEW, 1)]
+    fresh = Lake.at(str(tmp_path / "lake"))
+    assert list(fresh.ledger("parts").commits) == [f"crawl={NEW}"]
+
+
+def test_a_table_that_another_tool_wrote_into_is_not_built_on(lake, folder):
+    write_model(folder, "whole", COUNTS)
+    write_model(folder, "last", "SELECT crawl FROM {{ ref('whole') }}")
+    build(lake, folder, "whole")
+    pl.DataFrame({"crawl": ["x"], "files": [1]}).write_delta(lake.path("whole"), mode="append")
+    with pytest.raises(Exception, match="without validation"):
+        build(lake, folder, "last")
+
+
+def test_the_records_of_commits_are_a_source(lake, folder):
+    sql = "SELECT crawl, table_name, \"rows\" AS n FROM {{ source('commits') }}"
+    write_model(folder, "kept", sql)
+    build(lake, folder, "kept")
+    assert rows(lake, "kept") == [(OLD, "wat_files", 2), (NEW, "wat_files", 1)]
+    with connect(lake, models=folder) as con:
+        shown = con.sql("SELECT crawl, table_name, \"rows\" FROM commits WHERE table_name = 'wat_files'").fetchall()
+    assert sorted(shown) == rows(lake, "kept")
+
+
+def test_an_empty_result_empties_the_table(lake, folder):
+    file = write_model(folder, "whole", COUNTS)
+    build(lake, folder, "whole")
+    file.write_text(file.read_text().replace("GROUP BY", "WHERE false GROUP BY"))
+    commit, _ = build(lake, folder, "whole")
+    assert commit.rows == 0
+    assert rows(lake, "whole") == []
+
+
+def test_the_same_rows_come_out_again(lake, folder):
+    write_model(folder, "whole", COUNTS)
+    assert build(lake, folder, "whole")[0].content_digest == build(lake, folder, "whole")[0].content_digest
+
+
+def test_a_declared_table_needs_a_name_of_its_own(lake):
+    with pytest.raises(Exception, match="the catalogue declares wat_files already"):
+        lake.declare([lake.tables["wat_files"]])
+    with lake_build(lake, "wat_files", {"crawl": OLD}, PROVENANCE) as unchanged:
+        assert not unchanged.table.model
