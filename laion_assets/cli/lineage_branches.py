@@ -1,6 +1,6 @@
 """A lineage cut into branches: commits of one table that were read together stand together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -48,20 +48,31 @@ class Branches:
     def below(self, keys: Iterable[CommitKey]) -> list[Branch]:
         """The branches that go on from some commits, table by table."""
         found: dict[tuple[str, CommitKey | None], Branch] = {}
-        for read in dict.fromkeys(read for key in keys for read in self._reads.get(key, ())):
+        inside: dict[str, dict[CommitKey, None]] = {}
+        for read in self._distinct(keys):
             ends = read.sources if self._graph.direction == "back" else (read.reader,)
             table = ends[0].table if ends else read.table
-            inside = [key for key in ends or () if key in self._graph.nodes]
-            if self._full and inside:
-                for key in inside:
+            known = [key for key in ends or () if key in self._graph.nodes]
+            if self._full and known:
+                for key in known:
                     found.setdefault((table, key), Branch(table, (key,))).versions.add(read.version)
                 continue
             branch = found.setdefault((table, None), Branch(table))
             branch.versions.add(read.version)
-            branch.keys = tuple(dict.fromkeys((*branch.keys, *inside)))
-            branch.others |= set(ends or ()) - set(inside)
+            inside.setdefault(table, {}).update(dict.fromkeys(known))
+            branch.others |= set(ends or ()) - set(known)
             branch.unidentified += read.partitions if ends is None else 0
+        for table, members in inside.items():
+            found[table, None].keys = tuple(members)
         return list(found.values())
+
+    def _distinct(self, keys: Iterable[CommitKey]) -> Iterator[Read]:
+        seen: set[int] = set()  # by identity: equality would compare long tuples
+        for key in keys:
+            for read in self._reads.get(key, ()):
+                if id(read) not in seen:
+                    seen.add(id(read))
+                    yield read
 
 
 def shared_values(keys: Iterable[CommitKey]) -> str:

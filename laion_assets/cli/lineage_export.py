@@ -4,6 +4,7 @@ import json
 from collections import deque
 from dataclasses import asdict
 from datetime import date, datetime
+from itertools import count
 from typing import Any
 
 from laion_assets.cli.lineage_branches import Branch, Branches, moment, shared_values, versions_text
@@ -64,12 +65,14 @@ def lineage_dot(graph: Graph, *, full: bool = False) -> str:
     """
     cut = Branches(graph, full=full)
     lines = ["digraph lineage {", "  rankdir=LR;", '  node [shape=box, fontname="sans-serif"];']
-    drawn: dict[str, list[tuple[frozenset[CommitKey], str]]] = {}
+    drawn: dict[CommitKey, list[tuple[frozenset[CommitKey], str]]] = {}
     queue: deque[tuple[Branch, str]] = deque()
+    names = count()
 
     def draw(branch: Branch, style: str) -> str:
-        name = f"n{sum(map(len, drawn.values()))}"
-        drawn.setdefault(branch.table, []).append((frozenset(branch.keys), name))
+        name = f"n{next(names)}"
+        for key in branch.keys:
+            drawn.setdefault(key, []).append((frozenset(branch.keys), name))
         lines.append(_dot_node(name, branch, graph, style))
         queue.append((branch, name))
         return name
@@ -82,7 +85,8 @@ def lineage_dot(graph: Graph, *, full: bool = False) -> str:
             if not other.keys and not other.unidentified:
                 continue  # nothing was there to be read
             keys = frozenset(other.keys)
-            within = [n for held, n in drawn.get(other.table, ()) if keys and keys <= held and not other.unidentified]
+            known = drawn.get(other.keys[0], []) if keys and not other.unidentified else []
+            within = [n for held, n in known if keys <= held]  # of what is there already, it is a part
             end = within[0] if within else draw(other, "style=dashed" if other.unidentified else "")
             ends = (end, name) if graph.direction == "back" else (name, end)
             lines.append(f"  {ends[0]} -> {ends[1]} [label={_quoted(versions_text(other.versions))}];")

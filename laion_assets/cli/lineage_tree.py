@@ -10,7 +10,6 @@ from rich.text import Text
 from rich.tree import Tree
 
 from laion_assets.cli.lineage_branches import Branch, Branches, moment, shared_values, versions_text
-from laion_assets.lake.history import LogEntry
 from laion_assets.lake.lineage import CommitKey, Graph, Node
 from laion_assets.lake.pair_lineage import PairRows, PairTrace
 
@@ -113,7 +112,7 @@ class LineageTree:
             runs = sorted({commit.run_id for commit in commits} - {""})
             written = versions_text({commit.version for commit in commits})
             when = _span([commit.timestamp_ms for commit in commits])
-            run = f", run {runs[0] if self._full else runs[0][:8]}" if len(runs) == 1 else f", {len(runs)} runs"
+            run = f", run {runs[0] if self._full else runs[0][:8]}" if len(runs) == 1 else f", {len(runs):,} runs"
             codes = ", ".join(sorted({commit.code_version for commit in commits}))
             yield Text(f"written in {written}, {when}{run if runs else ''}, code {codes}", "dim")
             if self._trace is None:
@@ -123,8 +122,10 @@ class LineageTree:
         if unrecorded:
             yield Text(f"{_count(len(unrecorded), 'partition')} written without a record, never by a build", "yellow")
         foreign = {entry.version: entry for node in nodes for entry in node.foreign}
-        for entry in foreign.values():
-            yield Text(f"{_foreign(entry)}: it may have changed what is shown here", "yellow")
+        if foreign:
+            by = ", ".join(sorted({entry.operation for entry in foreign.values()}))
+            text = f"{versions_text(foreign)} written without a record by {by}: what is shown here may have changed"
+            yield Text(text, "yellow")
         replaced = {node.replaced_in for node in nodes if node.replaced_in is not None}
         if replaced:
             which = "" if len(nodes) == 1 else f"{sum(n.replaced_in is not None for n in nodes)} of them "
@@ -241,10 +242,6 @@ def _unrecorded(graph: Graph) -> Iterator[str]:
     )
     yield f": written without a record by {entry.operation}, {when}; "
     yield f"it changed the files of {_count(len(graph.touched), 'partition')}: {partitions}"
-
-
-def _foreign(entry: LogEntry) -> str:
-    return f"version {entry.version} was written without a record by {entry.operation}"
 
 
 def _count(number: int, what: str) -> str:

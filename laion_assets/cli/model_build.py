@@ -16,7 +16,6 @@ from laion_assets.settings import Settings
 from laion_assets.sql.build import model_state, partitions_of_model
 from laion_assets.sql.project import Project, tables_of
 
-
 _BAR = "SQL models"
 
 

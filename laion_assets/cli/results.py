@@ -1,10 +1,11 @@
 """What becomes of a query: run so that Ctrl-C stops it, its rows shown or put into a file, its errors said in short."""
 
 import os
-import time
+import signal
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, TypeVar, cast, get_args
@@ -17,6 +18,8 @@ from laion_assets.cli.display import Format, print_rows
 from laion_assets.cli.table import SHOWN_ROWS
 
 T = TypeVar("T")
+
+_PATIENCE_SECONDS = 0.05
 
 _BY_ENDING: dict[str, Format] = {
     ".csv": "csv",
@@ -90,21 +93,27 @@ class Cancelled(Exception):
 
 
 def interruptible(con: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
-    """Do work on the connection so that Ctrl-C stops it at once; DuckDB alone looks for signals between results only.
+    """Do work on the connection so that Ctrl-C, however often it is pressed, stops it at once and does nothing else.
+
+    DuckDB alone does not look for signals while rows stream, and an exception in the midst of its work could come
+    anywhere: so the work is done beside, and the signal only asks DuckDB to stop.
 
     Raises:
         Cancelled: it was stopped.
     """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="query") as pool:
-        running = pool.submit(work)
-        try:
+    asked = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
+    try:
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="query") as pool:
+            running = pool.submit(work)
+            while not wait([running], timeout=_PATIENCE_SECONDS).done:
+                if asked.is_set():
+                    con.interrupt()
+            if asked.is_set() and isinstance(running.exception(), duckdb.InterruptException):
+                raise Cancelled
             return running.result()
-        except KeyboardInterrupt:
-            while not running.done():
-                con.interrupt()
-                with suppress(KeyboardInterrupt):
-                    time.sleep(0.01)
-            raise Cancelled from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def in_short(error: Exception, *, caret: bool = False) -> str:

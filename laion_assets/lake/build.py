@@ -267,7 +267,7 @@ class PartitionBuild:
             try:
                 write_deltalake(
                     self.lake.table(self.table.name),
-                    pa.RecordBatchReader.from_batches(self.table.schema, self._batches(files)),
+                    pa.RecordBatchReader.from_batches(self._written_schema, self._batches(files)),
                     mode="overwrite",
                     predicate=predicate(self.partition) if self.partition else None,
                     writer_properties=_writer_properties(self.table.schema, group_rows),
@@ -284,8 +284,13 @@ class PartitionBuild:
                 ) from error
             return
 
+    @property
+    def _written_schema(self) -> pa.Schema:
+        # Without the comments: Delta refuses rows whose columns are described in other words than the table's.
+        return pa.schema([f.remove_metadata() for f in self.table.schema])
+
     def _batches(self, files: list[Path]) -> Iterator[pa.RecordBatch]:
-        schema = self.table.schema
+        schema = self._written_schema
         for file in files:
             for batch in pq.ParquetFile(file).iter_batches(batch_size=_BATCH_ROWS):
                 columns = [

@@ -79,6 +79,11 @@ class TableHistory:
         """All writes without a record."""
         return tuple(entry for entry in self.entries if entry.foreign)
 
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The partition columns that the names of partitions tell of."""
+        return tuple(dict.fromkeys(column for name in self.commits for column in partition_values(name)))
+
     def entry(self, version: int) -> LogEntry:
         """What made ``version``.
 

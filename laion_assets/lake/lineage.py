@@ -270,7 +270,7 @@ def _candidates(upstream: TableHistory, reader: Mapping[str, str], partitions: i
     if partitions == 0:
         yield []
         return
-    columns = tuple(dict.fromkeys(column for name in upstream.commits for column in partition_values(name)))
+    columns = upstream.columns
     common = [column for column in columns if column in reader]
     for fixed in _subsets(common):
         names = upstream.groups(fixed).get(tuple(reader[column] for column in fixed), [])

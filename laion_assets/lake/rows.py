@@ -121,7 +121,7 @@ class RowFinder:
         key = [c for c in (TABLES[snapshot.table].key if snapshot.table in TABLES else ()) if c in shown]
         result = self._con.execute(
             f"SELECT {', '.join([_FILE, *map(_quoted, shown)])} FROM {_source([by_path[path] for path, _ in counts])}"
-            f" WHERE {condition} ORDER BY {', '.join(key or [_FILE])} LIMIT {self._most}"
+            f" WHERE {condition} ORDER BY {', '.join(map(_quoted, key or shown))} LIMIT {self._most}"
             if counts
             else "SELECT NULL WHERE false"
         )

@@ -15,7 +15,8 @@ from laion_assets.lake.staleness import State
 from laion_assets.sample.publish import find_sample
 from laion_assets.sample.truth import score
 from laion_assets.settings import Settings
-from laion_assets.sql import connect
+from laion_assets.sql.session import connect, query
+from tests.pipeline.documented import queries
 
 MOST_BYTES = 4e9
 LEAST_MATCHED = 6_000
@@ -57,13 +58,14 @@ def held_by(pid: int) -> int:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_the_demo_builds_both_crawls_and_its_filter_tells_true_pairs_from_false(tmp_path: Path) -> None:
-    output, most_bytes = run_demo(tmp_path)
+    folder = tmp_path
+    output, most_bytes = run_demo(folder)
     assert "goal (90 % kept in every language, 90 % dropped of the second line): met" in output
     assert most_bytes < MOST_BYTES
 
-    sample = find_sample(tmp_path / "web")
+    sample = find_sample(folder / "web")
     assert sample is not None
-    lake = Lake.open(str(tmp_path / "lake"), create=False)
+    lake = Lake.open(str(folder / "lake"), create=False)
     pairs = connect(lake).sql("SELECT url, text, similarity, released AS kept FROM scored_pairs").pl()
     measured = score(sample.truth, pairs)
     assert measured.passes(0.9)
@@ -72,6 +74,13 @@ def test_the_demo_builds_both_crawls_and_its_filter_tells_true_pairs_from_false(
     assert embedded["matched"].sum() >= LEAST_MATCHED
     assert 0.30 <= 1 - embedded["matched"].mean() <= 0.40
 
-    settings = Settings(_env_file=tmp_path / "lake" / "settings.env", lake=str(tmp_path / "lake"))
+    settings = Settings(_env_file=folder / "lake" / "settings.env", lake=str(folder / "lake"))
     states = current_states(lake, settings, sample.crawls)
     assert {state.state for state in states} == {State.DONE}
+
+    # One test, since the demo takes minutes: what the documentation asks of it must be answered.
+    with connect(lake) as con:
+        for text in (*queries("README.md"), *queries("dbt_like_sql/README.md")):
+            rows = query(con, text)
+            assert rows is not None, text
+            assert rows.fetchone() is not None, text

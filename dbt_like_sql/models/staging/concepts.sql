@@ -10,8 +10,8 @@ columns:
       else matches no caption.
     tests: [not_null, unique]
   kind:
-    description: Where the concept comes from. A list of your own may name kinds of its own.
-    tests: [not_null, {accepted_values: [unigram, bigram]}]
+    description: Where the concept comes from, unigram or bigram; a list of your own may name kinds of its own.
+    tests: [not_null]
 */
 WITH parameters AS (
     SELECT

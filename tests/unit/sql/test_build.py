@@ -284,6 +284,15 @@ def test_other_columns_take_the_place_of_those_before(lake, folder, tmp_path):
     assert list(fresh.ledger("parts").commits) == [f"crawl={NEW}"]
 
 
+def test_a_column_may_be_described_in_other_words(lake, folder):
+    header = "materialized: table\ndescription: Files.\ncolumns:\n  files: Files of a crawl."
+    file = write_model(folder, "whole", COUNTS, header=header)
+    build(lake, folder, "whole")
+    file.write_text(file.read_text().replace("Files of a crawl", "How many files a crawl has"))
+    build(lake, folder, "whole")
+    assert rows(lake, "whole") == [(OLD, 2), (NEW, 1)]
+
+
 def test_a_table_that_another_tool_wrote_into_is_not_built_on(lake, folder):
     write_model(folder, "whole", COUNTS)
     write_model(folder, "last", "SELECT crawl FROM {{ ref('whole') }}")
