@@ -75,10 +75,10 @@ def contact_sheet(samples: Sequence[Sample], *, columns: int = 4) -> str:
 def _cell(sample: Sample) -> str:
     small = thumbnail(sample.image) if sample.image else None
     picture = f"![picture](data:image/jpeg;base64,{base64.b64encode(small).decode()}) " if small else ""
-    return f"{picture}{_plain(sample.text)} *{_plain(sample.note)}*"
+    return f"{picture}{plain_markdown(sample.text)} *{plain_markdown(sample.note)}*"
 
 
-def _plain(text: str) -> str:
+def plain_markdown(text: str) -> str:
     """One line of Markdown that shows the beginning of the text, whatever is in it."""
     line = " ".join(text.split())[:_SHOWN_CHARACTERS]
     return html.escape(line, quote=False).translate(_MARKDOWN_SPECIAL)

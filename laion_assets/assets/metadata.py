@@ -4,11 +4,13 @@ import base64
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
+from laion_assets.figures import plain_markdown
 from laion_assets.lake.catalogue import Table
 from laion_assets.lake.commits import Commit
 from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import parse_partition
+from laion_assets.lake.partition import Partition, parse_partition
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.tables import TABLES
 
@@ -75,6 +77,23 @@ def counts_table(counts: dict[str, int], what: str) -> dg.MetadataValue:
     rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     lines = [f"| {what} | rows |", "|---|---:|", *(f"| {name} | {count:,} |" for name, count in rows)]
     return dg.MetadataValue.md("\n".join(lines) if rows else "none")
+
+
+def preview(lake: Lake, table: Table, partition: Partition, rows: int = 15) -> dg.MetadataValue:
+    """The first rows of a partition as a table, without vectors and what the partition fixes."""
+    columns = [c.name for c in table.columns if c.name not in partition and not pa.types.is_list(c.type)]
+    frame = lake.rows(table.name, partition, columns, first=rows)
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in frame.iter_rows()]
+    return dg.MetadataValue.md("\n".join(lines) if frame.height else "no rows")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else plain_markdown(str(value))
 
 
 def picture(png: bytes, title: str) -> dg.MetadataValue:

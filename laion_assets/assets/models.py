@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from laion_assets.assets.metadata import column_schema, commit_metadata
+from laion_assets.assets.metadata import column_schema, commit_metadata, preview
 from laion_assets.assets.publishing import Places, Published, keys_of, publish_each
 from laion_assets.lake.partition import Partition
 from laion_assets.lake.stages import PER_CRAWL
@@ -69,7 +69,8 @@ def _asset(project: Project, model: Model) -> dg.AssetsDefinition:
             if model.is_view:
                 return Published({"dagster/column_lineage": lineage}, commit.content_digest, outcomes)
             metadata = commit_metadata(commit, model.table(), lineage, opened, time.monotonic() - started)
-            return Published(metadata, commit.content_digest, outcomes)
+            shown = {"first rows": preview(opened, model.table(), partition)}
+            return Published({**metadata, **shown}, commit.content_digest, outcomes)
 
         places: Places = [(key, {"crawl": key} if key else {}) for key in keys_of(context)]
         yield from publish_each(context, model.name, places, build)

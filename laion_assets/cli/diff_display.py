@@ -77,7 +77,7 @@ def _change(old: Any, new: Any) -> tuple[str, str]:
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is None else " ".join(value_text(value).split())
+    return "nothing" if value is None else value_text(value)
 
 
 def diff_json(found: TableDiff) -> str:

@@ -210,10 +210,10 @@ def fields(values: Mapping[str, str], *, width: int | None = None) -> Table:
 def value_text(value: Any) -> str:
     """A value of a row, for people."""
     if isinstance(value, float):
-        return f"{value:.4f}".rstrip("0").rstrip(".")
+        return f"{value:.6g}"
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return str(value)
+    return " ".join(str(value).split())
 
 
 def _span(timestamps: list[int]) -> str:

@@ -214,12 +214,14 @@ class Lake:
             name = partition_name(dict(zip(columns, partition, strict=True)))
             yield name, str(self.root / table / unquote(path)), size
 
-    def rows(self, table: str, partition: Partition, columns: Sequence[str]) -> pl.DataFrame:
-        """Some columns of one partition as it is now; no rows where it was never built."""
+    def rows(
+        self, table: str, partition: Partition, columns: Sequence[str], *, first: int | None = None
+    ) -> pl.DataFrame:
+        """Some columns of one partition as it is now, the ``first`` rows or all; none where it was never built."""
         files = [path for path, _ in self.partition_sizes(table, partition)] if self.exists(table) else []
         if not files:
             return pl.DataFrame(schema=list(columns))
-        return pl.read_parquet(files, columns=list(columns), hive_partitioning=False)
+        return pl.read_parquet(files, columns=list(columns), n_rows=first, hive_partitioning=False)
 
     def sizes(self, table: str) -> Mapping[str, int]:
         """Version, partitions, files, rows and bytes of a table as it is now."""

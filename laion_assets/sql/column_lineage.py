@@ -21,7 +21,7 @@ def column_lineage(project: Project, name: str) -> Origins:
     from sqlglot.optimizer.scope import build_scope
 
     model = project.models[name]
-    schema = _schema(project, name)
+    schema: dict[str, object] = {**_schema(project, name)}
     try:
         query = qualify(
             sqlglot.parse_one(model.template.render(), dialect="duckdb"),

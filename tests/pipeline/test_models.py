@@ -76,6 +76,7 @@ def test_what_a_model_shows_in_dagster(small, build, instance):
     lake = settings.open_lake()
     assert metadata["delta version"].value == lake.sizes("files")["version"]
     assert metadata["dagster/row_count"].value == 1
+    assert metadata["first rows"].value.splitlines() == ["| files |", "|---|", "| 4 |"]
     lineage = metadata["dagster/column_lineage"].value.deps_by_column
     assert [(d.asset_key.path[-1], d.column_name) for d in lineage["crawl"]] == [("wat_files", "crawl")]
     assert [c.name for c in metadata["dagster/column_schema"].value.columns] == ["crawl", "files"]

@@ -3,13 +3,15 @@
 import base64
 import io
 import re
+import struct
 import tarfile
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from laion_assets.figures import THUMBNAIL_PIXELS, Sample, contact_sheet, histogram, read_pictures
+from laion_assets.figures import THUMBNAIL_PIXELS, Sample, contact_sheet, histogram, read_pictures, thumbnail
 
 
 def encoded(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (300, 200)) -> bytes:
@@ -63,9 +65,25 @@ def test_a_contact_sheet_is_a_table_of_all_samples():
 def test_thumbnails_are_small_whatever_the_picture_is(kind, mode):
     (cell,) = cells(contact_sheet([Sample(encoded(kind, mode), "a text", "a note")], columns=1))
     found = re.search(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)\)", cell)
-    thumbnail = Image.open(io.BytesIO(base64.b64decode(found[1])))
-    assert max(thumbnail.size) == THUMBNAIL_PIXELS
-    assert abs(thumbnail.width / thumbnail.height - 1.5) < 0.05
+    small = Image.open(io.BytesIO(base64.b64decode(found[1])))
+    assert max(small.size) == THUMBNAIL_PIXELS
+    assert abs(small.width / small.height - 1.5) < 0.05
+
+
+def test_thumbnails_have_the_size_and_format_that_is_asked_for():
+    with Image.open(io.BytesIO(thumbnail(encoded(), 30, "WEBP"))) as small:
+        assert (small.format, small.size) == ("WEBP", (30, 20))
+    with Image.open(io.BytesIO(thumbnail(encoded(size=(12, 8)), 30))) as small:
+        assert (small.format, small.size) == ("JPEG", (12, 8))
+
+
+def test_a_picture_that_would_fill_the_memory_is_not_decoded():
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b""))]
+    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    assert thumbnail(bomb) is None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from laion_assets.pairs.policy import POLICIES, FilterOptions, Policy
+from laion_assets.pairs.policy import POLICIES, FilterOptions, Policy, policy_named
 
 
 def test_the_published_policy_of_laion() -> None:
@@ -41,3 +41,22 @@ def test_thresholds_are_those_that_were_given() -> None:
 def test_options_out_of_range_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FilterOptions(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        FilterOptions(),
+        FilterOptions(policy="none"),
+        FilterOptions(policy="laion_clean", drop_file_names=False, drop_markup=False),
+        FilterOptions(min_text_length=0, min_bytes=0, min_side=16, max_aspect_ratio=3.0, drop_markup=True),
+    ],
+)
+def test_a_policy_is_known_by_its_name(options: FilterOptions) -> None:
+    assert policy_named(options.resolve().name) == options.resolve()
+
+
+@pytest.mark.parametrize("name", ["best", "laion+colour=red", "laion+name=other", "laion+min_bytes=many", ""])
+def test_a_name_that_no_policy_has_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"best|colour|other|many|got ''"):
+        policy_named(name)
