@@ -21,7 +21,8 @@ def column_lineage(project: Project, name: str) -> Origins:
     from sqlglot.optimizer.scope import build_scope
 
     model = project.models[name]
-    schema: dict[str, object] = {**_schema(project, name)}
+    known = _schema(project, name)
+    schema: dict[str, object] = {**known}
     try:
         query = qualify(
             sqlglot.parse_one(model.template.render(), dialect="duckdb"),
@@ -41,7 +42,7 @@ def column_lineage(project: Project, name: str) -> Origins:
             continue
         leaves = [node for node in root.walk() if isinstance(node.expression, exp.Table)]
         origins = {(node.expression.name, node.name.rsplit(".", 1)[-1].strip('"')) for node in leaves}
-        found[column.name] = tuple(sorted((t, c) for t, c in origins if c in schema.get(t, {})))
+        found[column.name] = tuple(sorted((t, c) for t, c in origins if c in known.get(t, {})))
     return found
 
 

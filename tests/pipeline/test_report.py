@@ -216,6 +216,16 @@ def test_the_command_writes_the_page_and_says_where(
     assert not LexborHTMLParser(output.read_text(encoding="utf-8")).css("img")
 
 
+def test_a_place_that_cannot_hold_the_page_is_refused_before_anything_is_read(
+    undisturbed: Built, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    settings = make_settings(Path(undisturbed.settings.lake))
+    command = laion("report", "--output", str(tmp_path / "absent" / "report.html"))
+    done = subprocess.run(command, env=environment(settings, tmp_path), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("laion: --output: expected a file in a folder that is there, found")
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("width", [360, 768, 1400])
 def test_a_page_fits_its_screen_and_shows_every_picture(browser: Browser, page: str, width: int) -> None:

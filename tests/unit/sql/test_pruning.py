@@ -121,7 +121,6 @@ def test_a_filter_on_a_sorted_column_skips_row_groups(con):
     asked = "SELECT sum(hash(COLUMNS(*))) FROM unique_pairs WHERE pair_id"
     one = bytes_read(lambda: query(con, f"{asked} = 12345").fetchall())
     others = bytes_read(lambda: query(con, f"{asked} >= 0").fetchall())
-    print(one, others)
     assert 0 < one * GROUPS / 3 < one + others
 
 

@@ -1,4 +1,4 @@
-"""SQL over a lake: every table is there, every commit shows, and nothing is written or read beside the lake."""
+"""SQL over a lake: every table and model is there, every commit shows, and a version can be asked for."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,13 @@ from laion_assets.lake.build import lake_build
 from laion_assets.lake.commits import Provenance
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.tables import TABLES
-from laion_assets.sql.session import MODELS, NotAQueryError, connect, query
+from laion_assets.lake.takedowns import request_takedown
+from laion_assets.sql.errors import ModelError
+from laion_assets.sql.guard import NotAQueryError
+from laion_assets.sql.project import PROJECT, load_project
+from laion_assets.sql.session import connect, query
+from laion_assets.sql.versions import NoSuchVersion
+from tests.unit.sql.model_files import write_model
 
 PROVENANCE = Provenance(run_id="run", code_version="1", settings_digest="s")
 
@@ -56,10 +62,11 @@ def test_tables_that_nobody_built_are_there_and_empty(con):
 
 
 def test_every_model_is_a_view(con):
-    models = {file.stem for file in MODELS.glob("*/*.sql")}
-    assert models >= {"funnel", "scored_pairs"}
-    for model in models:
-        assert fetched(con, f"SELECT count(*) FROM {model}") == [(0,)]
+    models = load_project(PROJECT).enabled
+    assert set(models) >= {"funnel", "scored_pairs"}
+    for name, model in models.items():
+        rows = query(con, f"FROM {name} LIMIT 0")
+        assert rows.columns == [column.name for column in model.columns]
 
 
 def test_rows_are_read_with_their_types_and_partitions(lake):
@@ -102,6 +109,8 @@ def test_times_are_shown_in_utc(con):
         "EXPLAIN FROM wat_files",
         "-- größer\nexplain /* ü */ analyze FROM wat_files",
         "-- only\nSELECT 1",
+        "EXPLAIN (ANALYZE, FORMAT json) FROM wat_files",
+        "EXPLAIN (FORMAT json)(SELECT ')')",
     ],
 )
 def test_whatever_reads_is_run(con, text):
@@ -114,62 +123,18 @@ def test_no_statement_gives_nothing(con, text):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "what"),
     [
-        "CREATE TABLE t AS SELECT 1",
-        "CREATE OR REPLACE VIEW wat_files AS SELECT 1",
-        "INSERT INTO wat_files SELECT * FROM wat_files",
-        "DELETE FROM wat_files",
-        "UPDATE wat_files SET path = ''",
-        "DROP VIEW wat_files",
-        "COPY (SELECT 1) TO '{inside}'",
-        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{inside}'",
-        "EXPLAIN (ANALYZE) COPY (SELECT 1) TO '{inside}'",
-        "EXPLAIN /* /* */ SELECT 1; -- */ ANALYZE COPY (SELECT 1) TO '{inside}'",
-        "EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1",
-        "SELECT 1; COPY (SELECT 1) TO '{inside}'",
-        "EXPORT DATABASE '{folder}'",
-        "ATTACH '{inside}' AS other",
-        "INSTALL httpfs",
-        "LOAD httpfs",
-        "SET threads = 1",
-        "PRAGMA threads = 1",
-        "RESET threads",
-        "BEGIN",
-        "CALL pragma_version()",
-        "PREPARE p AS DELETE FROM wat_files",
-        "EXECUTE p",
+        ("COPY (SELECT 1) TO 'x.csv'", "COPY"),
+        ("SELECT 1; DROP VIEW wat_files", "DROP"),
+        ("EXPLAIN ANALYZE COPY (SELECT 1) TO 'x.csv'", "EXPLAIN"),
+        ("FROM copy_dir('a', 'b')", "copy_dir"),
+        ("SET threads = 1", "SET"),
     ],
 )
-def test_whatever_does_more_than_read_is_refused(empty, con, text):
-    inside, before = empty.root / "written", sorted(empty.root.iterdir())
-    with pytest.raises(NotAQueryError, match="only reads"):
-        query(con, text.format(inside=str(inside).replace("'", "''"), folder=str(empty.root).replace("'", "''")))
-    assert sorted(empty.root.iterdir()) == before
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "SELECT * FROM read_text('{file}')",
-        "SELECT * FROM '{file}'",
-        "SELECT * FROM read_csv('{file}')",
-        "SELECT * FROM glob('{folder}/*')",
-        "SELECT * FROM read_parquet('https://example.org/x.parquet')",
-        "SELECT * FROM sqlite_scan('{file}', 't')",
-        "SELECT getenv('PATH')",
-    ],
-)
-def test_nothing_beside_the_lake_can_be_read(con, tmp_path, text):
-    (tmp_path / "secret.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(duckdb.Error):
-        query(con, text.format(file=tmp_path / "secret.csv", folder=tmp_path)).fetchall()
-
-
-def test_python_s_own_variables_are_no_tables(con):
-    secret = pl.DataFrame({"x": [1]})  # noqa: F841
-    with pytest.raises(duckdb.Error, match="secret"):
-        query(con, "FROM secret")
+def test_whatever_does_more_than_read_is_refused_by_name(con, text, what):
+    with pytest.raises(NotAQueryError, match=f"{what}.*only reads"):
+        query(con, text)
 
 
 def test_wrong_sql_says_what_is_wrong(con):
@@ -179,14 +144,54 @@ def test_wrong_sql_says_what_is_wrong(con):
 
 def test_models_of_one_s_own_build_on_one_another(lake, tmp_path):
     publish(lake, "CC-MAIN-2024-10", "a", "b")
-    for layer, name, text in (
-        ("marts", "total", "SELECT sum(files) AS files FROM by_crawl;\n"),
-        ("staging", "by_crawl", "-- a remark\nSELECT crawl, count(*) AS files FROM wat_files GROUP BY crawl"),
-    ):
-        (tmp_path / "models" / layer).mkdir(parents=True)
-        (tmp_path / "models" / layer / f"{name}.sql").write_text(text)
-    with connect(lake, models=tmp_path / "models") as con:
+    by_crawl = "SELECT crawl, count(*) AS files FROM {{ source('wat_files') }} GROUP BY crawl"
+    write_model(tmp_path, "by_crawl", by_crawl, layer="staging", header="materialized: view")
+    total = "SELECT sum(files)::BIGINT AS files FROM {{ ref('by_crawl') }}"
+    write_model(tmp_path, "total", total, header="materialized: view")
+    with connect(lake, models=tmp_path) as con:
         assert fetched(con, "FROM total") == [(2,)]
-    (tmp_path / "models" / "marts" / "broken.sql").write_text("SELECT nothing FROM by_crawl")
-    with pytest.raises(duckdb.Error, match="nothing"):
-        connect(lake, models=tmp_path / "models")
+    write_model(tmp_path, "broken", "SELECT nothing FROM {{ ref('by_crawl') }}", header="materialized: view")
+    with pytest.raises(ModelError, match="nothing"):
+        connect(lake, models=tmp_path)
+
+
+@pytest.fixture
+def grown(lake: Lake) -> Lake:
+    """A table of four versions: none (0), one, three and four files."""
+    publish(lake, "CC-MAIN-2024-10", "a")
+    publish(lake, "CC-MAIN-2024-18", "b", "c")
+    publish(lake, "CC-MAIN-2024-22", "d")
+    return lake
+
+
+@pytest.mark.parametrize(("version", "files"), [(0, 0), (1, 1), (2, 3), (3, 4)])
+def test_a_table_is_read_as_it_was_at_a_version(grown, version, files):
+    with connect(grown, at={"wat_files": version}) as con:
+        assert fetched(con, "SELECT count(*) FROM wat_files") == [(files,)]
+
+
+def test_a_table_at_a_version_stands_still_and_the_others_do_not(grown, tmp_path):
+    by_crawl = "SELECT crawl, count(*) AS files FROM {{ source('wat_files') }} GROUP BY crawl"
+    write_model(tmp_path, "by_crawl", by_crawl, header="materialized: view")
+    with connect(grown, models=tmp_path, at={"wat_files": 2}) as con:
+        publish(grown, "CC-MAIN-2024-10", "a", "e")
+        request_takedown(grown, "domain", "example.org", None)
+        assert fetched(con, "FROM by_crawl ORDER BY ALL") == [("CC-MAIN-2024-10", 1), ("CC-MAIN-2024-18", 2)]
+        assert fetched(con, "SELECT value FROM takedowns") == [("example.org",)]
+
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [
+        ({"wat_files": 4}, ["wat_files", "0 to 3", "4"]),
+        ({"wat_files": -1}, ["0 to 3", "-1"]),
+        ({"wat_files": "2"}, ["0 to 3", "'2'"]),
+        ({"wat_files": 1, "images": 0}, ["images", "nobody has built"]),
+        ({"wat_flies": 0}, ["wat_flies", "wat_files", "filtered_pairs"]),
+    ],
+)
+def test_a_version_that_is_not_there_is_said_in_one_line(grown, at, words):
+    with pytest.raises(NoSuchVersion) as said:
+        connect(grown, at=at)
+    assert [word for word in words if word not in str(said.value)] == []
+    assert "\n" not in str(said.value)
