@@ -29,6 +29,7 @@ _FUNCTIONS = re.findall(
 _ENCLOSED = re.compile(r"""--[^\n]*(?:\n|\Z)|/\*.*?\*/|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$.*?\$\1\$""", re.DOTALL)
 _OPEN = re.compile(r"""/\*|'|"|\$\w*\$""")
 _BEFORE_TABLE = re.compile(r"\b(?:FROM|JOIN|DESCRIBE|SUMMARIZE|SHOW)\s+$|\b(?:FROM|JOIN)\s[^()]*,\s*$", re.IGNORECASE)
+_NAME_AND_ALIAS = re.compile(r"\b(\w+)\b(?=(?:\s+(?:AS\s+)?(\w+))?)", re.IGNORECASE)
 _CLAUSE = re.compile(r"\b(?:WHERE|SELECT|GROUP|ORDER|ON|USING|HAVING|LIMIT|QUALIFY)\b", re.IGNORECASE)
 
 
@@ -76,7 +77,7 @@ class SqlCompleter(Completer):
         statement = before.rpartition(";")[2] + document.text_after_cursor.partition(";")[0]
         word = re.search(r"(?:\w+\.)?\w*\Z", before)
         typed = word[0] if word else ""
-        if _OPEN.search(_ENCLOSED.sub(" ", before)):
+        if _in_text(before):
             return
         owner, dot, start = typed.rpartition(".")
         if dot:
@@ -109,13 +110,19 @@ class SqlCompleter(Completer):
     def _named(self, statement: str) -> dict[str, str]:
         """The tables a statement names, by their names and their aliases."""
         named = {}
-        for found in re.finditer(r"\b(\w+)\b(?:\s+(?:AS\s+)?(\w+))?", _ENCLOSED.sub(" ", statement), re.IGNORECASE):
+        for found in _NAME_AND_ALIAS.finditer(_ENCLOSED.sub(" ", statement)):
             table, alias = found[1].lower(), found[2]
             if table in self._tables:
                 named[table] = table
                 if alias and alias.upper() not in _KEYWORDS:
                     named[alias.lower()] = table
         return named
+
+
+def _in_text(before: str) -> bool:
+    """Whether the cursor stands in a string or a comment."""
+    bare = _ENCLOSED.sub(lambda found: "/*" if found[0].startswith("--") and "\n" not in found[0] else " ", before)
+    return _OPEN.search(bare) is not None
 
 
 def _names_table(before: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 from rich.text import Text
 
-from laion_assets.cli.common import LakeOption, UsageError, complain, existing_lake, out
+from laion_assets.cli.common import LakeOption, UsageError, complain, existing_lake, out, settings_of
 
 if TYPE_CHECKING:
     from laion_assets.lake.lineage import Lineage
@@ -131,11 +131,14 @@ def diff(
     """
     if format not in get_args(DiffFormat):
         raise UsageError(f"--format: expected {', '.join(get_args(DiffFormat))}, found {format!r}")
-    opened = existing_lake(lake)
+    settings = settings_of(lake)
+    opened = settings.open_lake(create=False)
     from laion_assets.cli.diff_display import diff_json, print_diff, write_diff_csv
     from laion_assets.lake.diff import diff as compare
 
     names = [name.strip() for name in key.split(",")] if key is not None else None
+    if names is None and table not in opened.tables:
+        names = _model_key(settings.models, table)
     found = compare(opened, table, before, after, key=names, all_columns=all_columns, limit=limit)
     if format == "json":
         sys.stdout.write(diff_json(found) + "\n")
@@ -143,3 +146,11 @@ def diff(
         write_diff_csv(found, sys.stdout)
     else:
         print_diff(found, out)
+
+
+def _model_key(models: str, table: str) -> list[str] | None:
+    """What names a row of a SQL model's table; None where there is no such model, or no longer."""
+    from laion_assets.sql.project import load_project
+
+    model = load_project(models).models.get(table)
+    return list(model.key) or None if model is not None else None

@@ -87,8 +87,6 @@ def shared_values(keys: Iterable[CommitKey]) -> str:
 def versions_text(versions: Iterable[int]) -> str:
     """``version 3``, ``versions 1–4, 7``."""
     listed = sorted(version for version in versions if version >= 0)
-    if not listed:
-        return "no version: there was no table yet"
     starts = [v for n, v in enumerate(listed) if n == 0 or listed[n - 1] != v - 1]
     ends = [v for n, v in enumerate(listed) if n + 1 == len(listed) or listed[n + 1] != v + 1]
     spans = [f"{a}" if a == b else f"{a}–{b}" for a, b in zip(starts, ends, strict=True)]

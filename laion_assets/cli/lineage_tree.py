@@ -86,18 +86,23 @@ class LineageTree:
 
     def _title(self, branch: Branch, *, root: bool) -> Text:
         title = Text.assemble((branch.table, "bold"))
-        several = len(branch.keys) + len(branch.others) + branch.unidentified
+        keys = branch.keys or tuple(branch.others)
+        others = len(branch.others) if branch.keys else 0
+        several = len(keys) + branch.unidentified
+        if max(branch.versions) < 0:
+            return title.append(": there was no such table yet")
         if several > 1:
             title.append(f", {several:,} partitions")
-        keys = branch.keys or tuple(branch.others)
         common = "" if branch.unidentified or not keys else self._short(shared_values(keys))
         if common:
             title.append(f"{' of' if several > 1 else ''} {common}")
         title.append(f", {'' if several else 'empty, '}{self._verb(root)} {versions_text(branch.versions)}")
+        if others:
+            title.append(f" with {others:,} other{'s' if others > 1 else ''}")
         if branch.unidentified:
             title.append(f", {branch.unidentified} not identified", "yellow")
-        if self._trace is not None and branch.others and not branch.keys:
-            title.append(": without this pair")
+        if self._trace is not None and not branch.keys and branch.others:
+            title.append(": no row of this pair")
         return title
 
     def _verb(self, root: bool) -> str:

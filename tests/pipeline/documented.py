@@ -19,9 +19,14 @@ def blocks(file: str, language: str) -> list[str]:
 def queries(file: str) -> list[str]:
     """Every SQL statement that a file shows, in blocks of SQL or as an argument of ``laion sql``."""
     found = [s.query.strip() for block in blocks(file, "sql") for s in duckdb.extract_statements(block)]
-    commands = (REPOSITORY / file).read_text(encoding="utf-8").splitlines()
-    for line in commands:
-        words = shlex.split(line, comments=True) if re.search(r"\blaion sql ['\"]", line) else []
-        if "sql" in words:
-            found.append(words[words.index("sql") + 1])
+    return found + [words[1] for words in commands(file, "sql") if len(words) > 1]
+
+
+def commands(file: str, *names: str) -> list[list[str]]:
+    """The arguments of every ``laion`` command that a file shows and whose words begin with one of ``names``."""
+    found = []
+    for line in (REPOSITORY / file).read_text(encoding="utf-8").splitlines():
+        called = re.match(r"\S*\blaion (.+)", line)
+        if called is not None and called[1].startswith(names):
+            found.append(shlex.split(called[1], comments=True))
     return found

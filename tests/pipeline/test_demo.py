@@ -16,7 +16,7 @@ from laion_assets.sample.publish import find_sample
 from laion_assets.sample.truth import score
 from laion_assets.settings import Settings
 from laion_assets.sql.session import connect, query
-from tests.pipeline.documented import queries
+from tests.pipeline.documented import commands, queries
 
 MOST_BYTES = 4e9
 LEAST_MATCHED = 6_000
@@ -84,3 +84,15 @@ def test_the_demo_builds_both_crawls_and_its_filter_tells_true_pairs_from_false(
             rows = query(con, text)
             assert rows is not None, text
             assert rows.fetchone() is not None, text
+
+    for arguments in commands("README.md", "models list", "lineage", "diff", "report"):
+        shown = laion(folder, *arguments)
+        assert shown.returncode == 0, shown.stdout + shown.stderr
+        assert shown.stdout.strip()
+
+
+def laion(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`laion` on the lake of the demo that ran in a folder."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LAION_", "DAGSTER_"))}
+    command = [sys.executable, "-m", "laion_assets", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

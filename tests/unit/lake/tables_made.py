@@ -135,9 +135,7 @@ def made_crawl(lake: Lake, crawl: str, *, earlier: Sequence[str] = (), numbers: 
         externals={"removals": "f" * 64},
     )  # fmt: skip
     made(lake, "images", bucket, [pair(n, sha256=f"{n}") for n in numbers], reads={"unique_pairs": [bucket]})
-    scored = [
-        pair(n, sha256=f"{n}", encoder="small", encoder_sha256=ENCODER, similarity=0.2 + n / 8) for n in numbers
-    ]
+    scored = [pair(n, sha256=f"{n}", encoder="small", encoder_sha256=ENCODER, similarity=0.2 + n / 8) for n in numbers]
     made(lake, "clip_embeddings", bucket, scored, reads={"unique_pairs": [bucket], "images": [bucket]})
     released(lake, crawl, scored[:-1])
 
