@@ -1,6 +1,7 @@
 """What every command of ``laion`` shares: options, consoles, the lake and its settings, errors in one line."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,6 +41,16 @@ def settings_of(lake: str | None, source: str | None = None, **others: object) -
         if value is not None:
             os.environ[f"LAION_{name.upper()}"] = str(value)
     return load_settings()
+
+
+def ensure_file(output: Path) -> None:
+    """Make sure that ``--output`` can be written.
+
+    Raises:
+        UsageError: it is a folder, or in none that is there.
+    """
+    if output.is_dir() or not output.parent.is_dir():
+        raise UsageError(f"--output: expected a file in a folder that is there, found {output}")
 
 
 def existing_lake(lake: str | None) -> Lake:

@@ -8,13 +8,12 @@ import dagster as dg
 from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs
 from laion_assets.cli.build import Reporter, error_of
 from laion_assets.definitions import build_definitions
-from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, partition_name
-from laion_assets.lake.staleness import PartitionState, State
+from laion_assets.lake.staleness import State
 from laion_assets.partitions import CRAWLS
 from laion_assets.settings import Settings
-from laion_assets.sql.build import model_state, partitions_of_model
-from laion_assets.sql.project import Project, tables_of
+from laion_assets.sql.build import declared, model_states, partitions_of_model
+from laion_assets.sql.project import Project
 
 _BAR = "SQL models"
 
@@ -36,23 +35,6 @@ class Batch:
 
     partition: Partition
     models: tuple[str, ...]
-
-
-def declared(lake: Lake, project: Project) -> Lake:
-    """The lake, with the models' tables known to it."""
-    lake.declare(tables_of(project.models.values()))
-    return lake
-
-
-def model_states(project: Project, lake: Lake) -> dict[tuple[str, str], PartitionState]:
-    """The state of every partition of every enabled model, by (model, partition name)."""
-    states: dict[tuple[str, str], PartitionState] = {}
-    still = lake.at_rest()
-    for name, model in project.enabled.items():
-        for partition in partitions_of_model(still, model):
-            state = model_state(project, still, name, partition, states)
-            states[name, partition_name(partition)] = state
-    return states
 
 
 class ModelBuilder:

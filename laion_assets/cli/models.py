@@ -1,6 +1,8 @@
 """``laion models``: the SQL models and their tests."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,12 +10,14 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from laion_assets.cli.common import LakeOption, UsageError, complain, err, out, settings_of
+from laion_assets.cli.common import LakeOption, UsageError, complain, ensure_file, err, out, settings_of
 from laion_assets.lake.errors import CheckOutcome
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import parse_partition, partition_name
-from laion_assets.lake.staleness import PartitionState, State
+from laion_assets.lake.staleness import State
+from laion_assets.lake.verdicts import found_last, last_results
 from laion_assets.settings import Settings
+from laion_assets.sql.build import declared, model_states, partitions_of_model, standing, test_model
 from laion_assets.sql.model import Model
 from laion_assets.sql.project import Project, load_project
 
@@ -50,8 +54,6 @@ def _lake(settings: Settings, project: Project) -> Lake | None:
     """The lake, with the models' tables known to it; None where there is none yet."""
     if Lake.recorded_shape(settings.lake) is None:
         return None
-    from laion_assets.cli.model_build import declared
-
     return declared(settings.open_lake(create=False), project)
 
 
@@ -65,32 +67,14 @@ def list_models(select: Select = None, lake: LakeOption = None) -> None:
     project = _project(settings)
     names = _selected(project, select)
     opened = _lake(settings, project)
-    states: dict[tuple[str, str], PartitionState] = {}
-    if opened is not None:
-        from laion_assets.cli.model_build import model_states
-
-        states = model_states(project, opened)
+    states = {} if opened is None else model_states(project, opened)
     table = Table("model", "layer", "kind", "state", expand=True)
     table.add_column("what it answers", no_wrap=True, ratio=1)
     for name in [*names, *(n for n, m in project.models.items() if m.disabled and not select)]:
         model = project.models[name]
-        shown = "disabled" if model.disabled else _standing([s for (n, _), s in states.items() if n == name])
+        shown = "disabled" if model.disabled else standing([s for (n, _), s in states.items() if n == name])
         table.add_row(name, model.layer, _KINDS[model.materialized], shown, Text(model.description))
     out.print(table)
-
-
-def _standing(states: Sequence[PartitionState]) -> str:
-    """How the partitions of a model stand, in a word or two."""
-    if not states:
-        return "–"
-    if any("failed" in reason for state in states for reason in state.reasons):
-        return "test failed"
-    found = {state.state for state in states}
-    if found == {State.DONE}:
-        return "done"
-    done = sum(state.state is State.DONE for state in states)
-    worst = "stale" if State.STALE in found else "missing"
-    return worst if len(states) == 1 or not done else f"{done} of {len(states)} done"
 
 
 @models.command()
@@ -112,8 +96,6 @@ def show(name: ModelName, lake: LakeOption = None) -> None:
     opened = _lake(settings, project)
     _show_tests(model, opened)
     if opened is not None:
-        from laion_assets.cli.model_build import model_states
-
         for (other, place), state in model_states(project, opened).items():
             if other == name and state.state is not State.DONE:
                 reasons = "; ".join((*state.reasons, *state.inherited))
@@ -133,26 +115,14 @@ def _show_columns(project: Project, model: Model) -> None:
 
 def _show_tests(model: Model, lake: Lake | None) -> None:
     table = Table("test", "found last", "asserts")
-    rows = _verdicts(lake, model.name)
+    rows = last_results(lake, model.name)
     for test, meaning in model.test_names.items():
-        of_test = [row for row in rows if row["test"] == test]
-        failed = [f"{row['failing_rows']:,} rows in {row['scope']}" for row in of_test if not row["passed"]]
-        passed = f"passed{f' in {len(of_test)}' if len(of_test) > 1 else ''}" if of_test else "not run"
-        table.add_row(test, Text("\n".join(failed) or passed), Text(meaning))
+        table.add_row(test, Text(found_last([row for row in rows if row["test"] == test])), Text(meaning))
     if model.test_names:
         out.print(table)
     for row in rows:
         if not row["passed"]:
             err.print(Text(f"{row['test']} ({row['scope']}): for instance {row['sample']}"), soft_wrap=True)
-
-
-def _verdicts(lake: Lake | None, model: str) -> list[dict[str, object]]:
-    import polars as pl
-
-    if lake is None or not lake.exists("model_tests"):
-        return []
-    found = pl.scan_delta(lake.path("model_tests")).filter(pl.col("model") == model).sort("test", "scope").collect()
-    return found.to_dicts()
 
 
 @models.command("compile")
@@ -168,6 +138,29 @@ def compile_model(
         out.print(Syntax(sql, "sql", background_color="default"))
     else:
         out.file.write(f"{sql};\n")
+
+
+@models.command()
+def docs(
+    output: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("models.html"),
+    select: Select = None,
+    lake: LakeOption = None,
+) -> None:
+    """Write one HTML file about the models: a graph, and of each columns with their origins, tests, SQL.
+
+    It holds everything it shows, asks nothing of the network and runs no script. With a lake it says how the models
+    stand there and what tests found last.
+    """
+    from laion_assets.report.blocks import size
+    from laion_assets.report.models_page import write_models_page
+
+    settings = settings_of(lake)
+    project = _project(settings)
+    names = _selected(project, select) if select else None
+    ensure_file(output)
+    deny = asdict(settings.deny)
+    written = write_models_page(project, output, _lake(settings, project), names=names, deny=deny)
+    out.print(f"{output}: {size(written)}", highlight=False, soft_wrap=True)
 
 
 @models.command()
@@ -206,8 +199,6 @@ def run_tests(select: Select = None, lake: LakeOption = None) -> None:
     project = _project(settings)
     names = _selected(project, select)
     opened = _lake(settings, project)
-    from laion_assets.sql.build import partitions_of_model, test_model
-
     opened = opened or settings.open_lake(create=False)  # says that there is none
     passed = failed = 0
     for name in names:

@@ -1,6 +1,7 @@
 """The prompt of ``laion sql``: queries and dot-commands, typed at a terminal."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,15 +21,17 @@ from rich.text import Text
 
 from laion_assets.cli.common import UsageError, out
 from laion_assets.cli.completion import LEAVE, SqlCompleter, is_complete
-from laion_assets.cli.results import Cancelled, Destination, in_short, interruptible
+from laion_assets.cli.results import Cancelled, Destination, in_short, interruptible, rows_of
 from laion_assets.cli.table import counted
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
+from laion_assets.lake.tables import TABLES
 from laion_assets.sql.guard import NotAQueryError, reading_statements
 from laion_assets.sql.session import connect
 
 _SHOWN_ROWS = 50
 _ALL_ROWS = " (`.output FILE.csv` takes all of the next result)"
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _FORMATS = ("table", "csv", "json", "parquet")
 
 
@@ -40,6 +43,8 @@ class Relation:
     description: str
     columns: dict[str, str]
     """Description by column."""
+    stored: bool
+    """Whether it has a Delta table of its own."""
 
 
 class Prompt:
@@ -143,7 +148,7 @@ class Prompt:
             self.console.print(said + took, style="dim", highlight=False, soft_wrap=True)
 
     def _shown(self, statement: str, destination: Destination) -> str:
-        return destination.show(self._con.sql(statement), self.console, most=_SHOWN_ROWS, hint=_ALL_ROWS)
+        return destination.show(rows_of(self._con, statement), self.console, most=_SHOWN_ROWS, hint=_ALL_ROWS)
 
     # -- commands ------------------------------------------------------------------------------------------------
 
@@ -164,8 +169,10 @@ class Prompt:
     def _show_tables(self, _: str) -> None:
         table = Table("name", "", "what it holds")
         for name, relation in self._relations.items():
-            pinned = f" at {self._at[name]}" if name in self._at else ""
-            table.add_row(name, relation.kind + pinned, Text(relation.description))
+            state = f" at {self._at[name]}" if name in self._at else ""
+            if relation.stored and not self.lake.exists(name):
+                state = ", not built"
+            table.add_row(name, relation.kind + state, Text(_SENTENCE.split(relation.description)[0]))
         self.console.print(table)
 
     def _show_columns(self, name: str) -> None:
@@ -175,6 +182,7 @@ class Prompt:
         table = Table("column", "type", "meaning")
         for column, type_ in self._columns(name):
             table.add_row(column, type_, Text(relation.columns.get(column, "")))
+        self.console.print(Text(relation.description))
         self.console.print(table)
 
     def _travel(self, given: str) -> None:
@@ -247,11 +255,11 @@ def _relations(models: Path) -> dict[str, Relation]:
 
     described = {c.name: c.description for table in SOURCES.values() for c in table.columns}
     relations = {
-        name: Relation("table", table.description, {c.name: c.description for c in table.columns})
+        name: Relation("table", table.description, {c.name: c.description for c in table.columns}, name in TABLES)
         for name, table in SOURCES.items()
     }
     for name, model in load_project(models).enabled.items():
-        relations[name] = Relation("model", model.description, described | dict(model.described))
+        relations[name] = Relation("model", model.description, described | dict(model.described), not model.is_view)
     return relations
 
 

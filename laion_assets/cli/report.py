@@ -1,11 +1,12 @@
 """``laion report``: a lake on one page."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from laion_assets.cli.common import LakeOption, UsageError, out, settings_of
+from laion_assets.cli.common import LakeOption, ensure_file, out, settings_of
 
 
 def report(
@@ -26,9 +27,8 @@ def report(
 
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)
-    if output.is_dir() or not output.parent.is_dir():
-        raise UsageError(f"--output: expected a file in a folder that is there, found {output}")
-    deny = {kind: getattr(settings.deny, kind) for kind in ("url_lists", "domain_lists", "hash_lists")}
+    ensure_file(output)
+    deny = asdict(settings.deny)
     options = ReportOptions(pictures=pictures, show_pictures=not no_pictures, blur=blur)
     with build_display(out):
         written = write_report(opened, output, options, models=Path(settings.models), deny=deny)

@@ -116,16 +116,33 @@ def interruptible(con: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
         signal.signal(signal.SIGINT, before)
 
 
+def rows_of(con: duckdb.DuckDBPyConnection, statement: str) -> duckdb.DuckDBPyRelation:
+    """The rows of a statement that only reads.
+
+    Raises:
+        duckdb.Error: the SQL is wrong; the error shows the place.
+    """
+    try:
+        return con.sql(statement)
+    except (duckdb.BinderException, duckdb.CatalogException):
+        with con.cursor() as cursor:
+            cursor.execute(statement)  # which fails the same way and, unlike a relation, shows the place
+        raise
+
+
 def in_short(error: Exception, *, caret: bool = False) -> str:
     """An error of DuckDB without what only its developers need.
 
     Args:
         error: the error.
-        caret: keep the lines that show the place in the query.
+        caret: keep the lines that show the place in the query; without them a line's number is said.
     """
-    text, mark, place = str(error).partition("\n\nLINE ")
+    text, _, place = str(error).partition("\n\nLINE ")
     if isinstance(error, duckdb.PermissionException):
         text = text.replace(" - file system operations are disabled by configuration", _HINT)
     if "requires the extension httpfs" in text:
         text = text.partition(" requires the extension")[0] + " is not on this machine: the session reads no other"
-    return text.rstrip() + (f"\nLINE {place.rstrip()}" if caret and mark else "")
+    line = place.partition(":")[0]
+    if caret and place:
+        return f"{text.rstrip()}\nLINE {place.rstrip()}"
+    return text.rstrip() + (f" (line {line})" if line not in ("", "1") else "")

@@ -157,4 +157,6 @@ def _run(con: "duckdb.DuckDBPyConnection", text: str, destination: "Destination"
 
 
 def _shown(con: "duckdb.DuckDBPyConnection", statement: str, destination: "Destination") -> str:
-    return destination.show(con.sql(statement), out, hint=_ALL_ROWS)
+    from laion_assets.cli.results import rows_of
+
+    return destination.show(rows_of(con, statement), out, hint=_ALL_ROWS)

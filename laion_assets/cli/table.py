@@ -18,8 +18,9 @@ _COUNTED_SECONDS = 0.5
 _FETCHED_ROWS = 1_000
 _LONG_LIST = 8
 _SHOWN_BYTES = 16
-_NARROW = 12
-"""Cells to which a column of text may shrink before columns are left out."""
+_WHOLE, _NARROW = 16, 12
+"""Text that is no wider than the first is not cut: crawls differ in their last characters. Wider text may be cut down
+to the second before columns are left out."""
 _JOINERS = "\u200c\u200d"
 """Format characters that scripts and emoji need; others could reorder or hide what stands beside them."""
 
@@ -110,7 +111,7 @@ def _widths(names: Sequence[str], cells: list[list[str]], numeric: list[bool], r
         return natural
     # A number with its end cut off would be another number.
     least = [
-        min(width, max(held if number else 0, _NARROW))
+        width if width <= _WHOLE else max(held, _NARROW) if number else _NARROW
         for width, held, number in zip(natural, content, numeric, strict=True)
     ]
     kept = len(names)

@@ -224,7 +224,7 @@ class Lineage:
             return None
         upstream = self.history.of(table)
         for names in _candidates(upstream, partition_values(reader.partition), read.partitions):
-            commits = [c for c in (upstream.commit_at(name, upstream.version) for name in names) if c is not None]
+            commits = [c for c in (upstream.commit_at(name, read.version) for name in names) if c is not None]
             if len(commits) != read.partitions:
                 continue
             if combined_digest((c.partition, c.content_digest) for c in commits) == read.digest:

@@ -95,7 +95,7 @@ STAGES: Mapping[str, Stage] = {
         Stage(
             table="filtered_pairs",
             code_version="1",
-            group="release",
+            group="filter",
             reads=(
                 Read(table="unique_pairs"),
                 Read(table="images"),

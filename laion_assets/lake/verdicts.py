@@ -7,7 +7,7 @@ process that dies in between leaves old rows with a good verdict, never new ones
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -37,6 +37,21 @@ def failed_tests(commit: Commit | None) -> Mapping[str, int]:
     """The tests that failed, each with how many rows broke it."""
     counts = commit.counts if commit is not None else {}
     return {name.removeprefix(_FAILED): rows for name, rows in counts.items() if name.startswith(_FAILED)}
+
+
+def last_results(lake: Lake | None, model: str) -> list[dict[str, Any]]:
+    """The rows of ``model_tests`` that speak of a model, by test and crawl; none where there is no lake."""
+    if lake is None or not lake.exists(MODEL_TESTS.name):
+        return []
+    found = pl.scan_delta(lake.path(MODEL_TESTS.name)).filter(pl.col("model") == model)
+    return found.sort("test", "scope").collect().to_dicts()
+
+
+def found_last(results: Sequence[Mapping[str, Any]]) -> str:
+    """What the last results of one test come to; a line for each crawl in which it failed."""
+    failed = [f"{row['failing_rows']:,} rows in {row['scope']}" for row in results if not row["passed"]]
+    passed = f"passed{f' in {len(results)}' if len(results) > 1 else ''}" if results else "not run"
+    return "\n".join(failed) or passed
 
 
 def stage_verdict(build: "PartitionBuild", outcomes: Sequence[CheckOutcome]) -> None:

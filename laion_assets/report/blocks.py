@@ -13,12 +13,26 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Link:
+    """A name of ours, and where the page says more about it."""
+
+    text: str
+    to: str = ""
+    """Id of an element of the page; empty where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """One cell of a table."""
 
     text: str
     kind: str = "text"
-    """``text``, ``number``, ``total`` (its row sums up others), ``name`` (of ours) or ``foreign`` (of the web)."""
+    """``text``, ``number``, ``total`` (its row sums up others), ``name`` (of ours), ``prose`` (of ours, with code in
+    backticks) or ``foreign`` (of the web)."""
+    links: Sequence[Link] = ()
+    """What stands in the cell instead of a text."""
+    id: str = ""
+    """What links lead to it by."""
     note: str = ""
     """A smaller line below."""
     share: float | None = None
@@ -135,6 +149,16 @@ def words(text: Any, *, note: str = "") -> Cell:
     return Cell(text=str(text), note=note)
 
 
+def prose(text: str, *, note: str = "") -> Cell:
+    """Sentences of ours, with code in backticks."""
+    return Cell(text=text, kind="prose", note=note)
+
+
+def links(of: Sequence[Link], *, otherwise: str = "–") -> Cell:
+    """Names of ours that lead to where the page says more; other words where there are none."""
+    return Cell(text="" if of else otherwise, links=of)
+
+
 def foreign(text: Any, *, note: str = "", language: str = "") -> Cell:
     """A text that somebody on the web wrote, or its address."""
     return Cell(text=shown(str(text)), kind="foreign", note=shown(note), language=language_code(language))
@@ -185,6 +209,11 @@ def shown(text: str, characters: int = _SHOWN_CHARACTERS) -> str:
     """The beginning of a text of the web in one line, without what no page may hold."""
     line = " ".join(_INVISIBLE.sub(" ", text).split())
     return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a description of ours."""
+    return re.split(r"(?<=[.])\s+(?=[A-Z])", text, maxsplit=1)[0]
 
 
 def language_code(language: str | None) -> str:

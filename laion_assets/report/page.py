@@ -1,6 +1,5 @@
 """The page itself: one HTML file with everything in it, which asks nothing of the network and runs no script."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,18 +8,18 @@ from pathlib import Path
 import duckdb
 
 from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import partition_name
-from laion_assets.lake.staleness import PartitionState, State
+from laion_assets.lake.staleness import State
 from laion_assets.pairs.removals import Removals, load_removals
 from laion_assets.progress import Progress
 from laion_assets.report import drops, pairs, web
 from laion_assets.report.blocks import Block, Place, Section, figure, language_code, percent, ratio
+from laion_assets.report.document import rendered, write_page
 from laion_assets.report.material import Material, Selection, has_rows
 from laion_assets.report.samples import PairSamples, cluster_samples, failure_samples, pair_samples
 from laion_assets.report.sheets import thumbnails
 from laion_assets.sql import PROJECT
-from laion_assets.sql.build import model_state, partitions_of_model
-from laion_assets.sql.project import Project, load_project, tables_of
+from laion_assets.sql.build import declared, model_states
+from laion_assets.sql.project import Project, load_project
 from laion_assets.sql.session import connect
 
 _CLUSTERS = 12
@@ -107,7 +106,7 @@ def write_report(
         OSError: the file cannot be written.
     """
     project = load_project(models)
-    lake.declare(tables_of(project.models.values()))
+    declared(lake, project)
     selections = [
         Selection(name=model.name, description=model.description, disabled=model.disabled)
         for model in project.models.values()
@@ -141,7 +140,7 @@ def write_report(
         changed=changed,
         outdated=outdated,
     )
-    return _write(output, page.encode("utf-8"))
+    return write_page(output, page)
 
 
 def gather(
@@ -219,16 +218,8 @@ def render(
         changed: tables that were written to while the page was made.
         outdated: SQL models that are older than what they are built from.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("laion_assets.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.jinja").render(
+    return rendered(
+        "page.html.jinja",
         name=name,
         head=head,
         sections=sections,
@@ -247,24 +238,10 @@ def _sizes(lake: Lake) -> Mapping[str, Mapping[str, int]]:
 
 def _outdated(lake: Lake, project: Project) -> list[str]:
     """SQL models that were built, and would come out differently or untested now."""
-    still, judged = lake.at_rest(), dict[tuple[str, str], PartitionState]()
-    for name, model in project.enabled.items():
-        for partition in partitions_of_model(still, model):
-            judged[name, partition_name(partition)] = model_state(project, still, name, partition, judged)
-    stale = {name for (name, _), state in judged.items() if state.state is State.STALE}
+    stale = {name for (name, _), state in model_states(project, lake).items() if state.state is State.STALE}
     return [name for name in project.enabled if name in stale and lake.exists(name)]
 
 
 def _places(material: Material) -> list[Place]:
     cards = [*material.pairs.cards, *material.clusters]
     return [card.place for card in cards if card.place is not None]
-
-
-def _write(output: Path, content: bytes) -> int:
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(output)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return len(content)

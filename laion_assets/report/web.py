@@ -1,6 +1,5 @@
 """What the page says of the web and the lake: hosts, dead links, duplicates, crawls, selections, tables."""
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
@@ -13,6 +12,7 @@ from laion_assets.report.blocks import (
     Sheet,
     Table,
     figure,
+    first_sentence,
     foreign,
     name,
     number,
@@ -260,7 +260,7 @@ def _unavailable(lake: Material, built: Sequence[str]) -> list[Block]:
 
 
 def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=[.])\s+(?=[A-Z])", text, maxsplit=1)[0].replace("`", "")
+    return first_sentence(text).replace("`", "")
 
 
 def tables(lake: Material, sizes: Mapping[str, Mapping[str, int]]) -> Sequence[Block]:

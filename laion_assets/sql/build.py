@@ -19,7 +19,7 @@ from laion_assets.lake.verdicts import failed_tests, stage_verdict, verdict, ver
 from laion_assets.sql.commits import COMMITS, commit_rows
 from laion_assets.sql.macros import MACROS, create_macros
 from laion_assets.sql.model import Model
-from laion_assets.sql.project import Project
+from laion_assets.sql.project import Project, tables_of
 
 EXPECTATION = Expectation(settings_digest="")
 """No setting shapes a model's rows."""
@@ -98,6 +98,37 @@ def model_state(
     return PartitionState(
         table=name, partition=partition, state=state.state, reasons=tuple(reasons), inherited=state.inherited
     )
+
+
+def declared(lake: Lake, project: Project) -> Lake:
+    """The lake, with the models' tables known to it."""
+    lake.declare(tables_of(project.models.values()))
+    return lake
+
+
+def model_states(project: Project, lake: Lake) -> dict[tuple[str, str], PartitionState]:
+    """The state of every partition of every enabled model, by (model, partition name)."""
+    states: dict[tuple[str, str], PartitionState] = {}
+    still = lake.at_rest()
+    for name, model in project.enabled.items():
+        for partition in partitions_of_model(still, model):
+            state = model_state(project, still, name, partition, states)
+            states[name, partition_name(partition)] = state
+    return states
+
+
+def standing(states: Sequence[PartitionState]) -> str:
+    """How the partitions of one model stand, in a word or two."""
+    if not states:
+        return "–"
+    if any("failed" in reason for state in states for reason in state.reasons):
+        return "test failed"
+    found = {state.state for state in states}
+    if found == {State.DONE}:
+        return "done"
+    done = sum(state.state is State.DONE for state in states)
+    worst = "stale" if State.STALE in found else "missing"
+    return worst if len(states) == 1 or not done else f"{done} of {len(states)} done"
 
 
 def open_inputs(build: PartitionBuild, project: Project, name: str, partition: Partition) -> None:

@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lake = Lake.open(str(folder / "lake"))
     fill(lake, "wat_files", 3, path=["a.wat", "b.wat", "c.wat"])
     fill(lake, "wat_files", 2, path=["d.wat", "e.wat"])
-    header = "materialized: view\ndescription: How many files there are.\ncolumns:\n  files: Their number."
+    header = "materialized: view\ndescription: How many files there are. Counted anew each time.\ncolumns:\n  files: Their number."
     write_model(folder / "project", "total", "SELECT count(*) AS files FROM {{ source('wat_files') }}", header=header)
     return folder
 
@@ -131,12 +131,16 @@ def test_leaving(say):
 def test_tables_and_models_are_listed_with_what_they_hold(say):
     shown = say(".tables")
     assert "One row per Common Crawl snapshot." in shown
-    assert re.search(r"total .* model .* How many files there are\.", shown)
+    assert re.search(r"total .* model .* How many files there are\. +│", shown)
+    assert re.search(r"images .* table, not built", shown)
+    assert re.search(r"wat_files .* table +│", shown)
 
 
 def test_columns_are_listed_with_type_and_meaning(say):
     assert re.search(r"file_number .* INTEGER .* Position in the crawl's list, from 0\.", say(".columns wat_files"))
-    assert re.search(r"files .* BIGINT .* Their number\.", say(".columns total;"))
+    shown = say(".columns total;")
+    assert shown.startswith("How many files there are. Counted anew each time.\n")
+    assert re.search(r"files .* BIGINT .* Their number\.", shown)
 
 
 def test_a_table_is_read_at_a_version_until_it_is_no_more(say):
@@ -266,11 +270,11 @@ COLUMNS = {"wat_files": ["crawl", "file_number", "path"], "images": ["crawl", "u
         ("DESCRIBE i", {"images"}),
         ("sel", {"select"}),
         ("SEL", {"SELECT"}),
-        ("FROM wat_files WHERE fi", {"file_number"}),
+        ("FROM wat_files WHERE file", {"file_number"}),
         ("FROM images AS i JOIN wat_files w USING (crawl) WHERE w.", {"crawl", "file_number", "path"}),
         ("FROM images AS i WHERE i.st", {"status"}),
         ("SELECT | FROM images WHERE true", {"crawl", "url", "status"}),
-        ("SELECT 1; SELECT pa| FROM wat_files; SELECT 2", {"path"}),
+        ("SELECT 1; SELECT pat| FROM wat_files; SELECT 2", {"path"}),
         ("SELECT list_cos", {"list_cosine_similarity"}),
         ("SELECT 'w", set()),
         ("SELECT 1 -- w", set()),
@@ -379,8 +383,14 @@ def test_a_sitting_at_a_real_terminal(terminal, tmp_path):
     terminal.type("LIMIT 2;\r")
     shown = terminal.see(r"2 rows in \d+\.\d{3} s")
     assert ("a.wat" in shown, "b.wat" in shown, "c.wat" in shown) == (True, True, False)
-    terminal.type(".col\t tot\t\r")
+    terminal.see("laion>")
+    terminal.type(".col\t")
+    terminal.see("umns")
+    terminal.type(" tot\t")
+    terminal.see("total")
+    terminal.type("\r")
     terminal.see("Their number.")
+    terminal.see("laion>")
     terminal.type("\x04")
     assert terminal.ended() == 0
     assert "Traceback" not in terminal.everything

@@ -123,6 +123,8 @@ def test_standard_input_is_read_where_no_query_is_given(sql):
         (["--output", "x.txt"], "SELECT 1; SELECT 2", ["--output x.txt", "found 2"]),
         (["SELECT 1; SELEC 2"], "", ["syntax error", "SELEC"]),
         (["SELECT 1; FROM wat_flies"], "", ["statement 2", "wat_flies", "wat_files"]),
+        (["SELECT\n 1,\n pth\nFROM wat_files"], "", ['"pth"', "path", "(line 3)"]),
+        (["SELECT\n 1,\n FROM WHERE"], "", ["syntax error", "WHERE", "(line 3)"]),
         (["SELECT error('it [is] so')"], "", ["it [is] so"]),
         (["COPY (SELECT 1) TO 'x.csv'"], "", ["COPY", "only reads"]),
         (["FROM read_text('/etc/hostname')"], "", ["/etc/hostname", "--unsafe"]),

@@ -149,7 +149,7 @@ def vacuum(lake: Lake, table: str) -> Sequence[str]:
 
 def test_rows_that_were_vacuumed_away_are_said_to_be(crawls: Lake) -> None:
     bucket = f"crawl={FIRST}/bucket=0"
-    made(crawls, "unique_pairs", bucket, [pair(77)], reads={"takedowns": []})
+    made(crawls, "unique_pairs", bucket, [pair(1, language="de")], reads={"takedowns": []})
     assert vacuum(crawls, "unique_pairs")
     trace = follow_anew(crawls, "filtered_pairs", 1)
     (rows,) = (rows for key, rows in trace.rows.items() if key.table == "unique_pairs")
