@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -101,15 +100,15 @@ def interruptible(con: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
     Raises:
         Cancelled: it was stopped.
     """
-    asked = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
+    asked: list[int] = []  # no threading.Event: a second signal inside its set() would wait for the first for ever
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
     try:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="query") as pool:
             running = pool.submit(work)
             while not wait([running], timeout=_PATIENCE_SECONDS).done:
-                if asked.is_set():
+                if asked:
                     con.interrupt()
-            if asked.is_set() and isinstance(running.exception(), duckdb.InterruptException):
+            if asked and isinstance(running.exception(), duckdb.InterruptException):
                 raise Cancelled
             return running.result()
     finally:

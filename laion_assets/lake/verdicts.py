@@ -50,7 +50,7 @@ def last_results(lake: Lake | None, model: str) -> list[dict[str, Any]]:
 def found_last(results: Sequence[Mapping[str, Any]]) -> str:
     """What the last results of one test come to; a line for each crawl in which it failed."""
     failed = [f"{row['failing_rows']:,} rows in {row['scope']}" for row in results if not row["passed"]]
-    passed = f"passed{f' in {len(results)}' if len(results) > 1 else ''}" if results else "not run"
+    passed = f"passed{f' in {len(results)} crawls' if len(results) > 1 else ''}" if results else "not run"
     return "\n".join(failed) or passed
 
 

@@ -28,7 +28,7 @@ class Cell:
     text: str
     kind: str = "text"
     """``text``, ``number``, ``total`` (its row sums up others), ``name`` (of ours), ``prose`` (of ours, with code in
-    backticks) or ``foreign`` (of the web)."""
+    backticks), ``names`` (links) or ``foreign`` (of the web)."""
     links: Sequence[Link] = ()
     """What stands in the cell instead of a text."""
     id: str = ""
@@ -156,7 +156,7 @@ def prose(text: str, *, note: str = "") -> Cell:
 
 def links(of: Sequence[Link], *, otherwise: str = "–") -> Cell:
     """Names of ours that lead to where the page says more; other words where there are none."""
-    return Cell(text="" if of else otherwise, links=of)
+    return Cell(text="" if of else otherwise, kind="names", links=of)
 
 
 def foreign(text: Any, *, note: str = "", language: str = "") -> Cell:

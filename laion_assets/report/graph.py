@@ -13,7 +13,7 @@ from typing import TypeAlias
 from markupsafe import Markup
 
 _ROW, _BOX, _LANE = 31, 23, 13
-_LETTER, _PADDING, _GAP, _TOP = 6.7, 9, 46, 34
+_LETTER, _PADDING, _GAP, _TOP = 6.7, 7, 38, 34
 
 Item: TypeAlias = tuple[int, int]
 """(node, column): the node itself where the column is its own, elsewhere the lane of what is built on it."""
@@ -62,7 +62,7 @@ def dependency_graph(
     for number, node in enumerate(nodes):
         at = column[number]
         body.append(_box(number, node, left[at], heights[number, at], widths[at]))
-    width, height = left[-1] - _GAP + 1, max(heights.values(), default=0) + _ROW / 2 + 2
+    width, height = max(left[-1] - _GAP + 1, 1), max(heights.values(), default=0) + _ROW / 2 + 2
     return Markup(
         '<svg class="graph" role="group" aria-label="{}" viewBox="0 0 {} {}" style="max-width:{}px;min-width:{}px">'
         "{}<style>{}</style></svg>"
@@ -193,7 +193,7 @@ def _marked(nodes: int) -> Markup:
     """Style that marks the lines of the box that somebody points at or has come to."""
     rule = Markup(".graph:has(.n{0}:is(:hover,:focus-visible)) .e{0}")
     which = Markup(",").join(rule.format(n) for n in range(nodes))
-    return which + Markup("{stroke:var(--accent);stroke-width:2;opacity:1}") if nodes else which
+    return which + Markup("{stroke:var(--accent);stroke-width:2}") if nodes else which
 
 
 def _n(value: float) -> str:

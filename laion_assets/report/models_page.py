@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 
 from laion_assets.lake.catalogue import Table as LakeTable
 from laion_assets.lake.lake import Lake
+from laion_assets.lake.partition import WHOLE
 from laion_assets.lake.staleness import PartitionState, State
 from laion_assets.lake.validation import duckdb_type
 from laion_assets.lake.verdicts import found_last, last_results
@@ -199,9 +200,9 @@ def _index(known: Known) -> Table:
     for model in known.models:
         kind = {"incremental_by_crawl": "by\u00a0crawl"}.get(model.materialized, model.materialized)
         count = [number(known.rows.get(model.name))] if known.rows else []
-        line = [links([known.link(model.name)]), words(model.layer), words(kind), words(known.standing(model)), *count]
-        lines.append([*line, prose(first_sentence(model.description))])
-    headings = ["model", "layer", "kind", "state", *(["rows"] if known.rows else []), "what it answers"]
+        answers = [links([known.link(model.name)]), prose(first_sentence(model.description))]
+        lines.append([*answers, words(model.layer), words(kind), words(known.standing(model)), *count])
+    headings = ["model", "what it answers", "layer", "kind", "state", *(["rows"] if known.rows else [])]
     return Table(title="What each answers", headings=headings, rows=lines)
 
 
@@ -225,7 +226,10 @@ def _graph(known: Known) -> Markup:
 
 def _model_entry(known: Known, model: Model) -> Entry:
     below = [other.name for other in known.project.models.values() if model.name in known.inputs(other)]
-    facts = [("Kind", words(_KINDS[model.materialized])), ("File", name(_file(known, model)))]
+    facts = [
+        ("Kind", words(_KINDS[model.materialized])),
+        ("File", name(model.template.file.relative_to(known.project.folder))),
+    ]
     if model.disabled is None and known.states:
         facts.append(("State", words(known.standing(model))))
     if model.name in known.rows:
@@ -257,13 +261,13 @@ def _columns(known: Known, model: Model) -> list[Table]:
     lines = [
         [
             _column(model.name, column.name),
+            prose(column.description),
             words(column.type),
             links([known.link(*origin) for origin in origins.get(column.name, ())]),
-            prose(column.description),
         ]
         for column in model.columns
     ]
-    return [Table(title="Columns", headings=["column", "type", "from", "meaning"], rows=lines)]
+    return [Table(title="Columns", headings=["column", "meaning", "type", "from"], rows=lines)]
 
 
 def _tests(known: Known, model: Model) -> list[Table]:
@@ -288,9 +292,15 @@ def _sample(known: Known, result: Mapping[str, Any]) -> Table | None:
     columns = list(dict.fromkeys(column for row in rows for column in row))
     if not columns:
         return None
-    lines = [[foreign(row.get(column, "")) for column in columns] for row in rows]
-    title = f"Rows that break {result['test']} in {result['scope']}, for instance"
-    return Table(title=title, headings=columns, rows=lines)
+    lines = [[_value(row.get(column)) for column in columns] for row in rows]
+    where = "" if result["scope"] == WHOLE else f" in {result['scope']}"
+    return Table(title=f"Rows that break {result['test']}{where}, for instance", headings=columns, rows=lines)
+
+
+def _value(value: Any) -> Cell:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Cell(text=str(value), kind="number")
+    return foreign(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _is_removed(removals: RemovalMatcher | None, row: Mapping[str, Any]) -> bool:
@@ -330,8 +340,8 @@ def _table_entry(known: Known, table: LakeTable) -> Entry:
         meaning = [column.description]
         meaning += [f"One of {', '.join(column.accepted)}."] if column.accepted else []
         meaning += ["Can be null."] if column.nullable and "null" not in column.description else []
-        lines.append([_column(table.name, column.name), words(duckdb_type(str(column.type))), prose(" ".join(meaning))])
-    columns = Table(title="Columns", headings=["column", "type", "meaning"], rows=lines)
+        lines.append([_column(table.name, column.name), prose(" ".join(meaning)), words(duckdb_type(str(column.type)))])
+    columns = Table(title="Columns", headings=["column", "meaning", "type"], rows=lines)
     return Entry(name=table.name, description=table.description, facts=facts, tables=[columns])
 
 
@@ -348,20 +358,17 @@ def _column_id(table: str, column: str) -> str:
     return f"{table}.{quote(column, safe='')}"
 
 
-def _file(known: Known, model: Model) -> str:
-    return str(model.template.file.relative_to(known.project.folder.parent))
-
-
 def highlighted(sql: str) -> Markup:
     """SQL as HTML, its keywords, strings, numbers and comments marked by class."""
     from pygments.lexers.sql import SqlLexer
-    from pygments.token import Comment, Keyword, Number, String
+    from pygments.token import Comment, Keyword, Name, Number, String
 
-    tones = {Comment: "comment", String: "string", Number: "figure", Keyword: "keyword"}
+    tones = {Comment: "comment", String: "string", Number: "figure"}
     parts = []
     for kind, text in SqlLexer(stripnl=False, ensurenl=False).get_tokens(sql):
         tone = next((tone for of, tone in tones.items() if kind in of), "")
-        if tone == "keyword" and not text.isupper():  # many a column is called like a word of some other SQL
-            tone = ""
+        # The lexer knows not all of DuckDB's words, and takes many a column for one of some other SQL.
+        if (kind in Keyword or kind in Name) and len(text) > 1 and text.isupper():
+            tone = "keyword"
         parts.append(Markup('<span class="{}">{}</span>').format(tone, text) if tone else escape(text))
     return Markup("").join(parts)

@@ -124,10 +124,10 @@ def read_model(template: Template, header: Mapping[str, Any], lines: Mapping[str
         columns = {}
     for name, said in columns.items():
         said = {"description": said} if isinstance(said, str) else said
-        if not isinstance(said, dict) or not set(said) <= {"description", "tests"} or "description" not in said:
+        if not isinstance(said, dict) or not said or not set(said) <= {"description", "tests"}:
             fault("columns", f"column {name}: expected a description, or `description` and `tests`, found {said!r}")
             continue
-        described[str(name)] = str(said["description"])
+        described[str(name)] = str(said.get("description", ""))
         tests += _tests(said.get("tests"), (str(name),), lambda text, n=name: fault("columns", f"column {n}: {text}"))
     tests += _tests(header.get("tests"), (), lambda text: fault("tests", f"tests: {text}"))
     if faults:
@@ -158,8 +158,14 @@ def _tests(asked: Any, columns: tuple[str, ...], fault: Any) -> list[RowTest]:
     return found
 
 
-def with_columns(model: Model, columns: Mapping[str, str]) -> Model:
-    """The model with what its SQL has, by name with the type it is kept as.
+def with_columns(model: Model, columns: Mapping[str, str], inherited: Mapping[str, str]) -> Model:
+    """The model with what its SQL has.
+
+    Args:
+        model: the model.
+        columns: the type each column is kept as, by name.
+        inherited: what columns of that name mean in what the model is built from: they mean the same here, unless front
+            matter says otherwise.
 
     Raises:
         ModelError: front matter speaks of columns that the SQL does not have.
@@ -179,7 +185,7 @@ def with_columns(model: Model, columns: Mapping[str, str]) -> Model:
     return replace(
         model,
         columns=tuple(
-            ModelColumn(name=name, type=kept, description=model.described.get(name, ""))
+            ModelColumn(name=name, type=kept, description=model.described.get(name) or inherited.get(name, ""))
             for name, kept in columns.items()
         ),
     )

@@ -286,13 +286,23 @@ def _bound(models: Mapping[str, Model], cache: ModelCache) -> dict[str, Model]:
             try:
                 if columns is None:
                     columns = binder.columns(model, [bound[n] for n in upstream if n != name])
-                bound[name] = with_columns(model, columns)
+                bound[name] = with_columns(model, columns, _inherited(model, bound))
                 cache.put(key, columns)
             except ModelError as error:
                 faults += error.faults
     if faults:
         raise ModelError(faults)
     return bound
+
+
+def _inherited(model: Model, bound: Mapping[str, Model]) -> dict[str, str]:
+    """What columns mean in what the model's own SQL names; where two have one of a name, in the one named first."""
+    found: dict[str, str] = {}
+    for reference in model.template.references:
+        named = bound[reference.name].columns if reference.kind == "ref" else SOURCES[reference.name].columns
+        for column in named:
+            found.setdefault(column.name, column.description)
+    return found
 
 
 def tables_of(models: Iterable[Model]) -> Sequence[Table]:

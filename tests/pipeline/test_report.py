@@ -17,12 +17,15 @@ from laion_assets.lake.lake import Lake
 from laion_assets.lake.takedowns import request_takedown
 from laion_assets.report import ReportOptions, write_report
 from laion_assets.report.blocks import Card, Section, Sheet, Table, foreign
+from laion_assets.report.models_page import write_models_page
 from laion_assets.report.page import render
 from laion_assets.settings import Settings
+from laion_assets.sql import PROJECT
 from laion_assets.sql.build import build_model, partitions_of_model
 from laion_assets.sql.project import load_project, tables_of
 from laion_assets.sql.session import connect
 from tests.pipeline.conftest import Built, MakeSettings, environment, laion
+from tests.unit.sql.model_files import write_model
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 HOSTILE = [
@@ -235,6 +238,25 @@ def test_a_page_fits_its_screen_and_shows_every_picture(browser: Browser, page: 
     assert found["over"] == []
     assert found["images"] > 20
     assert found["broken"] == 0
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("width", [360, 1400])
+def test_the_page_of_models_fits_its_screen_whatever_they_say(
+    browser: Browser, modelled: Lake, width: int, tmp_path: Path
+) -> None:
+    shutil.copytree(PROJECT, tmp_path / "project")
+    for number, text in enumerate(HOSTILE):
+        header = f"materialized: view\ndescription: {json.dumps(text)}\ndisabled: {json.dumps(text)}"
+        write_model(tmp_path / "project", f"hostile_{number}", f"SELECT 1 -- {text}", header=header)
+    output = tmp_path / "models.html"
+    write_models_page(load_project(tmp_path / "project"), output, modelled, made_at=AT)
+    page = output.read_text(encoding="utf-8")
+    found = browser.measure(page.replace("<details>", "<details open>"), width)
+    assert found["scrolls"] == width
+    assert found["over"] == []
+    assert found["hacked"] is None
+    assert browser.requested(output) == set()
 
 
 @pytest.mark.integration

@@ -35,6 +35,12 @@ ENDLESS = "SELECT count(*) FROM range(1000000000000) AS t(i) WHERE hash(i) = 3;"
 PATIENCE_SECONDS = 60
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found out about models is kept in a folder of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with three files at version 1 and five at version 2, and one model."""
@@ -42,7 +48,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lake = Lake.open(str(folder / "lake"))
     fill(lake, "wat_files", 3, path=["a.wat", "b.wat", "c.wat"])
     fill(lake, "wat_files", 2, path=["d.wat", "e.wat"])
-    header = "materialized: view\ndescription: How many files there are. Counted anew each time.\ncolumns:\n  files: Their number."
+    header = (
+        "materialized: view\ndescription: How many files there are. Counted anew each time.\n"
+        "columns:\n  files: Their number."
+    )
     write_model(folder / "project", "total", "SELECT count(*) AS files FROM {{ source('wat_files') }}", header=header)
     return folder
 
