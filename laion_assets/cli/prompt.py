@@ -132,6 +132,9 @@ class Prompt:
             self.console.print(Text(in_short(error, caret=True), style="red"), soft_wrap=True)
         except (UsageError, LakeError, OSError) as error:
             self.console.print(Text(str(error), style="red"), soft_wrap=True)
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, KeyboardInterrupt):  # what DuckDB makes of Ctrl-C
+                raise
 
     def _query(self, text: str) -> None:
         for statement in reading_statements(self._con, text):
@@ -145,7 +148,7 @@ class Prompt:
             said = interruptible(self._con, partial(self._shown, statement, destination))
             self.file = None
             took = f" in {time.perf_counter() - begun:.3f} s" if self.timing else ""
-            self.console.print(said + took, style="dim", highlight=False, soft_wrap=True)
+            self.console.print(Text(said + took, style="dim"), soft_wrap=True)
 
     def _shown(self, statement: str, destination: Destination) -> str:
         return destination.show(rows_of(self._con, statement), self.console, most=_SHOWN_ROWS, hint=_ALL_ROWS)

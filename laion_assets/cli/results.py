@@ -14,7 +14,7 @@ from rich.console import Console
 
 from laion_assets.cli.common import UsageError
 from laion_assets.cli.display import Format, print_rows
-from laion_assets.cli.table import SHOWN_ROWS
+from laion_assets.cli.table import SHOWN_ROWS, printable
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ def in_short(error: Exception, *, caret: bool = False) -> str:
         error: the error.
         caret: keep the lines that show the place in the query; without them a line's number is said.
     """
-    text, _, place = str(error).partition("\n\nLINE ")
+    text, _, place = "\n".join(map(printable, str(error).split("\n"))).partition("\n\nLINE ")
     if isinstance(error, duckdb.PermissionException):
         text = text.replace(" - file system operations are disabled by configuration", _HINT)
     if "requires the extension httpfs" in text:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, err, out, settings_of
 
@@ -153,7 +154,7 @@ def _run(con: "duckdb.DuckDBPyConnection", text: str, destination: "Destination"
             said += f" in {time.perf_counter() - begun:.3f} s"
         if timing or destination.file or destination.format == "table":
             stream = out if destination.file or destination.format == "table" else err
-            stream.print(said, highlight=False, soft_wrap=True, style="dim")
+            stream.print(Text(said, style="dim"), soft_wrap=True)
 
 
 def _shown(con: "duckdb.DuckDBPyConnection", statement: str, destination: "Destination") -> str:

@@ -87,7 +87,7 @@ def _draw(
 ) -> None:
     table = Table()
     for name, number, width in zip(names, numeric, widths, strict=False):
-        table.add_column(Text(_fitted(_printable(name), width)), justify="right" if number else "left", no_wrap=True)
+        table.add_column(Text(_fitted(printable(name), width)), justify="right" if number else "left", no_wrap=True)
     left_out = len(names) - len(widths)
     if left_out:
         table.add_column(Text(f"+{left_out}"))
@@ -106,7 +106,7 @@ def _fitted(text: str, width: int) -> str:
 def _widths(names: Sequence[str], cells: list[list[str]], numeric: list[bool], room: int | None) -> list[int]:
     """Widths of the first columns, as many as there is room for."""
     content = [max((cell_len(row[n]) for row in cells), default=0) for n in range(len(names))]
-    natural = [max(width, cell_len(_printable(name)), 1) for name, width in zip(names, content, strict=True)]
+    natural = [max(width, cell_len(printable(name)), 1) for name, width in zip(names, content, strict=True)]
     if room is None:
         return natural
     # A number with its end cut off would be another number.
@@ -148,7 +148,7 @@ def _cell(value: Any, type_: str) -> str:
     if isinstance(value, bytes):
         more = f"… {counted(len(value), 'byte')}" if len(value) > _SHOWN_BYTES else ""
         return value[:_SHOWN_BYTES].hex() + more
-    return _printable(str(value))
+    return printable(str(value))
 
 
 def _listed(values: Sequence[Any], type_: str) -> str:
@@ -167,7 +167,7 @@ def _single(value: float) -> str:
     return f"{value:.9g}"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text in one line, with nothing in it that a terminal would obey: captions may hold anything."""
     if text.isprintable():
         return text

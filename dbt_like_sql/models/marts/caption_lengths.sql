@@ -4,10 +4,8 @@ description: Unique pairs by the length of their alt text and language. The shor
   characters drops, the long end what a text encoder cuts off (77 tokens in CLIP, about 300 characters of English).
 columns:
   crawl:
-    description: Common Crawl's name of the snapshot.
     tests: [not_null]
   language:
-    description: ISO code by fastText lid.176, or `nolang` below the confidence floor.
     tests: [not_null]
   characters_low:
     description: Least length of the class, in Unicode code points.

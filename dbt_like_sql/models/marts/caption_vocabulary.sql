@@ -4,10 +4,8 @@ description: The most frequent words of alt texts, by language. Shows boilerplat
   enlarge"), what a crawl is about, and languages that were told wrongly.
 columns:
   crawl:
-    description: Common Crawl's name of the snapshot.
     tests: [not_null]
   language:
-    description: ISO code by fastText lid.176, or `nolang` below the confidence floor.
     tests: [not_null]
   word:
     description: A word as caption_words cuts it, in lower case.

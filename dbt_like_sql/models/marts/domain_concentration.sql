@@ -4,7 +4,6 @@ description: How few hosts hold how much of a crawl, one row each. A jump from o
   that was crawled in full, or of a trap of generated pages.
 columns:
   crawl:
-    description: Common Crawl's name of the snapshot.
     tests: [not_null, unique]
   hosts:
     description: Distinct hosts of image urls.

@@ -4,7 +4,6 @@ description: Pairs by the host their picture lies on, largest first. Shows which
   crawl is made of, and which hosts lose most to the filter.
 columns:
   crawl:
-    description: Common Crawl's name of the snapshot.
     tests: [not_null]
   host:
     description: Host of the image's url, lower case, without port. Not of the page.

@@ -5,7 +5,6 @@ description: Pictures that lie, byte for byte, under more than one url. Deduplic
   scaled or encoded anew have other bytes and are not found.
 columns:
   sha256:
-    description: SHA-256 of the bytes as downloaded, hex.
     tests: [not_null, unique]
   pairs:
     description: Unique pairs with this picture, over all crawls.

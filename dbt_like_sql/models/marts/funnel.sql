@@ -4,7 +4,6 @@ description: How many pairs each stage let through, by crawl and language group.
   number of encoders, and a pair counts under the crawl that was first to hold it.
 columns:
   crawl:
-    description: Common Crawl's name of the snapshot.
     tests: [not_null]
   subset:
     description: Language group of the alt text.

@@ -5,13 +5,10 @@ description: How the pairs of a crawl spread over languages before and after the
   is far below its share is one the encoder or its threshold is hard on.
 columns:
   crawl:
-    description: Common Crawl's name of the snapshot.
     tests: [not_null]
   language:
-    description: ISO code by fastText lid.176, or `nolang` below the confidence floor.
     tests: [not_null]
   subset:
-    description: Language group.
     tests: [not_null, {accepted_values: [en, multi, nolang]}]
   unique_pairs:
     description: Unique pairs in the language.

@@ -5,7 +5,6 @@ description: Why urls gave no picture, by host. dns, connect, timeout, http_4xx,
   too_large, aspect).
 columns:
   crawl:
-    description: Common Crawl's name of the snapshot the urls come from.
     tests: [not_null]
   host:
     description: Host of the image's url, lower case, without port.

@@ -4,7 +4,6 @@ description: Downloaded pictures by the length of their shorter side and their s
   size would cost, such as DataComp's 200 pixels and aspect ratio of 3, or the 1024 of LAION-High-Resolution.
 columns:
   crawl:
-    description: Common Crawl's name of the snapshot.
     tests: [not_null]
   short_side_low:
     description: Least length of the shorter side, in pixels as downloaded.

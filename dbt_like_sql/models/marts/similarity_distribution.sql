@@ -5,13 +5,10 @@ description: Histogram of similarities by encoder and language, and how much of 
   pair once, but two encoders count it twice, so do not add over encoders.
 columns:
   crawl:
-    description: Common Crawl's name of the snapshot.
     tests: [not_null]
   encoder:
-    description: Name of the encoder, model and weights.
     tests: [not_null]
   language:
-    description: ISO code by fastText lid.176, or `nolang` below the confidence floor.
     tests: [not_null]
   bin_low:
     description: Least cosine of the bin, a multiple of 0.02.

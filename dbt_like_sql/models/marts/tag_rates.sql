@@ -5,10 +5,8 @@ description: How many released pairs are tagged unsafe or watermarked, and how t
   scored is null until pairs carry scores.
 columns:
   crawl:
-    description: Common Crawl's name of the snapshot.
     tests: [not_null]
   subset:
-    description: Language group.
     tests: [not_null, {accepted_values: [en, multi, nolang]}]
   pairs:
     description: Released pairs.

@@ -5,25 +5,18 @@ description: The 30 % of the pool with the highest similarity, DataComp's CLIP s
   cannot be compared; ties at the cut-off are all kept.
 columns:
   crawl:
-    description: Common Crawl's name of the snapshot the pair was first seen in.
     tests: [not_null]
   bucket:
-    description: url_id modulo the lake's number of buckets. With crawl, the partition a pair_id is unique in.
     tests: [not_null]
   pair_id:
-    description: First 64 bits of MurmurHash3-x64-128 over url+text, LAION's `hash`.
     tests: [not_null, {relationships: {to: pool_pairs, column: pair_id}}]
   url:
-    description: The image's absolute http(s) address.
     tests: [not_null]
   text:
-    description: The alt text, mojibake repaired, whitespace folded.
     tests: [not_null]
   sha256:
-    description: SHA-256 of the picture as downloaded, hex. What the url gives later should have it.
     tests: [not_null, {relationships: {to: pool_pairs, column: sha256}}]
   similarity:
-    description: Cosine of image and text vector by the encoder that judges the pair's language group.
     tests: [not_null, {range: {min: -1.001, max: 1.001}}]
   encoder:
     description: Name of the encoder, model and weights.

@@ -4,10 +4,6 @@ description: The words of every unique pair's alt text, in order and in lower ca
   word is. Punctuation separates. Scripts without spaces are cut only where hiragana, katakana and Han characters
   meet, which does for Japanese; Chinese and Thai come out as whole phrases and want a real segmenter.
 columns:
-  crawl: Common Crawl's name of the snapshot.
-  bucket: url_id modulo the lake's number of buckets. With crawl, the partition a pair_id is unique in.
-  pair_id: First 64 bits of MurmurHash3-x64-128 over url+text, LAION's `hash`.
-  language: ISO code by fastText lid.176, or `nolang` below the confidence floor.
   words: Runs of letters, marks and digits of the text, lower-cased; empty where it holds none.
 */
 SELECT

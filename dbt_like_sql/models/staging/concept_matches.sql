@@ -4,13 +4,10 @@ description: Which concepts the alt text of each unique pair holds, as whole wor
   sub-string matching (Xu et al. 2024, arXiv:2309.16671) as a join on words. Rebuild it when `concepts` changes.
 columns:
   crawl:
-    description: Common Crawl's name of the snapshot.
     tests: [not_null]
   bucket:
-    description: url_id modulo the lake's number of buckets. With crawl, the partition a pair_id is unique in.
     tests: [not_null]
   pair_id:
-    description: First 64 bits of MurmurHash3-x64-128 over url+text, LAION's `hash`.
     tests: [not_null, {relationships: {to: unique_pairs, column: pair_id}}]
   concept:
     description: The concept. A pair has one row for each concept it matches, none where it matches none.

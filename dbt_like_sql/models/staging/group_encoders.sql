@@ -5,10 +5,8 @@ description: Which encoder judges a language group of a crawl, the one that rele
   counted twice.
 columns:
   crawl:
-    description: Common Crawl's name of the snapshot.
     tests: [not_null]
   subset:
-    description: Language group.
     tests: [not_null, {accepted_values: [en, multi, nolang]}]
   encoder:
     description: Name of the encoder, model and weights.

@@ -3,25 +3,16 @@ materialized: view
 description: Every pair with a picture and a similarity, one row per pair and encoder, and whether that score released
   it. What training recipes read; what counts pairs reads pool_pairs, which has each pair once.
 columns:
-  crawl: Common Crawl's name of the snapshot.
+  crawl: Common Crawl's name of the snapshot the pair was first seen in.
   bucket: url_id modulo the lake's number of buckets. With crawl, the partition a pair_id is unique in.
   pair_id: First 64 bits of MurmurHash3-x64-128 over url+text, LAION's `hash`.
-  url_id: First 64 bits of MurmurHash3-x64-128 over the url.
-  url: The image's absolute http(s) address.
   text: The alt text, mojibake repaired, whitespace folded.
-  language: ISO code by fastText lid.176, or `nolang` below the confidence floor.
-  subset: Language group.
-  page_url: The page the link stands on.
   sha256: SHA-256 of the picture as downloaded, hex.
   content_type: Content-Type the server declared; null where it declared none.
-  byte_size: Bytes downloaded.
   width: Width as downloaded, in pixels.
   height: Height as downloaded, in pixels.
-  perceptual_hash: 64-bit perceptual hash of the picture.
   shard_path: Webdataset tar that holds the picture, below the lake's folder.
-  sample_key: Key of the sample in that tar.
   encoder: Name of the encoder, model and weights.
-  encoder_sha256: SHA-256 of the encoder's weights, hex.
   similarity: Cosine of image and text vector by this encoder.
   image_embedding: L2-normalised image vector, rounded to float16 precision.
   text_embedding: L2-normalised text vector, rounded to float16 precision.

@@ -110,6 +110,7 @@ def test_the_first_rows_are_shown_and_how_many_there_are(say):
         ("FROM '/etc/passwd.csv'", ["/etc/passwd.csv", "--unsafe"]),
         ("DROP VIEW wat_files;", ["DROP", "only reads"]),
         ("SELECT error('it [is] so')", ["it [is] so"]),
+        ("SELECT error('red ' || chr(27) || '[31m')", [r"red \x1b[31m"]),
         (".nonsense", [".nonsense", ".tables", ".quit"]),
         (".columns", ["''", ".tables"]),
         (".columns wat_flies", ["wat_flies", ".tables"]),

@@ -234,6 +234,18 @@ def test_every_fault_of_every_file_is_told_at_once(tmp_path):
     assert [file for file, _, _ in faults(tmp_path)] == ["first.sql", "second.sql"]
 
 
+def test_a_column_that_keeps_its_name_keeps_its_meaning(tmp_path):
+    header = "materialized: view\ndescription: It.\ncolumns:\n  n: A number.\n  m: Another."
+    write_model(tmp_path, "first", "SELECT 1 AS n, 2 AS m, crawl FROM {{ source('wat_files') }}", header=header)
+    header = "materialized: view\ndescription: It.\ncolumns:\n  n: {tests: [not_null]}\n  m: Its own."
+    write_model(tmp_path, "second", "SELECT n, m, crawl, 3 AS other FROM {{ ref('first') }}", header=header)
+    project = load_project(tmp_path)
+    meanings = {c.name: c.description for c in project.models["second"].columns}
+    of_crawl = next(c for c in project.models["first"].columns if c.name == "crawl").description
+    assert of_crawl.startswith("Common Crawl's name")
+    assert meanings == {"n": "A number.", "m": "Its own.", "crawl": of_crawl, "other": ""}
+
+
 def test_a_disabled_model_says_why_and_cannot_be_built_on(tmp_path):
     header = "materialized: table\ndisabled: There are no scores yet."
     write_model(tmp_path, "later", "SELECT * FROM {{ source('not_yet') }}", header=header)
