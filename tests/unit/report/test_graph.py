@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -39,6 +39,7 @@ def graphs(draw):
     return nodes, draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_boxes_do_not_touch_and_lie_inside(graph):
     nodes, edges = graph
@@ -53,6 +54,7 @@ def test_boxes_do_not_touch_and_lie_inside(graph):
             assert right < other[0] or other[1] < left or bottom < other[2] or other[3] < top
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_lines_lead_from_each_box_to_all_that_is_built_on_it(graph):
     nodes, edges = graph
@@ -66,6 +68,7 @@ def test_lines_lead_from_each_box_to_all_that_is_built_on_it(graph):
         assert any(x == place[b][0] and place[b][2] < y < place[b][3] for x, y in ends)
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_what_is_built_on_something_in_its_band_or_an_earlier_one_stands_to_the_right(graph):
     nodes, edges = graph
