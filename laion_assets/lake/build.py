@@ -260,6 +260,12 @@ class PartitionBuild:
         group_rows = _MAX_ROW_GROUP_ROWS
         if row_groups:
             group_rows = min(max(commit.rows // row_groups, MIN_ROW_GROUP_ROWS), _MAX_ROW_GROUP_ROWS)
+        # delta-rs keeps batches whole and not their order. Where order matters a batch is a row group, and all are of one
+        # size: a smaller one in their midst would shift the others across the groups' bounds.
+        batch_rows = _BATCH_ROWS
+        if self.table.order_by:
+            groups = max(1, -(-commit.rows // group_rows))
+            batch_rows = group_rows = max(1, -(-commit.rows // groups))
         if self.table.model:
             self.lake.conform(self.table.name)
         before = self.lake.commit(self.table.name, self.partition)
@@ -267,7 +273,7 @@ class PartitionBuild:
             try:
                 write_deltalake(
                     self.lake.table(self.table.name),
-                    pa.RecordBatchReader.from_batches(self._written_schema, self._batches(files)),
+                    pa.RecordBatchReader.from_batches(self._written_schema, self._batches(files, batch_rows)),
                     mode="overwrite",
                     predicate=predicate(self.partition) if self.partition else None,
                     writer_properties=_writer_properties(self.table.schema, group_rows),
@@ -289,10 +295,10 @@ class PartitionBuild:
         # Without the comments: Delta refuses rows whose columns are described in other words than the table's.
         return pa.schema([f.remove_metadata() for f in self.table.schema])
 
-    def _batches(self, files: list[Path]) -> Iterator[pa.RecordBatch]:
+    def _batches(self, files: list[Path], batch_rows: int) -> Iterator[pa.RecordBatch]:
         schema = self._written_schema
         for file in files:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=_BATCH_ROWS):
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=batch_rows):
                 columns = [
                     pa.repeat(pa.scalar(self.partition[f.name], f.type), batch.num_rows)
                     if f.name in self.partition

@@ -14,6 +14,7 @@ from laion_assets.sql.model import Model
 from laion_assets.sql.template import Template
 from laion_assets.sql.types import stored_type
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LINE = re.compile(r"\nLINE (\d+):")
 
 
@@ -59,6 +60,11 @@ class Binder:
                 message = f"column {name} has type {type_}, which no Delta table holds: cast it, as in {name}::VARCHAR"
                 faults.append(Fault(model.template.file, 1, message))
             columns[name] = kept or type_
+        faults += [
+            Fault(model.template.file, 1, f"column {name}: a name has letters, digits and _; give it one by AS")
+            for name, _ in found
+            if _NAME.fullmatch(name) is None
+        ]
         if len({name.lower() for name, _ in found}) < len(found):
             names = ", ".join(name for name, _ in found)
             faults.append(Fault(model.template.file, 1, f"two columns of one name among {names}"))

@@ -1,12 +1,14 @@
 """One DuckDB session over a lake: in memory, no state file, views that see every new commit."""
 
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
 
 from laion_assets.lake.build import hive_relation
+from laion_assets.lake.catalogue import Table
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.tables import TABLES
 from laion_assets.sql import PROJECT
@@ -45,7 +47,16 @@ def connect(
     pinned = at or {}
     ensure_versions(lake, tables, pinned)
     con = duckdb.connect(
-        ":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            # Checking the signature of the extension takes most of the time that opening a session takes. It comes from
+            # a pinned wheel, and a query cannot load another.
+            "allow_unsigned_extensions": "true",
+            # Otherwise queries would spill into the working folder, and could read all of it.
+            "temp_directory": str(Path(tempfile.gettempdir()) / f"laion-sql-{os.getpid()}"),
+        },
     )
     con.execute("SET TimeZone = 'UTC'")
     con.execute(f"LOAD '{_delta_extension()}'")
@@ -65,12 +76,19 @@ def connect(
     con.execute(f"CREATE OR REPLACE VIEW {COMMITS.name} AS {commits_in_logs(str(lake.root))}")
     for name, table in tables.items():
         if lake.exists(name):
-            columns = ", ".join(f'"{column.name}"' for column in table.columns)
             version = f", version => {pinned[name]}" if name in pinned else ""
-            rows = f"delta_scan('{_quoted(lake.path(name))}'{version})"
-            con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {columns} FROM {rows}")
+            _show(con, table, f"delta_scan('{_quoted(lake.path(name))}'{version})")
     con.execute("SET lock_configuration = true")
     return con
+
+
+def _show(con: duckdb.DuckDBPyConnection, table: Table, rows: str) -> None:
+    """Make the view of a table. Where its SQL model has other columns by now, those that were built are shown."""
+    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+    try:
+        con.execute(f"CREATE OR REPLACE VIEW {table.name} AS SELECT {columns} FROM {rows}")
+    except duckdb.BinderException:
+        con.execute(f"CREATE OR REPLACE VIEW {table.name} AS SELECT * FROM {rows}")
 
 
 def query(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation | None:

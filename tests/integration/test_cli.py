@@ -267,7 +267,7 @@ def test_crawls_tells_which_the_lake_has(built):
 
 def test_tables_tells_rows_partitions_files_bytes_and_version(built):
     shown = {row[0]: row[1:] for row in table(built.good("tables"))}
-    assert set(shown) == set(TABLES)
+    assert set(shown) >= set(TABLES)
     rows, partitions, files, size, version = shown["filtered_pairs"]
     assert (rows, partitions) == (str(len(TEXTS)), "2")
     assert int(files) >= 1
@@ -352,7 +352,9 @@ def test_rows_as_parquet_through_a_pipe(built):
     assert frame.columns == [column.name for column in TABLES["clip_embeddings"].columns]
 
 
-def test_the_funnel_adds_up(sql):
+def test_the_funnel_adds_up(built, sql):
+    ran = built.raw("models", "run", "--select", "funnel")
+    assert ran.returncode == 0, ran.stdout
     rows = [json.loads(line) for line in sql("FROM funnel", "--format", "json").splitlines()]
     first = [row for row in rows if row["crawl"] == CRAWL]
     counts = [

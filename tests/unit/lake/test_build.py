@@ -28,6 +28,23 @@ def test_a_second_write_replaces_the_partition_and_no_other(lake: Lake) -> None:
     assert (paths_of(lake, "CC-1"), paths_of(lake, "CC-2")) == (["d"], ["c"])
 
 
+@pytest.mark.parametrize("row_groups", [None, 9])
+def test_a_row_group_is_a_range_of_the_sort_order_however_many_there_are(lake: Lake, row_groups: int | None) -> None:
+    frame = files_frame([f"{n:06d}" for n in range(450_000)]).reverse()
+    with lake_build(lake, "wat_files", {"crawl": "CC-1"}, PROVENANCE) as build:
+        build.add(frame)
+        build.rows_in = frame.height
+        build.publish(row_groups=row_groups)
+    [file] = lake.partition_files("wat_files", [{"crawl": "CC-1"}], lake.ledger("wat_files").version)
+    written = pq.ParquetFile(file)
+    groups = [
+        written.read_row_group(g, ["file_number"])["file_number"].to_pylist() for g in range(written.num_row_groups)
+    ]
+    assert len(groups) == (row_groups or 3)
+    assert all(group == list(range(group[0], group[0] + len(group))) for group in groups)
+    assert sum(sorted(groups), []) == list(range(450_000))
+
+
 def test_an_empty_result_empties_the_partition_and_is_recorded(lake: Lake) -> None:
     publish_files(lake, "CC-1", ["a", "b"])
     commit = publish_files(lake, "CC-1", [])

@@ -210,6 +210,12 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
     assert faults(tmp_path)[0][2].startswith("two columns of one name among n, N")
 
 
+@pytest.mark.parametrize("sql", ["SELECT count(*)", 'SELECT 1 AS "a b"', 'SELECT 1 AS "a""b"', 'SELECT 1 AS "a.b"'])
+def test_columns_have_plain_names(tmp_path, sql):
+    write_model(tmp_path, "wrong", sql)
+    assert "a name has letters, digits and _" in faults(tmp_path)[0][2]
+
+
 def test_an_incremental_model_has_its_crawl(tmp_path):
     write_model(tmp_path, "wrong", "SELECT 1 AS n", header="materialized: incremental_by_crawl")
     assert "has a column `crawl`" in faults(tmp_path)[0][2]
