@@ -260,8 +260,8 @@ class PartitionBuild:
         group_rows = _MAX_ROW_GROUP_ROWS
         if row_groups:
             group_rows = min(max(commit.rows // row_groups, MIN_ROW_GROUP_ROWS), _MAX_ROW_GROUP_ROWS)
-        # delta-rs keeps batches whole and not their order. Where order matters a batch is a row group, and all are of one
-        # size: a smaller one in their midst would shift the others across the groups' bounds.
+        # delta-rs keeps batches whole, and not their order. Where order matters a batch is a row group, and all are of
+        # one size: a smaller one in their midst would shift the others across the groups' bounds.
         batch_rows = _BATCH_ROWS
         if self.table.order_by:
             groups = max(1, -(-commit.rows // group_rows))

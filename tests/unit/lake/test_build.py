@@ -42,7 +42,7 @@ def test_a_row_group_is_a_range_of_the_sort_order_however_many_there_are(lake: L
     ]
     assert len(groups) == (row_groups or 3)
     assert all(group == list(range(group[0], group[0] + len(group))) for group in groups)
-    assert sum(sorted(groups), []) == list(range(450_000))
+    assert [number for group in sorted(groups) for number in group] == list(range(450_000))
 
 
 def test_an_empty_result_empties_the_partition_and_is_recorded(lake: Lake) -> None:
