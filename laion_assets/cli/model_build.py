@@ -8,7 +8,7 @@ import dagster as dg
 from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs
 from laion_assets.cli.build import Reporter, error_of
 from laion_assets.definitions import build_definitions
-from laion_assets.lake.partition import Partition, partition_name
+from laion_assets.lake.partition import WHOLE, Partition, partition_name
 from laion_assets.lake.staleness import State
 from laion_assets.partitions import CRAWLS
 from laion_assets.settings import Settings
@@ -27,6 +27,11 @@ class ModelOutcome:
     """(model, partition, error) of every partition that could not be built."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """(model, partition) of every partition that was not tried, for what it is built from could not be built."""
+
+    def lacks(self, model: str, place: str) -> bool:
+        """Whether a model should have been built for a place, and was not. A whole table is for every place."""
+        lacking = [*self.left_out, *(failure[:2] for failure in self.failures)]
+        return any(name == model and (other == place or WHOLE in (other, place)) for name, other in lacking)
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,10 @@ class ModelBuilder:
 
     def _run(self, batch: Batch, lock: str, outcome: ModelOutcome) -> None:
         place = partition_name(batch.partition)
-        lacking = {name for name, _, _ in outcome.failures} | {name for name, _ in outcome.left_out}
-        left_out = [n for n in batch.models if lacking & set(self._project.upstream(n))]
+        left_out: list[str] = []
+        for name in batch.models:
+            if any(outcome.lacks(n, place) or n in left_out for n in self._project.upstream(name)):
+                left_out.append(name)
         chosen = [n for n in batch.models if n not in left_out]
         events = self._execute(chosen, batch.partition, lock) if chosen else []
         failed = {e.step_key: error_of([e]) for e in events if e.is_step_failure}

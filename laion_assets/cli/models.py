@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, complain, ensure_file, err, out, settings_of
-from laion_assets.lake.errors import CheckOutcome
+from laion_assets.lake.errors import CheckOutcome, LakeError
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import parse_partition, partition_name
 from laion_assets.lake.staleness import State
@@ -208,7 +208,12 @@ def run_tests(select: Select = None, lake: LakeOption = None) -> None:
             if not model.is_view and place not in opened.ledger(name).commits:
                 out.print(Text(f"not built: {name} {place}", style="yellow"))
                 continue
-            outcomes = test_model(opened, project, name, parse_partition(place), run_id="")
+            try:
+                outcomes = test_model(opened, project, name, parse_partition(place), run_id="")
+            except LakeError as error:  # the others can be tested all the same
+                failed += 1
+                complain("failed", str(error))
+                continue
             passed += sum(outcome.passed for outcome in outcomes)
             for outcome in outcomes:
                 failed += not outcome.passed

@@ -42,7 +42,7 @@ from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, literal, ordered, partition_name, predicate
 from laion_assets.lake.staging import Part, StagingFolder
 from laion_assets.lake.validation import content_digest, count_rows, relation, validate
-from laion_assets.lake.verdicts import failed_tests, verdict
+from laion_assets.lake.verdicts import failed_tests, speaks_of, verdict
 
 MIN_ROW_GROUP_ROWS = 5_000
 _MAX_ROW_GROUP_ROWS = 200_000
@@ -65,6 +65,7 @@ class PartitionBuild:
         self.checks: tuple[CheckOutcome, ...] = ()
         self._adopted: list[Path] = []
         self._part: Part | None = None
+        self._digest: str | None = None
         self._pinned: dict[str, Ledger] = {}
         self._digests: dict[str, dict[str, str]] = {}
         self._con: duckdb.DuckDBPyConnection | None = None
@@ -118,7 +119,7 @@ class PartitionBuild:
                     f"{ledger.foreign_version}): build that partition again, then this one"
                 )
             if lineage and self.lake.tables[table].model:
-                self.refuse_failed(table, partition)
+                self.refuse_failed(table, partition, commit.content_digest)
             read[name] = commit.content_digest
             found.append(commit)
         return found
@@ -128,13 +129,24 @@ class PartitionBuild:
         self.commits(table, partitions, lineage=lineage)
         return self.lake.partition_files(table, partitions, self._pinned[table].version) if partitions else []
 
-    def refuse_failed(self, model: str, partition: Partition) -> None:
-        """Go no further on a SQL model whose tests failed when they were run last.
+    def refuse_failed(self, model: str, partition: Partition, content_digest: str | None = None) -> None:
+        """Go no further on a SQL model whose tests failed when they were run last, or judged other rows than these.
+
+        Args:
+            model: the model.
+            partition: which of its partitions.
+            content_digest: the digest of the rows that are read; None for a view, which has no rows.
 
         Raises:
-            UpstreamTestsFailed: they did.
+            UpstreamTestsFailed: the tests failed, or were not run on these rows.
         """
-        failed = failed_tests(verdict(self.lake, model, partition))
+        judged = verdict(self.lake, model, partition)
+        failed = failed_tests(judged)
+        if judged is not None and content_digest is not None and not failed and not speaks_of(judged, content_digest):
+            raise UpstreamTestsFailed(
+                f"{self.table.name} is built on {model} [{partition_name(partition)}], and its tests were last run on "
+                f"other rows than those that are published: run `laion models run --select {model}+`"
+            )
         if failed:
             found = ", ".join(f"{test} ({rows:,} rows)" for test, rows in failed.items())
             raise UpstreamTestsFailed(
@@ -154,8 +166,11 @@ class PartitionBuild:
     ) -> None:
         """Make ``view`` in :attr:`con` over exactly these partitions of ``table``; see :meth:`files`."""
         files = self.files(table, partitions, lineage=lineage)
-        selected = ", ".join(columns)
-        rows = hive_relation(self.lake.tables[table], files)
+        declared = self.lake.tables[table]
+        # Named, for the partition's columns stand last in files and first where there are none.
+        every = tuple(f'"{column.name}"' for column in declared.columns)
+        selected = ", ".join(every if tuple(columns) == ("*",) else columns)
+        rows = hive_relation(declared, files)
         self.con.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT {selected} FROM {rows} WHERE {where}")
 
     def own_earlier_rows(self, view: str, *, columns: Sequence[str] = ("*",)) -> None:
@@ -193,6 +208,13 @@ class PartitionBuild:
         self._finish_part()
         return relation(self.table, self._adopted)
 
+    def staged_digest(self) -> str:
+        """The content digest of all rows staged so far. No more rows can be added after."""
+        self._finish_part()
+        if self._digest is None:
+            self._digest = content_digest(self.con, self.table, self._adopted)
+        return self._digest
+
     def drop(self, reason: str, rows: int = 1) -> None:
         """Count rows that went no further, by reason."""
         if rows:
@@ -223,7 +245,7 @@ class PartitionBuild:
             rows=rows,
             rows_in=self.rows_in,
             drops=dict(self.drops),
-            content_digest=content_digest(self.con, self.table, self._adopted),
+            content_digest=self.staged_digest(),
             run_id=self.provenance.run_id,
             code_version=self.provenance.code_version,
             settings_digest=self.provenance.settings_digest,
@@ -275,7 +297,7 @@ class PartitionBuild:
                     self.lake.table(self.table.name),
                     pa.RecordBatchReader.from_batches(self._written_schema, self._batches(files, batch_rows)),
                     mode="overwrite",
-                    predicate=predicate(self.partition) if self.partition else None,
+                    predicate=predicate(self.partition),
                     writer_properties=_writer_properties(self.table.schema, group_rows),
                     commit_properties=CommitProperties(custom_metadata=commit.to_metadata(), max_commit_retries=200),
                 )

@@ -13,6 +13,9 @@ from typing import Any
 from laion_assets.lake.partition import parse_partition
 
 _KEY = "laion"
+REPLACED = "laion_replaced"
+"""Commit metadata of a table that was replaced by an empty one with other columns."""
+
 _HARMLESS = frozenset(
     {"CREATE TABLE", "VACUUM START", "VACUUM END", "OPTIMIZE", "SET TBLPROPERTIES",
      "ADD FEATURE", "FSCK", "UPDATE TABLE METADATA", "UPDATE FIELD METADATA", "ADD CONSTRAINT"}
@@ -95,7 +98,7 @@ class Ledger:
             if commit is not None:
                 self.commits[commit.partition] = commit
                 self.crawls |= {str(v) for k, v in parse_partition(commit.partition).items() if k == "crawl"}
-            elif entry["operation"] == "CREATE OR REPLACE TABLE":  # nothing is left of what was there
+            elif REPLACED in entry:  # nothing is left of what was there
                 self.commits.clear()
                 self.crawls.clear()
             elif entry["operation"] not in _HARMLESS:

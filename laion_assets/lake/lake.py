@@ -14,11 +14,11 @@ from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import DeltaError
 
 from laion_assets.lake.catalogue import Table
-from laion_assets.lake.commits import Commit, Ledger
+from laion_assets.lake.commits import REPLACED, Commit, Ledger
 from laion_assets.lake.errors import LakeError, LakeMismatch
 from laion_assets.lake.partition import Partition, ordered, partition_name
 from laion_assets.lake.tables import TABLES
@@ -152,6 +152,7 @@ class Lake:
             name=name,
             description=declared.description,
             configuration=_CONFIGURATION,
+            commit_properties=CommitProperties(custom_metadata={REPLACED: "true"}) if mode == "overwrite" else None,
         )
 
     def conform(self, name: str) -> None:

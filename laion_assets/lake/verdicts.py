@@ -1,7 +1,8 @@
 """What the tests of SQL models found last: recorded in the lake, read by whatever is built on them.
 
 A verdict is one partition of ``model_tests``. It is written before the rows it speaks of are published, so that a
-process that dies in between leaves old rows with a good verdict, never new ones that look untested.
+process that dies in between leaves rows whose verdict speaks of others, which nothing is built on, and never rows that
+nobody tested.
 """
 
 import json
@@ -37,6 +38,16 @@ def failed_tests(commit: Commit | None) -> Mapping[str, int]:
     """The tests that failed, each with how many rows broke it."""
     counts = commit.counts if commit is not None else {}
     return {name.removeprefix(_FAILED): rows for name, rows in counts.items() if name.startswith(_FAILED)}
+
+
+def content_judged(content_digest: str) -> dict[str, str]:
+    """What the record of a verdict says of the rows it judged."""
+    return {"content": content_digest}
+
+
+def speaks_of(judged: Commit, content_digest: str) -> bool:
+    """Whether a verdict judged rows of this digest."""
+    return judged.externals.get("content") == content_digest
 
 
 def last_results(lake: Lake | None, model: str) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ class Binder:
         self._sources = sources
         self._con: duckdb.DuckDBPyConnection | None = None
         self._made: set[str] = set()
+        self._reserved: frozenset[str] = frozenset()
 
     def __enter__(self) -> "Binder":
         """Nothing is opened yet."""
@@ -49,6 +50,8 @@ class Binder:
             ModelError: it names a column that is not there, or is wrong in another way; or a column cannot be kept.
         """
         con = self._open()
+        if model.name in self._reserved:
+            raise ModelError([Fault(model.template.file, 1, f"{model.name} is a word of SQL: choose another name")])
         for other in upstream:
             self._stub(con, other)
         found = _bind(con, model.template)
@@ -61,9 +64,13 @@ class Binder:
                 faults.append(Fault(model.template.file, 1, message))
             columns[name] = kept or type_
         faults += [
-            Fault(model.template.file, 1, f"column {name}: a name has letters, digits and _; give it one by AS")
+            Fault(
+                model.template.file,
+                1,
+                f"column {name}: a name has letters, digits and _, and is no word of SQL; give it one by AS",
+            )
             for name, _ in found
-            if _NAME.fullmatch(name) is None
+            if _NAME.fullmatch(name) is None or name.lower() in self._reserved
         ]
         if len({name.lower() for name, _ in found}) < len(found):
             names = ", ".join(name for name, _ in found)
@@ -84,6 +91,8 @@ class Binder:
         if self._con is None:
             self._con = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false", "threads": 1})
             create_macros(self._con)
+            words = self._con.execute("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'")
+            self._reserved = frozenset(word for (word,) in words.fetchall())
             for name, table in self._sources.items():
                 self._create(self._con, name, {c.name: duckdb_type(str(c.type)) for c in table.columns})
         return self._con

@@ -15,7 +15,14 @@ from laion_assets.lake.stages import PER_CRAWL, Read, Stage
 from laion_assets.lake.staleness import Expectation, PartitionState, State, judge
 from laion_assets.lake.tables import MODEL_TESTS
 from laion_assets.lake.validation import RowCheck, run_check
-from laion_assets.lake.verdicts import failed_tests, stage_verdict, verdict, verdict_partition
+from laion_assets.lake.verdicts import (
+    content_judged,
+    failed_tests,
+    speaks_of,
+    stage_verdict,
+    verdict,
+    verdict_partition,
+)
 from laion_assets.sql.commits import COMMITS, commit_rows
 from laion_assets.sql.macros import MACROS, create_macros
 from laion_assets.sql.model import Model
@@ -60,7 +67,8 @@ def stage_of(project: Project, name: str) -> Stage:
 def _rows_version(project: Project, name: str) -> str:
     """Digest of all SQL that decides which rows come out."""
     models = [project.models[n] for n in (*views_under(project, name), name)]
-    return _digest([*(model.template.body for model in models), *sorted(MACROS.items())])
+    columns = [[column.name, column.type] for column in project.models[name].columns]
+    return _digest([*(model.template.body for model in models), columns, *sorted(MACROS.items())])
 
 
 def tests_version(model: Model) -> str:
@@ -92,11 +100,18 @@ def model_state(
     if state.state is not State.MISSING and model.test_names:
         version = None if tested is None else tested.externals.get("tests")
         reasons += [f"test {test} failed" for test in failed_tests(tested)]
-        reasons += [] if version == tests_version(model) else ["tests changed" if tested else "not tested"]
-    if state.state is State.DONE and reasons:
+        if version != tests_version(model):
+            reasons.append("tests changed" if tested else "not tested")
+        published = None if model.is_view else lake.commit(name, partition)
+        if tested is not None and published is not None and not speaks_of(tested, published.content_digest):
+            reasons.append("tests judged other rows")
+    inherited = list(state.inherited)
+    for view in views_under(project, name):
+        inherited += [f"{view}: test {test} failed" for test in failed_tests(verdict(lake, view, {}))]
+    if state.state is State.DONE and (reasons or inherited):
         state = PartitionState(table=name, partition=partition, state=State.STALE)
     return PartitionState(
-        table=name, partition=partition, state=state.state, reasons=tuple(reasons), inherited=state.inherited
+        table=name, partition=partition, state=state.state, reasons=tuple(reasons), inherited=tuple(inherited)
     )
 
 
@@ -137,17 +152,12 @@ def open_inputs(build: PartitionBuild, project: Project, name: str, partition: P
     Raises:
         LakeError: an input was never built, was written without validation, or its tests failed.
     """
-    stage = stage_of(project, name)
-    for read in stage.reads:
-        build.view(read.table, read.table, read.partitions(build.lake, partition))
+    places = {read.table: read.partitions(build.lake, partition) for read in stage_of(project, name).reads}
+    for table, partitions in places.items():
+        build.view(table, table, partitions)
     create_macros(build.con)
     if any(COMMITS.name in project.sources(part) for part in (name, *views_under(project, name))):
-        records = [
-            commit
-            for read in stage.reads
-            if read.table in PER_CRAWL
-            for commit in build.commits(read.table, read.partitions(build.lake, partition))
-        ]
+        records = [commit for table in PER_CRAWL for commit in build.commits(table, places[table])]
         build.con.register(COMMITS.name, commit_rows(records))
     for view in views_under(project, name):
         build.refuse_failed(view, {})
@@ -184,11 +194,14 @@ def run_tests(con: duckdb.DuckDBPyConnection, model: Model, partition: Partition
 
 
 def record_verdict(
-    lake: Lake, model: Model, partition: Partition, outcomes: Sequence[CheckOutcome], run_id: str
+    lake: Lake, model: Model, partition: Partition, outcomes: Sequence[CheckOutcome], content_digest: str, run_id: str
 ) -> Commit:
-    """Write down what the tests of a table found; before its rows are published."""
+    """Write down what the tests of a table found on rows of this digest; before they are published."""
     provenance = Provenance(
-        run_id=run_id, code_version="", settings_digest="", externals={"tests": tests_version(model)}
+        run_id=run_id,
+        code_version="",
+        settings_digest="",
+        externals={"tests": tests_version(model), **content_judged(content_digest)},
     )
     with lake_build(lake, MODEL_TESTS.name, verdict_partition(model.name, partition), provenance) as build:
         stage_verdict(build, outcomes)
@@ -232,7 +245,7 @@ def _build_table(
         stage_rows(build, model)
         outcomes = run_tests(build.con, model, partition)
         if model.test_names:
-            record_verdict(lake, model, partition, outcomes, run_id)
+            record_verdict(lake, model, partition, outcomes, build.staged_digest(), run_id)
         _refuse(model.name, partition, outcomes)
         return build.publish(), outcomes
 
@@ -250,7 +263,9 @@ def test_model(lake: Lake, project: Project, name: str, partition: Partition, ru
         open_inputs(build, project, name, partition)
         build.own_earlier_rows(model.name)
         outcomes = run_tests(build.con, model, partition)
-    record_verdict(lake, model, partition, outcomes, run_id)
+    published = lake.commit(name, partition)
+    if published is not None:
+        record_verdict(lake, model, partition, outcomes, published.content_digest, run_id)
     return outcomes
 
 

@@ -149,7 +149,7 @@ def _ensure_readable(con: duckdb.DuckDBPyConnection, name: str, path: str) -> No
         raise NotAQueryError(f"{name}: expected the path of a folder on this machine, found {path!r}")
     settings = "SELECT current_setting('enable_external_access'), current_setting('allowed_directories')"
     anywhere, folders = con.sql(settings).fetchall()[0]
-    real = Path(path).expanduser().resolve()
-    # A url's escapes would be undone behind our back: %2e%2e is `..`.
-    if not anywhere and ("%" in path or not any(real.is_relative_to(folder) for folder in folders)):
+    # A url's parts, escapes and outer blanks are undone behind our back: only a plain absolute path is a path.
+    plain = path.startswith("/") and path == path.strip() and path.isprintable() and not set("?#%~") & set(path)
+    if not anywhere and not (plain and any(Path(path).resolve().is_relative_to(folder) for folder in folders)):
         raise NotAQueryError(f"{name}: {path!r} is outside of the lake: --unsafe (unsafe=True) reads it all the same")

@@ -1,5 +1,6 @@
 """What a SQL model is: its file, what its front matter says, and the columns that its SQL has."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -7,7 +8,7 @@ from typing import Any, Literal, get_args
 from laion_assets.lake.catalogue import Column, Table
 from laion_assets.sql.errors import Fault, ModelError
 from laion_assets.sql.row_tests import RowTest, read_test
-from laion_assets.sql.template import Template
+from laion_assets.sql.template import CRAWL_NOT_KNOWN, Template
 from laion_assets.sql.types import arrow_type
 
 Materialized = Literal["view", "table", "incremental_by_crawl"]
@@ -77,7 +78,6 @@ class Model:
     def table(self) -> Table:
         """The declaration of its Delta table."""
         partition_by = ("crawl",) if self.is_incremental else ()
-        required = {t.columns[0] for t in self.tests if t.kind == "not_null"} | set(partition_by)
         return Table(
             name=self.name,
             description=self.description,
@@ -86,8 +86,7 @@ class Model:
                     name=c.name,
                     type=arrow_type(c.type),
                     description=c.description,
-                    nullable=c.name not in required,
-                    digested=not c.type.startswith("FLOAT[") and not c.type.startswith("DOUBLE["),
+                    nullable=True,  # its tests say what may be null, and may be changed
                 )
                 for c in self.columns
             ),
@@ -130,6 +129,11 @@ def read_model(template: Template, header: Mapping[str, Any], lines: Mapping[str
         described[str(name)] = str(said.get("description", ""))
         tests += _tests(said.get("tests"), (str(name),), lambda text, n=name: fault("columns", f"column {n}: {text}"))
     tests += _tests(header.get("tests"), (), lambda text: fault("tests", f"tests: {text}"))
+    repeated = [name for name, times in Counter(test.name for test in tests).items() if times > 1]
+    if repeated:
+        fault("tests", f"more than one test is called {', '.join(repeated)}")
+    if materialized != "incremental_by_crawl" and template.crawl_line is not None and not header.get("disabled"):
+        faults.append(Fault(template.file, template.crawl_line, CRAWL_NOT_KNOWN))
     if faults:
         raise ModelError(faults)
     disabled = header.get("disabled")

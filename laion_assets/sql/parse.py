@@ -44,6 +44,8 @@ def check_sql(template: Template, *, tables: Collection[str], models: Collection
     for node in nodes:
         if isinstance(node, exp.Table):
             faults += _check_table(template, node, named, tables, models)
+        elif isinstance(node, exp.TableSample):
+            faults.append(Fault(template.file, _line(node), "a sample gives other rows each time: choose by a hash"))
         elif isinstance(node, exp.Func):
             name = (node.name if isinstance(node, exp.Anonymous) else node.key).lower()
             if name in _CHANGING:

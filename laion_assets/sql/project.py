@@ -18,7 +18,7 @@ from laion_assets.sql.commits import COMMITS
 from laion_assets.sql.errors import Fault, ModelError
 from laion_assets.sql.model import LAYERS, Model, SingularTest, read_model, with_columns
 from laion_assets.sql.parse import check_sql
-from laion_assets.sql.template import Reference, Template, read_template
+from laion_assets.sql.template import CRAWL_NOT_KNOWN, Reference, Template, read_template
 
 SOURCES: Mapping[str, Table] = {**TABLES, COMMITS.name: COMMITS}
 """Everything that ``source()`` can name."""
@@ -156,8 +156,8 @@ def _read(file: Path, names: set[str], cache: ModelCache) -> Model:
     template, header, lines = read_template(file, text)
     model = read_model(template, header, lines)
     faults = []
-    if _NAME.fullmatch(model.name) is None or model.name in SOURCES:
-        message = "a model is named in lower case with _ and digits, unlike every table of the lake"
+    if _NAME.fullmatch(model.name) is None or model.name in (*SOURCES, "files"):
+        message = "a model is named in lower case with _ and digits, unlike every table and folder of the lake"
         faults.append(Fault(file, 1, message))
     if model.disabled is None:
         faults += check_sql(template, tables=SOURCES, models=names)
@@ -240,6 +240,8 @@ def _with_singular_tests(folder: Path, models: Mapping[str, Model], cache: Model
             continue
         wrong = _unknown_references(test.template, set(models), models)
         of = [name for name in models if name in test.template.names("ref")]
+        if of and test.template.crawl_line is not None and not models[of[-1]].is_incremental:
+            wrong.append(Fault(file, test.template.crawl_line, CRAWL_NOT_KNOWN))
         if wrong or not of:
             faults += wrong or [Fault(file, 1, "a test names at least one model by ref()")]
             continue

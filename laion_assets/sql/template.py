@@ -14,6 +14,7 @@ _MARK = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _CALL = re.compile(r"\{\{\s*(source|ref)\(\s*(['\"])([a-z][a-z0-9_]*)\2\s*\)\s*\}\}")
 _CRAWL = re.compile(r"\{\{\s*crawl\s*\}\}")
 
+CRAWL_NOT_KNOWN = "{{ crawl }} is known only while an incremental model is built"
 SOME_CRAWL = "CC-MAIN-0000-00"
 """Stands for the crawl where only columns and types are looked at."""
 
@@ -43,6 +44,12 @@ class Template:
         """The SQL with names and the crawl filled in."""
         text = _CALL.sub(r"\3", self._without_header)
         return _CRAWL.sub(literal(crawl or SOME_CRAWL), text).rstrip().rstrip(";")
+
+    @property
+    def crawl_line(self) -> int | None:
+        """The line that asks for the crawl, if one does."""
+        found = _CRAWL.search(self.text)
+        return self.text.count("\n", 0, found.start()) + 1 if found else None
 
     @property
     def _without_header(self) -> str:

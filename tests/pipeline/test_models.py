@@ -39,8 +39,8 @@ def small(lake_copy, tmp_path):
     """Settings of a lake with a project of its own, and that project's folder."""
     folder = tmp_path / "project"
     settings = lake_copy(models=str(folder))
-    write_model(folder, "files", FILES, header=BY_CRAWL)
-    write_model(folder, "more", "SELECT crawl, files * 2 AS twice FROM {{ ref('files') }}", header=BY_CRAWL)
+    write_model(folder, "listed", FILES, header=BY_CRAWL)
+    write_model(folder, "more", "SELECT crawl, files * 2 AS twice FROM {{ ref('listed') }}", header=BY_CRAWL)
     write_model(folder, "total", "SELECT sum(twice) AS n FROM {{ ref('more') }}")
     return settings, folder
 
@@ -72,38 +72,49 @@ def test_every_shipped_model_is_built_tested_and_done(lake_copy, build):
 def test_what_a_model_shows_in_dagster(small, build, instance):
     settings, _ = small
     build(settings)
-    event = instance.get_latest_materialization_event(AssetKey("files"))
+    event = instance.get_latest_materialization_event(AssetKey("listed"))
     metadata = event.asset_materialization.metadata
     lake = settings.open_lake()
-    assert metadata["delta version"].value == lake.sizes("files")["version"]
+    assert metadata["delta version"].value == lake.sizes("listed")["version"]
     assert metadata["dagster/row_count"].value == 1
     assert metadata["first rows"].value.splitlines() == ["| files |", "|---|", "| 4 |"]
     lineage = metadata["dagster/column_lineage"].value.deps_by_column
     assert [(d.asset_key.path[-1], d.column_name) for d in lineage["crawl"]] == [("wat_files", "crawl")]
     assert [c.name for c in metadata["dagster/column_schema"].value.columns] == ["crawl", "files"]
-    assert sorted(evaluations(instance, "files", "unique_crawl")) == [(crawl, True) for crawl in sorted(CRAWLS)]
+    assert sorted(evaluations(instance, "listed", "unique_crawl")) == [(crawl, True) for crawl in sorted(CRAWLS)]
 
 
 def test_a_failing_test_stops_what_is_built_on_it_in_this_run_and_in_later_ones(small, build, instance):
     settings, folder = small
     build(settings)
-    before = shown(settings, "FROM files ORDER BY ALL"), shown(settings, "FROM total")
-    bad = write_test(folder, "no_late_crawl", f"SELECT * FROM {{{{ ref('files') }}}} WHERE crawl = '{CRAWLS[1]}'")
+    before = shown(settings, "FROM listed ORDER BY ALL"), shown(settings, "FROM total")
+    bad = write_test(folder, "no_late_crawl", f"SELECT * FROM {{{{ ref('listed') }}}} WHERE crawl = '{CRAWLS[1]}'")
     failed = build(settings)
     [(model, place, error)] = failed.failures
-    assert (model, place) == ("files", f"crawl={CRAWLS[1]}")
+    assert (model, place) == ("listed", f"crawl={CRAWLS[1]}")
     assert "no_late_crawl" in error
     assert CRAWLS[1] in error  # the row that broke it
     assert {name for name, _ in failed.left_out} == {"more", "total"}
-    assert (CRAWLS[1], False) in evaluations(instance, "files", "no_late_crawl")
-    assert (shown(settings, "FROM files ORDER BY ALL"), shown(settings, "FROM total")) == before
+    assert (CRAWLS[1], False) in evaluations(instance, "listed", "no_late_crawl")
+    assert (shown(settings, "FROM listed ORDER BY ALL"), shown(settings, "FROM total")) == before
     later = build(settings, "more", force=True)  # a run of its own, which has the verdict from the lake alone
     assert [(model, place) for model, place, _ in later.failures] == [("more", f"crawl={CRAWLS[1]}")]
-    assert "files" in later.failures[0][2]
+    assert "listed" in later.failures[0][2]
     assert later.built == 1
     bad.unlink()
     assert build(settings).failures == []
     assert set(states(settings).values()) == {State.DONE}
+
+
+def test_a_crawl_that_failed_holds_up_that_crawl_alone_and_all_that_is_built_on_it(small, build):
+    settings, folder = small
+    write_model(folder, "most", "SELECT crawl, twice * 2 AS n FROM {{ ref('more') }}", header=BY_CRAWL)
+    write_test(folder, "no_late_crawl", f"SELECT * FROM {{{{ ref('listed') }}}} WHERE crawl = '{CRAWLS[1]}'")
+    outcome = build(settings)
+    late = f"crawl={CRAWLS[1]}"
+    assert [failure[:2] for failure in outcome.failures] == [("listed", late)]
+    assert sorted(outcome.left_out) == [("more", late), ("most", late), ("total", "all")]
+    assert shown(settings, "SELECT DISTINCT crawl FROM most") == [(CRAWLS[0],)]
 
 
 def test_a_range_of_crawls_in_one_run_is_built_and_judged_crawl_by_crawl(small, instance):
@@ -117,16 +128,16 @@ def test_a_range_of_crawls_in_one_run_is_built_and_judged_crawl_by_crawl(small, 
             .resolve_implicit_global_asset_job_def()
             .execute_in_process(
                 instance=instance,
-                asset_selection=[AssetKey("files")],
+                asset_selection=[AssetKey("listed")],
                 tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
                 raise_on_error=False,
             )
         )
 
     assert run().success
-    assert [row[0] for row in shown(settings, "FROM files ORDER BY ALL")] == [first, last]
-    assert {made.partition for made in run().asset_materializations_for_node("files")} == {first, last}
-    write_test(folder, "no_late_crawl", f"SELECT * FROM {{{{ ref('files') }}}} WHERE crawl = '{last}'")
+    assert [row[0] for row in shown(settings, "FROM listed ORDER BY ALL")] == [first, last]
+    assert {made.partition for made in run().asset_materializations_for_node("listed")} == {first, last}
+    write_test(folder, "no_late_crawl", f"SELECT * FROM {{{{ ref('listed') }}}} WHERE crawl = '{last}'")
     assert not run().success
     lake = settings.open_lake()
     verdicts = pl.read_delta(lake.path("model_tests")).filter(pl.col("test") == "no_late_crawl")
@@ -157,7 +168,7 @@ def test_a_step_is_launched_from_the_ui_without_the_command_line(small, instance
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()
     instance.add_dynamic_partitions(str(CRAWL_PARTITIONS.name), list(CRAWLS))
     result = job.execute_in_process(
-        instance=instance, asset_selection=[AssetKey("files"), AssetKey("more")], partition_key=CRAWLS[0]
+        instance=instance, asset_selection=[AssetKey("listed"), AssetKey("more")], partition_key=CRAWLS[0]
     )
     assert result.success
     assert isinstance(result, dg.ExecuteInProcessResult)

@@ -156,16 +156,16 @@ def test_some_models_are_shown_with_what_they_name(shipped, tmp_path):
 def test_a_lake_tells_states_rows_and_what_tests_found(lake, tmp_path):
     folder = tmp_path / "project"
     counts = "SELECT crawl, count(*) AS files FROM {{ source('wat_files') }} GROUP BY crawl"
-    write_model(folder, "files", counts, header=f"{BY_CRAWL}\ntests:\n  - unique: [crawl]")
-    write_model(folder, "later", "SELECT sum(files) AS n FROM {{ ref('files') }}")
+    write_model(folder, "listed", counts, header=f"{BY_CRAWL}\ntests:\n  - unique: [crawl]")
+    write_model(folder, "later", "SELECT sum(files) AS n FROM {{ ref('listed') }}")
     project = declared(lake, folder)
-    for partition in partitions_of_model(lake, project.models["files"]):
-        build_model(lake, project, "files", partition, "run")
+    for partition in partitions_of_model(lake, project.models["listed"]):
+        build_model(lake, project, "listed", partition, "run")
     tree = LexborHTMLParser(written(project, tmp_path, lake))
     index = {row[0]: row[4:] for row in cells(tree.css_first("#all-models table"))}
-    assert index == {"files": ["done", "2"], "later": ["missing", "–"]}
+    assert index == {"listed": ["done", "2"], "later": ["missing", "–"]}
     assert facts(tree, "wat_files")["Rows"] == "3"
-    assert {row[0]: row[1] for row in tables(tree, "files")["Tests"]}["unique_crawl"] == "passed in 2 crawls"
+    assert {row[0]: row[1] for row in tables(tree, "listed")["Tests"]}["unique_crawl"] == "passed in 2 crawls"
     assert [link.text() for link in tree.css("header .warning a")] == ["later"]
     assert tree.css_first("h1").text() == lake.root.name
     assert tree.css_first("time").attributes["datetime"] == AT.isoformat()

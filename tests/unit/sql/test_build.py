@@ -4,13 +4,24 @@ import json
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 
-from laion_assets.lake.build import lake_build
-from laion_assets.lake.errors import UpstreamMissing, UpstreamTestsFailed, ValidationFailed
+from laion_assets.lake.build import PartitionBuild, lake_build
+from laion_assets.lake.errors import PartitionBusy, UpstreamMissing, UpstreamTestsFailed, ValidationFailed
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.staleness import State
+from laion_assets.lake.takedowns import request_takedown
 from laion_assets.lake.verdicts import failed_tests, verdict
-from laion_assets.sql.build import build_model, model_state, partitions_of_model, test_model
+from laion_assets.sql.build import (
+    build_model,
+    model_state,
+    open_inputs,
+    partitions_of_model,
+    record_verdict,
+    run_tests,
+    stage_rows,
+    test_model,
+)
 from laion_assets.sql.session import connect
 from tests.unit.sql.model_files import PROVENANCE, declared, publish_files, write_model, write_test
 
@@ -324,6 +335,111 @@ def test_an_empty_result_empties_the_table(lake, folder):
 def test_the_same_rows_come_out_again(lake, folder):
     write_model(folder, "whole", COUNTS)
     assert build(lake, folder, "whole")[0].content_digest == build(lake, folder, "whole")[0].content_digest
+
+
+def test_columns_stand_in_their_declared_order(lake, folder):
+    """Where they are taken by position, and also where a crawl of the input is empty."""
+    write_model(folder, "first", "SELECT crawl, path, file_number AS n FROM {{ source('wat_files') }}", header=BY_CRAWL)
+    write_model(folder, "second", "SELECT c, p, n FROM {{ ref('first') }} AS x(c, p, n)")
+    publish_files(lake, NEW)
+    for crawl in (OLD, NEW):
+        build(lake, folder, "first", {"crawl": crawl})
+    build(lake, folder, "second")
+    assert rows(lake, "second") == [(OLD, "a", 0), (OLD, "b", 1)]
+
+
+def test_of_two_processes_that_build_a_whole_table_at_once_one_is_refused(lake, folder, monkeypatch):
+    write_model(folder, "whole", COUNTS)
+    batches = PartitionBuild._batches
+
+    def overtaken(self, *arguments):
+        monkeypatch.setattr(PartitionBuild, "_batches", batches)
+        build(Lake.at(str(lake.root)), folder, "whole")
+        return batches(self, *arguments)
+
+    monkeypatch.setattr(PartitionBuild, "_batches", overtaken)
+    with pytest.raises(PartitionBusy):
+        build(lake, folder, "whole")
+    assert rows(lake, "whole") == [(OLD, 2), (NEW, 1)]
+
+
+def test_a_good_verdict_on_rows_that_were_never_published_is_not_believed(lake, folder):
+    """As after a process that died between the two."""
+    write_model(folder, "first", COUNTS)
+    write_model(folder, "second", "SELECT crawl, files FROM {{ ref('first') }}")
+    build(lake, folder, "first")
+    write_test(folder, "large", "SELECT * FROM {{ ref('first') }} WHERE files < 2")
+    publish_files(lake, NEW, "c", "d")
+    with pytest.raises(KeyboardInterrupt):
+        _build_until_killed(lake, folder)
+    assert failed_tests(verdict(lake, "first", {})) == {}
+    with pytest.raises(UpstreamTestsFailed, match="other rows than those that are published"):
+        build(lake, folder, "second")
+    assert "tests judged other rows" in states(lake, folder)["first", "all"].reasons
+    build(lake, folder, "first")
+    build(lake, folder, "second")
+    assert rows(lake, "second") == [(OLD, 2), (NEW, 2)]
+
+
+def _build_until_killed(lake, folder):
+    """Stage, test and record ``first``, and die before publishing it."""
+    project = declared(lake, folder)
+    model = project.models["first"]
+    with lake_build(lake, "first", {}, PROVENANCE) as building:
+        open_inputs(building, project, "first", {})
+        stage_rows(building, model)
+        outcomes = run_tests(building.con, model, {})
+        record_verdict(lake, model, {}, outcomes, building.staged_digest(), "run")
+        raise KeyboardInterrupt
+
+
+def test_vectors_count_as_content(lake, folder):
+    file = write_model(folder, "centre", "SELECT [1.0, 2.0]::FLOAT[] AS v")
+    write_model(folder, "last", "SELECT v[1] AS x FROM {{ ref('centre') }}")
+    build(lake, folder, "centre")
+    build(lake, folder, "last")
+    file.write_text(file.read_text().replace("1.0", "9.0"))
+    build(lake, folder, "centre")
+    assert states(lake, folder)["last", "all"].reasons == ("centre changed",)
+
+
+def test_a_column_of_another_type_upstream_makes_a_model_stale(lake, folder):
+    file = write_model(folder, "first", "SELECT 1::INTEGER AS n")
+    write_model(folder, "second", "SELECT * FROM {{ ref('first') }}")
+    build(lake, folder, "first")
+    build(lake, folder, "second")
+    file.write_text(file.read_text().replace("INTEGER", "BIGINT"))
+    build(lake, folder, "first")
+    assert states(lake, folder)["second", "all"].state is State.STALE
+
+
+def test_what_is_built_on_a_view_whose_tests_failed_says_so(lake, folder):
+    write_model(folder, "first", COUNTS, header="materialized: view")
+    write_model(folder, "second", "SELECT crawl, files FROM {{ ref('first') }}")
+    build(lake, folder, "second")
+    write_test(folder, "large", "SELECT * FROM {{ ref('first') }} WHERE files < 2")
+    with pytest.raises(ValidationFailed):
+        build(lake, folder, "first")
+    found = states(lake, folder)["second", "all"]
+    assert (found.state, found.inherited) == (State.STALE, ("first: test large failed",))
+
+
+def test_a_test_of_nulls_may_be_taken_away(lake, folder):
+    header = "materialized: table\ndescription: It.\ncolumns:\n  n: {description: N, tests: [not_null]}"
+    file = write_model(folder, "whole", "SELECT 1 AS n", header=header)
+    build(lake, folder, "whole")
+    file.write_text(file.read_text().replace(", tests: [not_null]", "").replace("1 AS n", "NULL::INTEGER AS n"))
+    build(lake, folder, "whole")
+    assert rows(lake, "whole") == [(None,)]
+
+
+def test_a_table_that_another_tool_replaced_is_not_taken_for_an_empty_one(lake):
+    request_takedown(lake, "url", "https://example.org/a.jpg", None)
+    declared_columns = lake.tables["takedowns"].schema
+    DeltaTable.create(lake.path("takedowns"), schema=declared_columns, partition_by=["kind"], mode="overwrite")
+    ledger = Lake.at(str(lake.root)).ledger("takedowns")
+    assert not any(ledger.is_trusted(commit) for commit in ledger.commits.values())
+    assert ledger.commits
 
 
 def test_a_declared_table_needs_a_name_of_its_own(lake):

@@ -127,6 +127,9 @@ NOWHERE = [
     "FROM delta_scan('http://127.0.0.1:9/x')",
     "FROM delta_scan('s3://bucket/x')",
     "FROM delta_scan('file://{outside}/delta')",
+    "FROM delta_list_files('{lake}/x?/../../../{outside}/delta')",
+    "FROM delta_list_files(' file://{outside}/delta')",
+    "FROM delta_list_files('.{outside}/delta?/../{lake}')",
     "FROM delta_scan('{lake}/%2e%2e/outside/delta')",
     "FROM delta_scan('{outside}' || '/delta')",
     "FROM delta_scan('{lake}/wat_files', log_tail := [{{'file_name': 'x'}}])",
@@ -156,7 +159,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lake.files.mkdir()
     (lake.files / "schema.sql").write_text(f"COPY (SELECT 1) TO '{lake.root}/x.csv';")
     (lake.files / "load.sql").write_text("")
-    write_model(folder / "project", "files", "SELECT * FROM {{ source('wat_files') }}", header="materialized: view")
+    write_model(folder / "project", "listed", "SELECT * FROM {{ source('wat_files') }}", header="materialized: view")
     return folder
 
 
@@ -206,7 +209,7 @@ def test_nothing_is_written(con, folder, tmp_path, monkeypatch, text):
     attack(con, folder, "SELECT count(*) FROM wat_files")  # what an attack had switched on would write now
     assert contents(folder) == before
     assert list(tmp_path.iterdir()) == []
-    assert attack(con, folder, "SELECT count(*) FROM files") == [(3,)]
+    assert attack(con, folder, "SELECT count(*) FROM listed") == [(3,)]
 
 
 @pytest.mark.parametrize("text", READING)

@@ -216,6 +216,33 @@ def test_columns_have_plain_names(tmp_path, sql):
     assert "a name has letters, digits and _" in faults(tmp_path)[0][2]
 
 
+def test_the_crawl_is_known_only_to_incremental_models(tmp_path):
+    write_model(tmp_path, "whole", "SELECT *\nFROM {{ source('wat_files') }}\nWHERE crawl = {{ crawl }}")
+    assert faults(tmp_path) == [("whole.sql", 7, "{{ crawl }} is known only while an incremental model is built")]
+    write_model(tmp_path, "whole", "SELECT * FROM {{ source('wat_files') }}")
+    write_test(tmp_path, "own", "SELECT * FROM {{ ref('whole') }} WHERE crawl <> {{ crawl }}")
+    assert faults(tmp_path)[0][0] == "own.sql"
+
+
+def test_words_of_sql_and_folders_of_the_lake_are_no_names(tmp_path):
+    for name in ("order", "files"):
+        write_model(tmp_path, name, "SELECT 1 AS n")
+        assert faults(tmp_path)[0][0] == f"{name}.sql"
+        (tmp_path / "models" / "marts" / f"{name}.sql").unlink()
+
+
+def test_tests_of_one_name_are_refused(tmp_path):
+    tests = "[{range: {min: 0}}, {range: {max: 1}}]"
+    header = f"materialized: view\ndescription: It.\ncolumns:\n  n: {{description: N, tests: {tests}}}"
+    write_model(tmp_path, "wrong", "SELECT 1 AS n", header=header)
+    assert "more than one test is called range_n" in faults(tmp_path)[0][2]
+
+
+def test_a_sample_gives_other_rows_each_time(tmp_path):
+    write_model(tmp_path, "wrong", "SELECT * FROM {{ source('wat_files') }} USING SAMPLE 3 ROWS")
+    assert "a sample gives other rows each time" in faults(tmp_path)[0][2]
+
+
 def test_an_incremental_model_has_its_crawl(tmp_path):
     write_model(tmp_path, "wrong", "SELECT 1 AS n", header="materialized: incremental_by_crawl")
     assert "has a column `crawl`" in faults(tmp_path)[0][2]
