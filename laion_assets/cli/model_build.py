@@ -9,10 +9,11 @@ from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_
 from laion_assets.cli.build import Reporter, error_of
 from laion_assets.definitions import build_definitions
 from laion_assets.lake.partition import WHOLE, Partition, partition_name
+from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.staleness import State
 from laion_assets.partitions import CRAWLS
 from laion_assets.settings import Settings
-from laion_assets.sql.build import declared, model_states, partitions_of_model
+from laion_assets.sql.build import declared, model_states, partitions_of_model, stage_of
 from laion_assets.sql.project import Project
 
 _BAR = "SQL models"
@@ -69,13 +70,30 @@ class ModelBuilder:
         states = model_states(self._project, self._lake)
         due: dict[str, list[Partition]] = {name: [] for name in names}
         for (name, _), state in states.items():
-            if name in due and (force or state.state is not State.DONE):
+            wanted = name in due and (force or state.state is not State.DONE)
+            if wanted and self._is_ready(name, state.partition):
                 due[name].append(state.partition)
         # What is built on a model that is built now will be stale then.
         for name in names:
             if not due[name] and any(due.get(upstream) for upstream in self._project.upstream(name)):
-                due[name] = partitions_of_model(self._lake, self._project.models[name])
+                places = partitions_of_model(self._lake, self._project.models[name])
+                due[name] = [place for place in places if self._is_ready(name, place)]
         return due
+
+    def _is_ready(self, name: str, partition: Partition) -> bool:
+        """Whether all tables are built that go into a crawl of a model: a crawl in the making waits, and is no fault."""
+        if not partition:
+            return True
+        built = all(
+            partition_name(upstream) in self._lake.ledger(read.table).commits
+            for read in stage_of(self._project, name).reads
+            if read.table in PER_CRAWL
+            for upstream in read.partitions(self._lake, partition)
+        )
+        models = self._project.models
+        return built and all(
+            self._is_ready(n, partition) for n in self._project.upstream(name) if models[n].is_incremental
+        )
 
     def _batches(self, names: Sequence[str], due: Mapping[str, Sequence[Partition]]) -> list[Batch]:
         """Runs in order, as few as the models' dependencies allow."""

@@ -116,6 +116,7 @@ READING = [
     "FROM delta_scan('{lake}/../outside/delta')",
     "FROM delta_scan('{lake}/linked/delta')",
     "FROM delta_list_files('{outside}/delta')",
+    "FROM delta_list_files(' file://{outside}/delta')",
     "FROM read_text('/etc/passwd')",
     "FROM glob('/etc/*')",
 ]
@@ -128,7 +129,6 @@ NOWHERE = [
     "FROM delta_scan('s3://bucket/x')",
     "FROM delta_scan('file://{outside}/delta')",
     "FROM delta_list_files('{lake}/x?/../../../{outside}/delta')",
-    "FROM delta_list_files(' file://{outside}/delta')",
     "FROM delta_list_files('.{outside}/delta?/../{lake}')",
     "FROM delta_scan('{lake}/%2e%2e/outside/delta')",
     "FROM delta_scan('{outside}' || '/delta')",
