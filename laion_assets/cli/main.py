@@ -127,7 +127,10 @@ def crawls(lake: LakeOption = None, source: SourceOption = None, most: int = 20)
     settings = settings_of(lake, source)
     uri, listed = _listed_crawls(settings)
     have = settings.open_lake(create=False).ledger("crawl_snapshots").crawls if _has_lake(settings) else set()
-    table = Table("crawl", "name", "first capture", "last capture", "in the lake", title=Text(uri))
+    table = Table(title=Text(uri))
+    table.add_column("crawl", no_wrap=True)  # what `laion build` asks for
+    for heading in ("name", "first capture", "last capture", "in the lake"):
+        table.add_column(heading)
     for crawl in sorted(listed, key=lambda c: c.crawl, reverse=True)[:most]:
         dates = [f"{t:%Y-%m-%d}" if t else "" for t in (crawl.first_capture, crawl.last_capture)]
         table.add_row(Text(crawl.crawl), Text(crawl.name), *dates, "yes" if crawl.crawl in have else "")

@@ -81,7 +81,7 @@ class ModelBuilder:
         return due
 
     def _is_ready(self, name: str, partition: Partition) -> bool:
-        """Whether all tables are built that go into a crawl of a model: a crawl in the making waits, and is no fault."""
+        """Whether all tables are built that go into a crawl of a model: a crawl in the making has to wait."""
         if not partition:
             return True
         built = all(

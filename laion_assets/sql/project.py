@@ -101,6 +101,8 @@ def load_project(folder: Path | str = PROJECT) -> Project:
         ModelError: some cannot be run as they stand; every fault is in it, with file and line.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise ModelError([Fault(folder, 1, "is no folder of SQL models: see LAION_MODELS")])
     cache = ModelCache(folder, sources={name: _columns(table) for name, table in SOURCES.items()})
     faults: list[Fault] = []
     files = [file for layer in LAYERS for file in sorted((folder / "models" / layer).glob("*.sql"))]
@@ -147,7 +149,7 @@ def _named(model: Model, kind: Any) -> tuple[str, ...]:
 
 def _read(file: Path, names: set[str], cache: ModelCache) -> Model:
     """One file, parsed and checked by itself."""
-    text = file.read_text(encoding="utf-8")
+    text = _text(file)
     key = cache.key("file", str(file), text, sorted(names))
     known = cache.get(key)
     if known is not None:
@@ -251,8 +253,17 @@ def _with_singular_tests(folder: Path, models: Mapping[str, Model], cache: Model
     return found
 
 
+def _text(file: Path) -> str:
+    content = file.read_bytes()
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ModelError([Fault(file, line, "no UTF-8 text: save it in that encoding")]) from error
+
+
 def _read_singular(file: Path, names: set[str], cache: ModelCache) -> SingularTest:
-    text = file.read_text(encoding="utf-8")
+    text = _text(file)
     key = cache.key("test", str(file), text, sorted(names))
     known = cache.get(key)
     if known is not None:

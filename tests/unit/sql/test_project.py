@@ -172,6 +172,23 @@ def test_wrong_front_matter_says_what_is_expected(tmp_path, header, line, said):
     assert [(f, n) for f, n, message in found if said in message] == [("wrong.sql", line)], found
 
 
+def test_a_file_may_begin_with_a_mark_and_end_its_lines_as_on_windows(tmp_path):
+    file = write_model(tmp_path, "first", "SELECT\n    crawl\nFROM {{ source('wat_files') }}")
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert [column.name for column in load_project(tmp_path).models["first"].columns] == ["crawl"]
+
+
+def test_what_is_no_text_is_an_error_with_its_line(tmp_path):
+    file = write_model(tmp_path, "wrong", "SELECT 1 AS n")
+    file.write_bytes(file.read_bytes() + b"-- \xe9\n")
+    assert faults(tmp_path) == [("wrong.sql", 6, "no UTF-8 text: save it in that encoding")]
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(ModelError, match="is no folder of SQL models: see LAION_MODELS"):
+        load_project(tmp_path / "nowhere")
+
+
 def test_front_matter_is_required(tmp_path):
     write_model(tmp_path, "wrong", "SELECT 1 AS n").write_text("SELECT 1 AS n")
     assert faults(tmp_path)[0][2].startswith("expected front matter in a leading /* comment */")
