@@ -60,7 +60,7 @@ def test_a_list_that_is_no_json_or_missing_is_an_error(mirror):
 
 
 def test_files_are_listed_in_order(mirror):
-    paths = gzip.compress(b"crawl-data/C/b.warc.wat.gz\n\ncrawl-data/C/a.warc.wat.gz\n")
+    paths = gzip.compress(b"crawl-data/C/b.warc.wat.gz\n\ncrawl-data/C/a.warc.wat.gz\n", mtime=0)
     source = mirror(**{"crawl-data__C__wat.paths.gz": paths})
     assert list_files(source, "C", "wat") == ["crawl-data/C/b.warc.wat.gz", "crawl-data/C/a.warc.wat.gz"]
     with pytest.raises(SourceNotFound, match=r"warc\.paths\.gz"):
@@ -70,10 +70,10 @@ def test_files_are_listed_in_order(mirror):
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        (gzip.compress(b"crawl-data/a\n" * 99)[:-9], TransferError),
-        (gzip.compress(b"../../etc/passwd\n"), IndexFormatError),
-        (gzip.compress(b"/etc/passwd\n"), IndexFormatError),
-        (gzip.compress(b"\xff\xfe\n"), IndexFormatError),
+        (gzip.compress(b"crawl-data/a\n" * 99, mtime=0)[:-9], TransferError),
+        (gzip.compress(b"../../etc/passwd\n", mtime=0), IndexFormatError),
+        (gzip.compress(b"/etc/passwd\n", mtime=0), IndexFormatError),
+        (gzip.compress(b"\xff\xfe\n", mtime=0), IndexFormatError),
     ],
 )
 def test_a_damaged_or_dangerous_listing_is_an_error(content, error, mirror):
