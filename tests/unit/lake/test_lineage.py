@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.history import LakeHistory
@@ -155,7 +155,13 @@ def test_what_a_replaced_table_held_before_is_gone_after(lake: Lake) -> None:
     rows = pa.table({"crawl": [FIRST], "n": [1]})
     undeclared(lake, "counts", rows, {}, by="crawl")
     schema = pa.schema([("crawl", pa.string()), ("m", pa.int64())])
-    DeltaTable.create(lake.path("counts"), schema=schema, mode="overwrite", partition_by=["crawl"])
+    DeltaTable.create(
+        lake.path("counts"),
+        schema=schema,
+        mode="overwrite",
+        partition_by=["crawl"],
+        commit_properties=CommitProperties(custom_metadata={REPLACED: "true"}),
+    )
     undeclared(lake, "counts", pa.table({"crawl": [SECOND], "m": [1]}), {}, by="crawl")
     history = LakeHistory(lake).of("counts")
     assert [c.partition for c in history.partitions_at(0)] == [f"crawl={FIRST}"]
