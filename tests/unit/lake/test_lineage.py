@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, DeltaTable
 
+from laion_assets.lake.commits import REPLACED
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.history import LakeHistory
 from laion_assets.lake.lake import Lake
