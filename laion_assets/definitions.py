@@ -12,16 +12,26 @@ from laion_assets.assets.embeddings import (
     clip_embeddings,
     encoders_to_calibrate,
 )
+from laion_assets.assets.evaluation import (
+    benchmark_images,
+    retrieval_scores,
+    robustness,
+    scaling_laws,
+    whole,
+    zero_shot_scores,
+)
 from laion_assets.assets.images import images
 from laion_assets.assets.models import model_assets
 from laion_assets.assets.pairs import filtered_pairs, unique_pairs
 from laion_assets.assets.step import stage_asset
+from laion_assets.assets.training import clip_checkpoints, training_sets
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.tables import MODEL_TESTS, TABLES
 from laion_assets.partitions import Partitions
 from laion_assets.resources import LakeResource, SourceResource
 from laion_assets.settings import Settings, load_settings
 from laion_assets.sql.project import load_project
+from laion_assets.sql.selection import selected_from
 
 # Multi-dimensional partition mappings, backfill policies and checks of single partitions are what this project is
 # about; Dagster calls the first two beta and the last a preview.
@@ -31,7 +41,9 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Every asset, check and resource of a code location with these settings."""
-    partitions = Partitions(shards=settings.shards, buckets=settings.buckets)
+    partitions = Partitions(shards=settings.shards, buckets=settings.buckets, recipes=settings.known_recipes)
+    project = load_project(settings.models)
+    sources = [recipe.selection.source for recipe in settings.known_recipes.values()]
     score_check = {SCORE_CHECK: "the crawl's similarities look like those the encoder was calibrated on"}
     assets = [
         stage_asset(crawl_snapshots, settings=settings, partitions=partitions, kinds={"s3"}, pool="network"),
@@ -58,8 +70,33 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             warnings=score_check,
         ),
         stage_asset(filtered_pairs, settings=settings, partitions=partitions, kinds={"duckdb"}),
+        stage_asset(benchmark_images, settings=settings, partitions=partitions, kinds={"python"}),
+        stage_asset(
+            training_sets,
+            settings=settings,
+            partitions=partitions,
+            kinds={"duckdb"},
+            more_deps=[
+                dg.AssetDep(table, partition_mapping=dg.AllPartitionMapping() if partitioned else None)
+                for table, partitioned in selected_from(sources, project).items()
+            ],
+        ),
+        *(
+            stage_asset(
+                function,
+                settings=settings,
+                partitions=partitions,
+                kinds={"pytorch"},
+                pool="gpu",
+                op_tags=GPU_OP_TAGS,
+            )
+            for function in (clip_checkpoints, zero_shot_scores, retrieval_scores)
+        ),
+        *(
+            stage_asset(function, settings=settings, partitions=partitions, kinds={"polars"}, whole=whole)
+            for function in (robustness, scaling_laws)
+        ),
     ]
-    project = load_project(settings.models)
     written_beside = [
         dg.AssetSpec(name, description=TABLES[name].description, group_name=group, kinds={"deltalake"})
         for name, group in (("takedowns", STAGES["takedowns"].group), (MODEL_TESTS.name, "verdicts"))

@@ -1,4 +1,6 @@
-"""Dagster's partitions of the tables: crawl, crawl × shard, crawl × bucket, and how they map onto one another."""
+"""Dagster's partitions of the tables: crawl, crawl × shard, crawl × bucket, recipe, benchmark, recipe × benchmark."""
+
+from collections.abc import Iterable
 
 import dagster as dg
 
@@ -9,6 +11,9 @@ from laion_assets.lake.tables import TABLES
 CRAWLS = dg.DynamicPartitionsDefinition(name="crawl")
 """Crawls by Common Crawl's own names; registered by `laion build` or a sensor."""
 
+BENCHMARKS = dg.DynamicPartitionsDefinition(name="benchmark")
+"""Evaluation sets by the names of their folders; registered by `laion train` and `laion evaluate`."""
+
 
 def _numbered(total: int) -> dg.StaticPartitionsDefinition:
     width = len(str(total - 1))
@@ -16,13 +21,22 @@ def _numbered(total: int) -> dg.StaticPartitionsDefinition:
 
 
 class Partitions:
-    """The partition definitions of one lake shape."""
+    """The partition definitions of one lake shape and one set of recipes."""
 
-    def __init__(self, *, shards: int, buckets: int) -> None:
+    def __init__(self, *, shards: int, buckets: int, recipes: Iterable[str] = ()) -> None:
         self._numbered = {"shard": _numbered(shards), "bucket": _numbered(buckets)}
-        self._by_columns: dict[tuple[str, ...], dg.PartitionsDefinition | None] = {("crawl",): CRAWLS}
-        for dimension, numbers in self._numbered.items():
-            self._by_columns["crawl", dimension] = dg.MultiPartitionsDefinition({"crawl": CRAWLS, dimension: numbers})
+        single: dict[str, dg.PartitionsDefinition] = {
+            "crawl": CRAWLS,
+            "benchmark": BENCHMARKS,
+            "recipe": dg.StaticPartitionsDefinition(sorted(recipes)),
+        }
+        self._by_columns: dict[tuple[str, ...], dg.PartitionsDefinition | None] = {
+            (name,): definition for name, definition in single.items()
+        }
+        for pair in (("crawl", "shard"), ("crawl", "bucket"), ("recipe", "benchmark")):
+            self._by_columns[pair] = dg.MultiPartitionsDefinition(
+                {name: single.get(name) or self._numbered[name] for name in pair}
+            )
 
     def definition(self, table: str) -> dg.PartitionsDefinition | None:
         """The partitions of a table's asset; None where the asset is built whole."""
@@ -35,28 +49,37 @@ class Partitions:
     def key(self, partition: Partition) -> str:
         """Dagster's key of a partition."""
         keys = {
-            name: str(value) if name == "crawl" else self._numbered[name].get_partition_keys()[int(value)]
+            name: self._numbered[name].get_partition_keys()[int(value)] if name in self._numbered else str(value)
             for name, value in partition.items()
         }
-        return keys["crawl"] if len(keys) == 1 else dg.MultiPartitionKey(keys)
+        return next(iter(keys.values())) if len(keys) == 1 else dg.MultiPartitionKey(keys)
 
     def partition(self, table: str, key: str) -> Partition:
         """The partition that Dagster's key names."""
-        if isinstance(key, dg.MultiPartitionKey):
-            values = key.keys_by_dimension
-            return {name: values[name] if name == "crawl" else int(values[name]) for name in TABLES[table].partition_by}
-        return {"crawl": key}
+        names = TABLES[table].partition_by
+        values = key.keys_by_dimension if isinstance(key, dg.MultiPartitionKey) else {names[0]: key}
+        return {name: int(values[name]) if name in self._numbered else values[name] for name in names}
 
     def mapping(self, read: Read, table: str) -> dg.PartitionMapping | None:
         """How the partitions of ``read.table`` map onto those of ``table``; None: Dagster's own choice is right."""
         return mapping(TABLES[read.table].partition_by, TABLES[table].partition_by)
 
 
+_OF_ASSETS = ("crawl", "shard", "bucket", "recipe", "benchmark")
+
+
 def mapping(upstream: tuple[str, ...], downstream: tuple[str, ...]) -> dg.PartitionMapping | None:
     """How partitions by ``upstream`` columns map onto those by ``downstream`` ones; None: Dagster's choice is right."""
-    if upstream == downstream or "crawl" not in upstream or "crawl" not in downstream:
+    if upstream == downstream or not {*upstream} <= {*_OF_ASSETS} or not {*downstream} <= {*_OF_ASSETS}:
+        return None  # a table that Dagster sees whole
+    if not upstream or not downstream:
         return None
-    if ("crawl",) in (upstream, downstream):
-        return dg.MultiToSingleDimensionPartitionMapping("crawl")
+    shared = [name for name in upstream if name in downstream]
+    if not shared:
+        return dg.AllPartitionMapping()
+    if 1 in (len(upstream), len(downstream)):
+        return dg.MultiToSingleDimensionPartitionMapping(shared[0])
     # A dimension that is left out means all of it: every shard goes into every bucket.
-    return dg.MultiPartitionMapping({"crawl": dg.DimensionPartitionMapping("crawl", dg.IdentityPartitionMapping())})
+    return dg.MultiPartitionMapping(
+        {name: dg.DimensionPartitionMapping(name, dg.IdentityPartitionMapping()) for name in shared}
+    )

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -23,10 +23,13 @@ from laion_assets.clip.encoder import EncoderOptions, content_sha256, encoder_id
 from laion_assets.crawl.extract import ExtractionOptions
 from laion_assets.download.options import DownloadOptions
 from laion_assets.lake.lake import Lake
+from laion_assets.lake.partition import Partition
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.staleness import Expectation
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sql import PROJECT
+from laion_assets.training.compute import ComputeOptions
+from laion_assets.training.recipe import RECIPES, Recipe, load_recipes, recipe_named
 
 LAKE_SETTINGS_FILE = "settings.env"
 
@@ -74,6 +77,20 @@ class DenyOptions:
     """Files of hex digests (MD5, SHA-1 or SHA-256) of urls or of picture bytes."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationOptions:
+    """How checkpoints are measured."""
+
+    batch_size: int = 64
+    """Pictures, or texts, a forward pass."""
+    device: str = "auto"
+    """torch's name of the device, or `auto`: the first GPU if there is one, else the CPU."""
+    precision: Literal["fp32", "amp_bf16", "amp_fp16"] = "fp32"
+    """Arithmetic of the forward pass; fp32 is what CLIP_benchmark's `--no_amp` computes in."""
+    all_epochs: bool = False
+    """Measure every epoch, not the final one alone."""
+
+
 class Settings(BaseSettings):
     """All settings of one process."""
 
@@ -101,6 +118,34 @@ class Settings(BaseSettings):
     calibration: CalibrationOptions = CalibrationOptions()
     filter: FilterOptions = FilterOptions()
     deny: DenyOptions = DenyOptions()
+    recipes: str = str(RECIPES)
+    """Folder of training recipes."""
+    benchmarks: str | None = None
+    """Folder of evaluation sets in CLIP_benchmark's layout, one folder each; None: `files/benchmarks` in the lake."""
+    training: ComputeOptions = ComputeOptions()
+    evaluation: EvaluationOptions = EvaluationOptions()
+
+    @property
+    def benchmark_folder(self) -> Path:
+        """Where the evaluation sets lie."""
+        return Path(self.benchmarks).expanduser() if self.benchmarks else Path(self.lake) / "files" / "benchmarks"
+
+    @cached_property
+    def known_recipes(self) -> Mapping[str, Recipe]:
+        """Every recipe by name.
+
+        Raises:
+            RecipeError: a recipe is wrong.
+        """
+        return load_recipes(Path(self.recipes).expanduser())
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe called ``name``.
+
+        Raises:
+            RecipeError: there is none, or a recipe is wrong.
+        """
+        return recipe_named(self.known_recipes, name)
 
     @cached_property
     def encoders(self) -> dict[str, EncoderOptions]:
@@ -125,7 +170,7 @@ class Settings(BaseSettings):
             "calibrations": [asdict(self.calibration), self._calibration_content(), self._encoder_identities()],
             "filtered_pairs": asdict(self.filter),
         }
-        externals = {"unique_pairs": removals, "images": removals, "filtered_pairs": removals}
+        externals = dict.fromkeys(("unique_pairs", "images", "filtered_pairs", "training_sets"), removals)
         return {
             table: Expectation(
                 settings_digest=_digest(shaping.get(table)),
@@ -133,6 +178,20 @@ class Settings(BaseSettings):
             )
             for table in STAGES
         }
+
+    def expectation(self, table: str, partition: Partition, removals_digest: str) -> Expectation:
+        """What a build of one partition would record now; of a recipe's partitions, what of it shapes them."""
+        expected = self.expectations(removals_digest)[table]
+        if table == "training_sets":
+            shaping: Any = self.recipe(str(partition["recipe"])).of_training_set()
+        elif table == "clip_checkpoints":
+            recipe = self.recipe(str(partition["recipe"]))
+            shaping = [recipe.of_training(), recipe.config_digest]
+        elif table in ("zero_shot_scores", "retrieval_scores"):
+            shaping = [self.evaluation.precision, self.evaluation.all_epochs]
+        else:
+            return expected
+        return replace(expected, settings_digest=_digest(shaping))
 
     def _calibration_content(self) -> str | None:
         path = None if self.calibration.pairs is None else Path(self.calibration.pairs)

@@ -63,7 +63,7 @@ class Step:
         table: str,
         view: str | None = None,
         *,
-        crawls: str = "same",
+        crawls: str | None = None,
         columns: tuple[str, ...] = ("*",),
         where: str = "true",
     ) -> str:
@@ -129,6 +129,7 @@ def stage_asset(
     op_tags: Mapping[str, Any] | None = None,
     warnings: Mapping[str, str] | None = None,
     whole: Callable[[Settings], Iterable[Partition]] | None = None,
+    more_deps: Iterable[dg.AssetDep] = (),
 ) -> dg.AssetsDefinition:
     """The Dagster asset of the table that ``function`` is named after.
 
@@ -141,6 +142,7 @@ def stage_asset(
         op_tags: what Kubernetes, Ray and others are to give the step.
         warnings: checks, with their meanings, that ``function`` may let fail by :meth:`Step.warn`.
         whole: the Delta partitions to build where the asset has none in Dagster.
+        more_deps: edges beside those of what the stage always reads.
     """
     table = getattr(function, "__name__", "")
     stage = STAGES[table]
@@ -162,7 +164,8 @@ def stage_asset(
             dg.AssetDep(read.table, partition_mapping=partitions.mapping(read, table))
             for read in stage.reads
             if read.table != table  # Dagster refuses a table that reads its own earlier crawls: see staleness
-        ],
+        ]
+        + list(more_deps),
         check_specs=specs,
         output_required=False,
         pool=pool,
@@ -199,7 +202,7 @@ def _build(
 ) -> Published:
     """Build and publish one partition."""
     started = time.monotonic()
-    expected = settings.expectations(current_removals(lake, settings).digest)[table]
+    expected = settings.expectation(table, partition, current_removals(lake, settings).digest)
     provenance = Provenance(
         run_id=context.run.run_id,
         code_version=STAGES[table].code_version,

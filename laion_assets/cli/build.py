@@ -1,51 +1,20 @@
 """Building crawls as Dagster runs, partition by partition: what is missing or stale, and nothing else."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import dagster as dg
 
 from laion_assets.assets.images import REFETCH_TAG
 from laion_assets.assets.step import current_removals
-from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs
-from laion_assets.definitions import build_definitions
+from laion_assets.cli.runs import Outcome, Reporter, Runner
 from laion_assets.download.failures import is_transient
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, partition_name
-from laion_assets.lake.stages import PER_CRAWL, STAGES, partitions_of
+from laion_assets.lake.stages import PER_CRAWL, partitions_of
 from laion_assets.lake.staleness import PartitionState, State, lake_states
 from laion_assets.partitions import CRAWLS, Partitions
 from laion_assets.settings import Settings
-
-
-class Reporter(Protocol):
-    """Whoever shows how a build goes."""
-
-    def begin(self, table: str, total: int) -> None:
-        """A stage with ``total`` partitions to build begins."""
-
-    def advance(self, table: str) -> None:
-        """One of them is behind us, built or not."""
-
-    def failed(self, table: str, partition: str, error: str) -> None:
-        """One of them could not be built."""
-
-
-@dataclass
-class Outcome:
-    """What a build did."""
-
-    built: int = 0
-    failures: list[tuple[str, str, str]] = field(default_factory=list)
-    """(table, partition, error) of every partition that could not be built."""
-    left_out: list[tuple[str, str]] = field(default_factory=list)
-    """(table, partition) of every partition that was not tried, for one that it is built from could not be built."""
-
-    def lacks(self, table: str, partition: str) -> bool:
-        """Whether this partition should have been built, and was not."""
-        return (table, partition) in [*self.left_out, *(failure[:2] for failure in self.failures)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +40,7 @@ class Builder:
         self._instance = instance
         self._reporter = reporter
         self._lake = settings.open_lake()
-        self._lock = ""
-        self._partitions = Partitions(shards=settings.shards, buckets=settings.buckets)
-        self._job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+        self._runner = Runner(settings, instance, reporter, self._lake)
 
     def build(self, request: Request) -> Outcome:
         """Build what is missing or stale of the crawls, stage by stage, the earliest crawl first.
@@ -81,11 +48,10 @@ class Builder:
         A partition whose inputs could not be built is left out, and every other one is built.
         """
         self._instance.add_dynamic_partitions(str(CRAWLS.name), list(request.crawls))
-        end_abandoned_runs(self._instance)
         outcome = Outcome()
-        with builder_lock(self._lake.root / ".builders") as self._lock:
+        with self._runner.building():
             if "filtered_pairs" in request.tables and self._calibration_is_due():
-                self._run("calibrations", None, {}, outcome)
+                self._runner.run("calibrations", {}, outcome)
             for table in request.tables:
                 self._build_stage(table, request, outcome)
         return outcome
@@ -100,19 +66,9 @@ class Builder:
         for number, crawls in enumerate(batches):
             partitions = due[number] if number == 0 else self._due(table, crawls, request)
             for partition in partitions:
-                if self._is_founded(table, partition, outcome):
-                    self._run(table, partition, tags, outcome)
-                else:
-                    outcome.left_out.append((table, partition_name(partition)))
+                if self._runner.founded(table, partition, outcome):
+                    self._runner.run(table, partition, outcome, tags)
                 self._reporter.advance(table)
-
-    def _is_founded(self, table: str, partition: Partition, outcome: Outcome) -> bool:
-        """Whether nothing that goes into the partition failed in this build."""
-        return not any(
-            outcome.lacks(read.table, partition_name(upstream))
-            for read in STAGES[table].reads
-            for upstream in read.partitions(self._lake, partition)
-        )
 
     def _due(self, table: str, crawls: Sequence[str], request: Request) -> list[Partition]:
         states = current_states(self._lake, self._settings, crawls, until=table)
@@ -144,38 +100,6 @@ class Builder:
         expected = self._settings.expectations("")["calibrations"].settings_digest
         ledger = self._lake.ledger("calibrations")
         return not any(c.settings_digest == expected and ledger.is_trusted(c) for c in ledger.commits.values())
-
-    def _run(self, table: str, partition: Partition | None, tags: Mapping[str, str], outcome: Outcome) -> None:
-        result = self._job.execute_in_process(
-            instance=self._instance,
-            asset_selection=[dg.AssetKey(table)],
-            partition_key=self._partitions.key(partition) if partition else None,
-            tags={**tags, BUILDER_TAG: self._lock},
-            raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        )
-        if result.success:
-            outcome.built += 1
-            return
-        error = error_of(result.all_events)
-        name = partition_name(partition) if partition else ""
-        outcome.failures.append((table, name, error))
-        self._reporter.failed(table, name, error)
-
-
-def error_of(events: Iterable[dg.DagsterEvent]) -> str:
-    """What the first failed step among the events says."""
-    for event in events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            if data.user_failure_data is not None and data.user_failure_data.description:
-                return data.user_failure_data.description
-            error = data.error.cause or data.error if data.error is not None else None
-            if error is None:
-                return "the step failed"
-            # What a step of ours raises explains itself; of others the kind of error is part of what they say.
-            return re.sub(r"^laion_assets(\.\w+)*: ", "", error.message.strip())
-    return "the run failed before its step began"
 
 
 def current_states(

@@ -16,6 +16,7 @@ from laion_assets.cli.lineage import diff, lineage
 from laion_assets.cli.models import models
 from laion_assets.cli.report import report
 from laion_assets.cli.sql import sql
+from laion_assets.cli.training import benchmarks, evaluate, recipes, train
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.stages import PER_CRAWL
@@ -45,12 +46,24 @@ def main() -> None:
     """Run the command line. Expected errors are one line on stderr and exit code 2."""
     from laion_assets.clip.encoder import EncoderError
     from laion_assets.crawl.sources import SourceError
+    from laion_assets.evaluation.benchmark import BenchmarkError
     from laion_assets.pairs.removals import RemovalError
     from laion_assets.sample.publish import SampleError
+    from laion_assets.training.recipe import RecipeError
 
     try:
         app()
-    except (UsageError, LakeError, SettingsError, SourceError, EncoderError, RemovalError, SampleError) as error:
+    except (
+        UsageError,
+        LakeError,
+        SettingsError,
+        SourceError,
+        EncoderError,
+        RemovalError,
+        SampleError,
+        RecipeError,
+        BenchmarkError,
+    ) as error:
         complain("laion:", str(error))
         sys.exit(2)
     except ModelError as error:
@@ -68,6 +81,10 @@ app.command()(sql)
 app.command()(report)
 app.command()(lineage)
 app.command()(diff)
+app.command()(recipes)
+app.command()(train)
+app.command()(benchmarks)
+app.command()(evaluate)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs
-from laion_assets.cli.build import Reporter, error_of
+from laion_assets.cli.runs import Reporter, error_of
 from laion_assets.definitions import build_definitions
 from laion_assets.lake.partition import WHOLE, Partition, partition_name
 from laion_assets.lake.stages import PER_CRAWL

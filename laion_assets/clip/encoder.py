@@ -309,9 +309,9 @@ def load_encoder(options: EncoderOptions) -> Encoder:
     prepare_cpu()
     import torch
 
-    device = _resolve_device(options.device)
-    precision = _resolve_precision(options.precision, torch.device(device).type)
-    model, preprocess, tokenizer, weights = _load_model(options, device)
+    device = resolve_device(options.device)
+    precision = resolve_precision(options.precision, torch.device(device).type)
+    model, preprocess, tokenizer, weights = load_open_clip(options, device)
     return Encoder(
         name=encoder_name(options),
         sha256=content_sha256(weights),
@@ -325,7 +325,12 @@ def load_encoder(options: EncoderOptions) -> Encoder:
     )
 
 
-def _resolve_device(device: str) -> str:
+def resolve_device(device: str) -> str:
+    """The device that `EncoderOptions.device` asks for, by torch's name.
+
+    Raises:
+        EncoderError: no such device.
+    """
     import torch
 
     if device == "auto":
@@ -341,13 +346,22 @@ def _resolve_device(device: str) -> str:
     return device
 
 
-def _resolve_precision(precision: str, device_type: str) -> str:
+def resolve_precision(precision: str, device_type: str) -> str:
+    """What `EncoderOptions.precision` means on a device of that type: any of PRECISIONS but `auto`."""
     if precision == "auto":
         return "amp_bf16" if device_type == "cuda" else "fp32"
     return precision
 
 
-def _load_model(options: EncoderOptions, device: str) -> tuple[Any, Callable[[Any], torch.Tensor], Any, Path]:
+def load_open_clip(options: EncoderOptions, device: str) -> tuple[Any, Callable[[Any], torch.Tensor], Any, Path]:
+    """Load a model as open_clip makes it, for whoever needs more of it than an `Encoder` shows.
+
+    Returns:
+        The model in evaluation mode, its preprocessing of a PIL picture, its tokenizer, and the weights file.
+
+    Raises:
+        EncoderError: model or weights do not exist, or do not fit each other.
+    """
     import open_clip
 
     if options.model_configs is not None:

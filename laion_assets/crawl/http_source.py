@@ -19,6 +19,7 @@ from laion_assets.crawl.transfer import (
 )
 
 _TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_NO_RETRIES = urllib3.Retry(0, redirect=5, raise_on_redirect=True)
 _DISCARD_BYTES = 1 << 18
 
 
@@ -26,7 +27,7 @@ class HttpSource:
     """Files below an ``https://`` or ``http://`` address."""
 
     def __init__(self, uri: str, *, retry: RetryPolicy, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Set up the connection pool; nothing is fetched yet.
+        """Keep what is needed to ask; nothing is fetched yet.
 
         Args:
             uri: The address that paths are appended to.
@@ -36,8 +37,6 @@ class HttpSource:
         self._uri = uri.rstrip("/")
         self._retry = retry
         self._sleep = sleep
-        timeout = urllib3.Timeout(connect=retry.connect_timeout_seconds, read=retry.read_timeout_seconds)
-        self._pool = urllib3.PoolManager(timeout=timeout, retries=urllib3.Retry(0, redirect=5, raise_on_redirect=True))
 
     @property
     def uri(self) -> str:
@@ -47,7 +46,7 @@ class HttpSource:
     def open(self, path: str, *, offset: int = 0) -> BinaryIO:
         """Open one file; see ``Source.open``."""
         url = f"{self._uri}/{quote(path.lstrip('/'))}"
-        connect = _Connector(self._pool, url).connect
+        connect = _Connector(url, self._retry).connect
         return cast("BinaryIO", ResumingStream(url, connect, self._retry, offset=offset, sleep=self._sleep))
 
     def read(self, path: str) -> bytes:
@@ -57,11 +56,15 @@ class HttpSource:
 
 
 class _Connector:
-    """Opens one file's connections."""
+    """Opens one file's connections, each of them new.
 
-    def __init__(self, pool: urllib3.PoolManager, url: str) -> None:
-        self._pool = pool
+    A server may close a connection that it keeps open at any moment, also while the next request is on its way (RFC
+    9112, section 9.5); that request then fails though nothing is the matter. Files here are large, connections cheap.
+    """
+
+    def __init__(self, url: str, retry: RetryPolicy) -> None:
         self._url = url
+        self._timeout = urllib3.Timeout(connect=retry.connect_timeout_seconds, read=retry.read_timeout_seconds)
 
     def connect(self, offset: int, version: str | None) -> Body:
         # Identity: what is counted against Content-Length must be what is written on the wire.
@@ -70,10 +73,9 @@ class _Connector:
             headers["Range"] = f"bytes={offset}-"
             if version is not None and not version.startswith("W/"):
                 headers["If-Range"] = version
+        pool = urllib3.PoolManager(timeout=self._timeout, retries=_NO_RETRIES)
         try:
-            response = self._pool.request(
-                "GET", self._url, headers=headers, preload_content=False, decode_content=False
-            )
+            response = pool.request("GET", self._url, headers=headers, preload_content=False, decode_content=False)
         except urllib3.exceptions.LocationValueError as error:
             raise SourceUnreachable(f"{self._url} is no address that can be asked: {error}") from error
         except urllib3.exceptions.HTTPError as error:
@@ -128,7 +130,7 @@ class _HttpBody:
             count -= len(data)
 
     def close(self) -> None:
-        # Not release_conn: what is left of a broken or abandoned body must not reach the next request.
+        # Not release_conn: nobody reads what is left of a broken or abandoned body. A whole one goes with its pool.
         self._response.close()
 
 

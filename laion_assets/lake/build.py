@@ -105,7 +105,7 @@ class PartitionBuild:
             UpstreamNotValidated: its last write did not come from here, or was not validated.
             UpstreamTestsFailed: it is a SQL model's, and a test of it failed when it was run last.
         """
-        ledger = self._pinned.setdefault(table, self.lake.ledger(table).snapshot())
+        ledger = self.pinned(table)
         read = self._digests.setdefault(table, {}) if lineage else {}
         found: list[Commit] = []
         for partition in partitions:
@@ -123,6 +123,23 @@ class PartitionBuild:
             read[name] = commit.content_digest
             found.append(commit)
         return found
+
+    def pinned(self, table: str) -> Ledger:
+        """The commits of ``table`` at the version that this build reads it at."""
+        return self._pinned.setdefault(table, self.lake.ledger(table).snapshot())
+
+    def pin(self, table: str, version: int) -> None:
+        """Read ``table`` as it was at an earlier version.
+
+        Raises:
+            LakeError: there is no such version.
+        """
+        self._pinned[table] = self.lake.ledger_at(table, version)
+
+    @property
+    def read_versions(self) -> dict[str, int]:
+        """The version of every table that went into the partition so far."""
+        return {table: self._pinned[table].version for table in self._digests}
 
     def files(self, table: str, partitions: Sequence[Partition], *, lineage: bool = True) -> list[str]:
         """Parquet files of exactly these partitions of ``table``, at the version this build pinned: see `commits`."""

@@ -186,6 +186,21 @@ class Lake:
                 ledger.advance(reversed(numbered), version)
         return ledger
 
+    def ledger_at(self, table: str, version: int) -> Ledger:
+        """The last commit of every partition of ``table`` as it was at ``version``.
+
+        Raises:
+            LakeError: the table has no such version.
+        """
+        newest = self.table(table).version() if self.exists(table) else -1
+        if not 0 <= version <= newest:
+            raise LakeError(f"{table} has the versions 0 to {newest}, and {version} was asked for")
+        ledger = Ledger()
+        entries = self.table(table, version).history()
+        numbered = [{**entry, "version": version - place} for place, entry in enumerate(entries[-(version + 1) :])]
+        ledger.advance(reversed(numbered), version)
+        return ledger
+
     def at_rest(self) -> "Lake":
         """The lake as it is now, for a judgement over many partitions: later commits are not seen."""
         ledgers = {name: self.ledger(name).snapshot() for name in self.tables}

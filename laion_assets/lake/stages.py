@@ -31,6 +31,8 @@ class Read:
         names = lake.tables[self.table].partition_by
         if not names:
             return [{}]
+        if set(names) <= {"recipe", "benchmark"} & set(partition):  # of the same recipe, of the same benchmark
+            return [{name: partition[name] for name in names}]
         if "crawl" not in names or self.crawls == "all":
             return [parse_partition(name) for name in lake.ledger(self.table).commits]
         crawls: list[str] = [str(partition["crawl"])]
@@ -57,9 +59,9 @@ class Stage:
     reads: tuple[Read, ...] = ()
     group: str
 
-    def read(self, table: str, crawls: str = "same") -> Read:
-        """The declared read of ``table``."""
-        return next(r for r in self.reads if r.table == table and r.crawls == crawls)
+    def read(self, table: str, crawls: str | None = None) -> Read:
+        """The declared read of ``table``: of ``crawls`` where it is read in several ways, the first otherwise."""
+        return next(r for r in self.reads if r.table == table and crawls in (None, r.crawls))
 
 
 STAGES: Mapping[str, Stage] = {
@@ -102,6 +104,48 @@ STAGES: Mapping[str, Stage] = {
                 Read(table="clip_embeddings"),
                 Read(table="calibrations"),
                 Read(table="takedowns"),
+            ),
+        ),
+        Stage(table="benchmark_images", code_version="1", group="evaluation"),
+        Stage(
+            table="training_sets",
+            code_version="1",
+            group="training",
+            # What the selection's SQL reads comes on top: see `sql.selection`.
+            reads=(
+                Read(table="unique_pairs", crawls="all"),
+                Read(table="images", crawls="all"),
+                Read(table="benchmark_images", crawls="all"),
+                Read(table="takedowns"),
+            ),
+        ),
+        Stage(table="clip_checkpoints", code_version="1", group="training", reads=(Read(table="training_sets"),)),
+        Stage(
+            table="zero_shot_scores",
+            code_version="1",
+            group="evaluation",
+            reads=(Read(table="clip_checkpoints"), Read(table="benchmark_images")),
+        ),
+        Stage(
+            table="retrieval_scores",
+            code_version="1",
+            group="evaluation",
+            reads=(Read(table="clip_checkpoints"), Read(table="benchmark_images")),
+        ),
+        Stage(
+            table="robustness",
+            code_version="1",
+            group="evaluation",
+            reads=(Read(table="zero_shot_scores", crawls="all"), Read(table="clip_checkpoints", crawls="all")),
+        ),
+        Stage(
+            table="scaling_laws",
+            code_version="1",
+            group="evaluation",
+            reads=(
+                Read(table="zero_shot_scores", crawls="all"),
+                Read(table="retrieval_scores", crawls="all"),
+                Read(table="clip_checkpoints", crawls="all"),
             ),
         ),
     )

@@ -264,6 +264,190 @@ MODEL_TESTS = Table(
     ),
 )
 
+_RECIPE = _c("recipe", _STRING, "Name of the recipe.")
+_BENCHMARK = _c("benchmark", _STRING, "Name of the benchmark.")
+_EPOCH = _c("epoch", _INT, "Epochs completed.")
+_VERSIONS = pa.map_(_STRING, _LONG)
+
+BENCHMARK_IMAGES = Table(
+    name="benchmark_images",
+    description="One row per picture of a registered evaluation set: what copies of it are known by.",
+    key=("benchmark", "sample_key"),
+    partition_by=("benchmark",),
+    order_by=("sample_key",),
+    columns=(
+        _BENCHMARK,
+        _c("sample_key", _STRING, "Key of the sample in the benchmark's tars."),
+        _c("folder", _STRING, "Where the benchmark lies.", digested=False),
+        _c("task", _STRING, "What is measured.", accepted=("zeroshot_classification", "zeroshot_retrieval")),
+        _c("split", _STRING, "The split that is measured on."),
+        _c("in_distribution_benchmark", _STRING, "The benchmark whose shifted version this is.", nullable=True),
+        _c("dataset_sha256", _STRING, "Digest of all that decides a score: tars, class names, templates."),
+        _c("sha256", _STRING, "SHA-256 of the picture's bytes, hex."),
+        _c("perceptual_hash", _LONG, "64-bit perceptual hash; null where it cannot be decoded.", nullable=True),
+        _c("colour_layout", pa.binary(), "A small colour thumbnail, the second measure.", nullable=True),
+    ),
+)
+
+TRAINING_SETS = Table(
+    name="training_sets",
+    description="One row per webdataset shard of what a recipe learns from.",
+    key=("recipe", "shard_path"),
+    partition_by=("recipe",),
+    order_by=("split", "shard_path"),
+    columns=(
+        _RECIPE,
+        _c("split", _STRING, "Whether it is learned from.", accepted=("train", "validation")),
+        _c("shard_path", _STRING, "The tar, below the lake's folder.", digested=False),
+        _c("samples", _LONG, "Samples in it."),
+        _c("unique_images", _LONG, "Distinct pictures in it."),
+        _c("bytes", _LONG, "Size of the tar."),
+        _c("sha256", _STRING, "SHA-256 of the tar, hex."),
+        _c("policy", _STRING, "The table or SQL model the pairs were selected from."),
+        _c("selection", _STRING, "The SQL predicate that selected them."),
+        _c("seed", _LONG, "Seed of the order."),
+        _c("excluded_benchmark", _LONG, "Pairs of the recipe left out as copies of evaluation pictures."),
+        _c("source_versions", _VERSIONS, "Version of every table that was read.", digested=False),
+    ),
+)
+
+CLIP_CHECKPOINTS = Table(
+    name="clip_checkpoints",
+    description="One row per epoch of a recipe's training: the weights, and how they came about.",
+    key=("recipe", "epoch"),
+    partition_by=("recipe",),
+    order_by=("epoch",),
+    columns=(
+        _RECIPE,
+        _EPOCH,
+        _c("final", _BOOL, "Whether the schedule was completed with it."),
+        _c("path", _STRING, "The weights (.safetensors), below the lake's folder.", digested=False),
+        _c("sha256", _STRING, "SHA-256 of the weights, hex."),
+        _c("model", _STRING, "open_clip's name of the architecture."),
+        _c("config_json", _STRING, "open_clip's configuration of it."),
+        _c("open_clip_version", _STRING, "Version of open_clip that trained it."),
+        _c("precision", _STRING, "Arithmetic of the training."),
+        _c("seed", _LONG, "Of initial weights, order and augmentation."),
+        _c("arm", _STRING, "What the recipe is compared by."),
+        _c("global_batch_size", _LONG, "Samples of one optimiser step, over all processes."),
+        _c("steps", _LONG, "Optimiser steps since the beginning."),
+        _c("samples_seen", _LONG, "Samples served since the beginning, repeats counted."),
+        _c("samples_unique", _LONG, "Different samples among them."),
+        _c("loss", _DOUBLE, "Mean contrastive loss of the epoch's reported steps."),
+        _c("learning_rate", _DOUBLE, "At the end of the epoch."),
+        _c("logit_scale", _DOUBLE, "At the end of the epoch."),
+        _c("samples_per_second", _DOUBLE, "Of the epoch, over all processes.", digested=False),
+        _c("gmacs_per_sample", _DOUBLE, "Billions of multiply-accumulates of a forward pass over one pair."),
+        _c("wall_seconds", _DOUBLE, "Of the epoch.", digested=False),
+        _c("device", _STRING, "What trained it: processes x kind.", digested=False),
+        _c("resumed_from", _INT, "Epoch after which its process began; null: at the beginning.",
+           nullable=True, digested=False),
+        _c("training_set_version", _LONG, "Version of training_sets.", digested=False),
+        _c("source_versions", _VERSIONS, "Version of every table the training set was made from.", digested=False),
+        _c("finished_at", _TIME, "When the epoch ended.", digested=False),
+    ),
+)  # fmt: skip
+
+_SCORED = (
+    _RECIPE,
+    _BENCHMARK,
+    _EPOCH,
+    _c("checkpoint_sha256", _STRING, "SHA-256 of the weights that were measured."),
+    _c("dataset_sha256", _STRING, "Digest of the benchmark."),
+    _c("precision", _STRING, "Arithmetic of the forward pass."),
+    _c("evaluator_version", _STRING, "Version of the method here."),
+    _c("evaluated_at", _TIME, "When it was measured.", digested=False),
+)
+
+ZERO_SHOT_SCORES = Table(
+    name="zero_shot_scores",
+    description="One row per checkpoint and classification benchmark: zero-shot accuracy.",
+    key=("recipe", "epoch", "benchmark"),
+    partition_by=("recipe", "benchmark"),
+    order_by=("epoch",),
+    columns=(
+        *_SCORED,
+        _c("in_distribution_benchmark", _STRING, "The benchmark whose shifted version this is.", nullable=True),
+        _c("top1", _DOUBLE, "Share of samples whose class scores highest."),
+        _c("top5", _DOUBLE, "Share of samples whose class is among the first five; null below five.", nullable=True),
+        _c("mean_per_class_recall", _DOUBLE, "Mean over classes of the share of their samples found."),
+        _c("standard_error", _DOUBLE, "Of top1, binomial."),
+        _c("chance", _DOUBLE, "top1 of guessing."),
+        _c("samples", _LONG, "Samples measured."),
+        _c("classes", _INT, "Classes to choose from."),
+        _c("templates", _INT, "Prompt templates averaged."),
+    ),
+)
+
+RETRIEVAL_SCORES = Table(
+    name="retrieval_scores",
+    description="One row per checkpoint and retrieval benchmark: recall of pictures by text and of texts by picture.",
+    key=("recipe", "epoch", "benchmark"),
+    partition_by=("recipe", "benchmark"),
+    order_by=("epoch",),
+    columns=(
+        *_SCORED,
+        *(
+            _c(f"{what}_recall_at_{k}", _DOUBLE, f"Share of {by} with {found} among the first {k}.")
+            for what, by, found in (
+                ("image", "captions", "their picture"), ("text", "pictures", "one of their captions")
+            )
+            for k in (1, 5, 10)
+        ),
+        _c("images", _LONG, "Pictures measured."),
+        _c("captions", _LONG, "Captions measured."),
+    ),
+)  # fmt: skip
+
+ROBUSTNESS = Table(
+    name="robustness",
+    description="One row per final checkpoint and shifted benchmark: accuracy there beside accuracy in distribution.",
+    key=("recipe", "epoch", "benchmark"),
+    order_by=("recipe", "epoch", "benchmark"),
+    columns=(
+        _RECIPE,
+        _EPOCH,
+        _BENCHMARK,
+        _c("in_distribution_benchmark", _STRING, "The benchmark it is a shifted version of."),
+        _c("in_distribution_accuracy", _DOUBLE, "top1 there."),
+        _c("in_distribution_low", _DOUBLE, "Lower end of its 95 % interval."),
+        _c("in_distribution_high", _DOUBLE, "Upper end."),
+        _c("shifted_accuracy", _DOUBLE, "top1 under shift."),
+        _c("shifted_low", _DOUBLE, "Lower end of its 95 % interval."),
+        _c("shifted_high", _DOUBLE, "Upper end."),
+        _c("effective_robustness", _DOUBLE, "Accuracy beyond what baselines have; null: not estimable.", nullable=True),
+        _c("ci_low", _DOUBLE, "Lower end of its 95 % interval.", nullable=True),
+        _c("ci_high", _DOUBLE, "Upper end.", nullable=True),
+        _c("baseline_models", _INT, "Models the fit was made of."),
+        _c("baseline_span", _DOUBLE, "From their least to their highest accuracy in distribution."),
+        _c("reason", _STRING, "Why it is not estimable.", nullable=True),
+    ),
+)
+
+SCALING_LAWS = Table(
+    name="scaling_laws",
+    description="One row per benchmark and arm: error against compute, of completed schedules.",
+    key=("benchmark", "arm"),
+    order_by=("benchmark", "arm"),
+    columns=(
+        _BENCHMARK,
+        _c("arm", _STRING, "What the recipes have in common."),
+        _c("error_model", _STRING, "What was fitted; null: too little to fit.", nullable=True),
+        _c("coefficient", _DOUBLE, "a of E = a C^-b.", nullable=True),
+        _c("exponent", _DOUBLE, "b.", nullable=True),
+        _c("intercept", _DOUBLE, "Error that no compute removes, where it was fitted.", nullable=True),
+        _c("ci_low", _DOUBLE, "Lower end of the exponent's 95 % interval.", nullable=True),
+        _c("ci_high", _DOUBLE, "Upper end.", nullable=True),
+        _c("r_squared", _DOUBLE, "Of the fit, in logarithms.", nullable=True),
+        _c("points", _INT, "Distinct amounts of compute."),
+        _c("recipes", _INT, "Recipes."),
+        _c("seeds", _INT, "Seeds."),
+        _c("compute_min", _DOUBLE, "Least compute, in GMACs."),
+        _c("compute_max", _DOUBLE, "Most."),
+        _c("reason", _STRING, "Why nothing was fitted.", nullable=True),
+    ),
+)
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -277,6 +461,13 @@ TABLES: dict[str, Table] = {
         CALIBRATIONS,
         TAKEDOWNS,
         MODEL_TESTS,
+        BENCHMARK_IMAGES,
+        TRAINING_SETS,
+        CLIP_CHECKPOINTS,
+        ZERO_SHOT_SCORES,
+        RETRIEVAL_SCORES,
+        ROBUSTNESS,
+        SCALING_LAWS,
     )
 }
 """Every table by name, in the order in which data flows."""

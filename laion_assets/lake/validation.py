@@ -159,7 +159,7 @@ def duckdb_type(arrow: str) -> str:
     """DuckDB's name of an Arrow type, given as Arrow writes it."""
     names = {
         "string": "VARCHAR", "int32": "INTEGER", "int64": "BIGINT", "float": "FLOAT", "double": "DOUBLE",
-        "bool": "BOOLEAN", "timestamp[us, tz=UTC]": "TIMESTAMPTZ", "date32[day]": "DATE",
+        "bool": "BOOLEAN", "timestamp[us, tz=UTC]": "TIMESTAMPTZ", "date32[day]": "DATE", "binary": "BLOB",
     }  # fmt: skip
     if arrow.startswith("list<"):
         return duckdb_type(arrow.split(": ", 1)[1].rstrip(">").strip()) + "[]"

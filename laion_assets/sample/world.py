@@ -35,7 +35,7 @@ _CHUNK: Final = 48
 """Scenes rendered together: small enough that the working arrays stay in the cache."""
 
 # The object's colour and the colour its stripes, dots or chequers are drawn in.
-_INK: Final = np.array(
+INKS: Final = np.array(
     [
         (214, 40, 40), (240, 130, 20), (248, 214, 30), (42, 157, 70),
         (36, 92, 214), (124, 46, 168), (244, 120, 182), (26, 26, 30),
@@ -117,7 +117,14 @@ def scenes_from(rng: np.random.Generator, n: int, *, unseen: bool = False) -> Sc
     return Scenes(attributes, rng.random((n, _VARIATION), dtype=np.float32))
 
 
-def render(scenes: Scenes, pixels: int, *, grain: float = 1.0) -> NDArray[np.uint8]:
+def render(
+    scenes: Scenes,
+    pixels: int,
+    *,
+    grain: float = 1.0,
+    inks: FloatArray = INKS,
+    backdrops: FloatArray | None = None,
+) -> NDArray[np.uint8]:
     """Pictures of the scenes, uint8 [n, pixels, pixels, 3], RGB.
 
     Shapes are signed distance functions with one pixel of antialiasing, so that a scene looks the same at any
@@ -127,16 +134,21 @@ def render(scenes: Scenes, pixels: int, *, grain: float = 1.0) -> NDArray[np.uin
         scenes: What to draw.
         pixels: Width and height.
         grain: Strength of the film grain; 0 gives clean, well compressible pictures.
+        inks: RGB of each colour name, float32 [8, 3], 0 to 255.
+        backdrops: What to draw on, float32 [n, pixels, pixels, 3], 0 to 255, instead of the muted backdrops.
     """
     pictures = np.empty((len(scenes), pixels, pixels, 3), dtype=np.uint8)
     for start in range(0, len(scenes), _CHUNK):
         chunk = scenes.take(slice(start, start + _CHUNK))
-        canvas = _backgrounds(chunk, pixels)
+        if backdrops is None:
+            canvas = _backgrounds(chunk, pixels)
+        else:
+            canvas = backdrops[start : start + len(chunk)].transpose(3, 0, 1, 2).copy()
         centres, radii = _layout(chunk)
         for number in range(len(VALUES["count"])):
             shown = np.flatnonzero(chunk.attributes[:, COUNT] >= number)
             if len(shown):
-                _paint(canvas, chunk.take(shown), shown, centres[shown, number], radii[shown], number)
+                _paint(canvas, chunk.take(shown), shown, centres[shown, number], radii[shown], number, inks)
         if grain:
             canvas += grain * _grain(chunk, pixels)
         np.clip(canvas, 0, 255, out=canvas)
@@ -240,7 +252,13 @@ def _layout(scenes: Scenes) -> tuple[FloatArray, FloatArray]:
 
 
 def _paint(
-    canvas: FloatArray, scenes: Scenes, rows: NDArray[np.intp], centres: FloatArray, radii: FloatArray, number: int
+    canvas: FloatArray,
+    scenes: Scenes,
+    rows: NDArray[np.intp],
+    centres: FloatArray,
+    radii: FloatArray,
+    number: int,
+    inks: FloatArray,
 ) -> None:
     """Draw object `number` of each scene over rows of the canvas."""
     pixels = canvas.shape[-1]
@@ -264,7 +282,7 @@ def _paint(
     second = _second_ink_cover(scenes, u, v, scale * pixels)
     light = 1.02 - 0.07 * (u + v)
     shift = ((scenes.variation[:, 20:23] - 0.5) * 22).astype(np.float32)
-    ink = np.clip(_INK[scenes.attributes[:, COLOUR]] + shift, 0, 255)
+    ink = np.clip(inks[scenes.attributes[:, COLOUR]] + shift, 0, 255)
     other = _SECOND_INK[scenes.attributes[:, COLOUR]]
     for channel in range(3):
         base = ink[:, channel, None, None]

@@ -146,14 +146,23 @@ def standing(states: Sequence[PartitionState]) -> str:
     return worst if len(states) == 1 or not done else f"{done} of {len(states)} done"
 
 
-def open_inputs(build: PartitionBuild, project: Project, name: str, partition: Partition) -> None:
+def open_inputs(
+    build: PartitionBuild, project: Project, name: str, partition: Partition, *, tables: bool = True
+) -> None:
     """Everything a model names as a view in the build's connection, pinned to one version of each table.
+
+    Args:
+        build: whose connection it is.
+        project: the models.
+        name: the model.
+        partition: of the model, which is being built.
+        tables: make views of tables too; False where they are there already.
 
     Raises:
         LakeError: an input was never built, was written without validation, or its tests failed.
     """
     places = {read.table: read.partitions(build.lake, partition) for read in stage_of(project, name).reads}
-    for table, partitions in places.items():
+    for table, partitions in places.items() if tables else ():
         build.view(table, table, partitions)
     create_macros(build.con)
     if any(COMMITS.name in project.sources(part) for part in (name, *views_under(project, name))):

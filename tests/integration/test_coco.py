@@ -47,7 +47,7 @@ def photographs(shared_data: Path) -> dict[str, Photograph]:
     }
 
 
-@pytest.fixture(scope="module", params=["wat", "warc"])
+@pytest.fixture(scope="module", params=["wat", pytest.param("warc", marks=pytest.mark.slow)])
 def built(request, photographs, lake_settings, tmp_path_factory) -> Iterator[tuple[Lake, int]]:
     """The lake, and the port of the pictures' server."""
     root = tmp_path_factory.mktemp("coco")

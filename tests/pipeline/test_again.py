@@ -86,6 +86,7 @@ def seen_in_both(lake: Lake) -> dict[str, Any]:
     return rows(lake, "filtered_pairs").join(twice, on="pair_id", how="semi").row(0, named=True)
 
 
+@pytest.mark.slow
 def test_running_every_partition_again_gives_the_same_rows(
     lake_copy: LakeCopy, instance: dg.DagsterInstance, undisturbed: Built
 ) -> None:
@@ -195,6 +196,7 @@ def test_a_picture_that_was_taken_down_never_comes_back(
     assert unfinished(settings) == {}
 
 
+@pytest.mark.slow
 def test_what_is_on_a_deny_list_never_comes_back(
     lake_copy: LakeCopy, builder: MakeBuilder, undisturbed: Built, attempted: list[str], tmp_path: Path
 ) -> None:

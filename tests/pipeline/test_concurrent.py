@@ -41,6 +41,7 @@ def test_two_builders_of_different_partitions_lose_nothing(
     assert set(unfinished(settings)) == {"unique_pairs", "images", "clip_embeddings", "filtered_pairs"}
 
 
+@pytest.mark.slow
 def test_two_builders_of_different_tables_lose_nothing(
     lake_copy: Callable[..., Settings], undisturbed: Built, tmp_path: Path
 ) -> None:
@@ -59,7 +60,10 @@ def test_two_builders_of_different_tables_lose_nothing(
 
 @pytest.mark.parametrize(
     ("table", "target"),
-    [("candidate_pairs", "laion_assets.assets.crawl:extract"), ("images", "laion_assets.assets.images:download")],
+    [
+        ("candidate_pairs", "laion_assets.assets.crawl:extract"),
+        pytest.param("images", "laion_assets.assets.images:download", marks=pytest.mark.slow),
+    ],
 )
 def test_a_partition_that_is_being_built_is_left_to_its_builder(
     table: str, target: str, lake_copy: Callable[..., Settings], undisturbed: Built, tmp_path: Path

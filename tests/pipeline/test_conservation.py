@@ -50,11 +50,11 @@ def lose_while_adopting(patch: pytest.MonkeyPatch) -> None:
 
 LOSSES = [
     ("crawl_snapshots", lose_while_appending),
-    ("wat_files", lose_while_appending),
-    ("candidate_pairs", lose_while_appending),
+    pytest.param("wat_files", lose_while_appending, marks=pytest.mark.slow),
+    pytest.param("candidate_pairs", lose_while_appending, marks=pytest.mark.slow),
     ("candidate_pairs", lose_while_adopting),
-    ("unique_pairs", lose_while_adopting),
-    ("images", lose_while_appending),
+    pytest.param("unique_pairs", lose_while_adopting, marks=pytest.mark.slow),
+    pytest.param("images", lose_while_appending, marks=pytest.mark.slow),
     ("images", lose_while_adopting),
     ("clip_embeddings", lose_while_adopting),
     ("filtered_pairs", lose_while_adopting),

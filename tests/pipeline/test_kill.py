@@ -77,7 +77,7 @@ def left_over(settings: Settings) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    "table", [pytest.param(t, marks=pytest.mark.slow if t == "clip_embeddings" else ()) for t in PER_CRAWL]
+    "table", [pytest.param(t, marks=() if t in ("candidate_pairs", "images") else pytest.mark.slow) for t in PER_CRAWL]
 )
 def test_killed_in_the_middle_of_a_stage(
     table: str, lake_copy: LakeCopy, home: Path, build_again: BuildAgain, undisturbed: Built
@@ -101,7 +101,11 @@ def test_killed_in_the_middle_of_a_stage(
 
 @pytest.mark.parametrize(
     ("function", "when", "published"),
-    [("validate", "after", 0), ("write_deltalake", "before", 0), ("write_deltalake", "after", 1)],
+    [
+        pytest.param("validate", "after", 0, marks=pytest.mark.slow),
+        ("write_deltalake", "before", 0),
+        ("write_deltalake", "after", 1),
+    ],
 )
 def test_killed_around_the_commit(
     function: str,

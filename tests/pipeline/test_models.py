@@ -5,9 +5,11 @@ import polars as pl
 import pytest
 from dagster import AssetKey
 
+from laion_assets.cli.build import Request
 from laion_assets.cli.model_build import ModelBuilder
 from laion_assets.definitions import build_definitions
 from laion_assets.lake.staleness import State
+from laion_assets.pairs.policy import FilterOptions
 from laion_assets.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.sample.options import CRAWLS
 from laion_assets.sql.build import model_states
@@ -55,6 +57,7 @@ def states(settings):
     return {key: state.state for key, state in model_states(declared(lake, settings.models), lake).items()}
 
 
+@pytest.mark.slow
 def test_every_shipped_model_is_built_tested_and_done(lake_copy, build):
     settings = lake_copy()
     project = load_project()
@@ -145,22 +148,20 @@ def test_a_range_of_crawls_in_one_run_is_built_and_judged_crawl_by_crawl(small, 
 
 
 def test_a_model_is_stale_when_the_lake_was_built_further(lake_copy, build, builder, tmp_path):
-    from laion_assets.cli.build import Request
-
     folder = tmp_path / "project"
     write_model(folder, "kept", "SELECT count(*) AS n FROM {{ source('filtered_pairs') }}")
     settings = lake_copy(models=str(folder))
     build(settings)
-    lake = settings.open_lake()
-    from laion_assets.lake.takedowns import request_takedown
-
-    [[pair]] = shown(settings, "SELECT min(pair_id) FROM filtered_pairs")
-    [[pairs]] = shown(settings, "SELECT count(*) FROM filtered_pairs")
-    request_takedown(lake, "pair_id", str(pair), None)
-    assert builder(settings).build(Request(crawls=CRAWLS)).failures == []
+    [[median]] = shown(settings, "SELECT median(similarity) FROM filtered_pairs")
+    [[pairs]] = shown(settings, f"SELECT count(*) FROM filtered_pairs WHERE similarity >= {median}::FLOAT")
+    limits = dict.fromkeys(("threshold_en", "threshold_multi", "threshold_nolang"), median)
+    stricter = settings.model_copy(update={"filter": FilterOptions(policy="laion", min_bytes=0, **limits)})
+    assert builder(stricter).build(Request(crawls=CRAWLS)).failures == []
     assert states(settings) == {("kept", "all"): State.STALE}
+    [[before]] = shown(settings, "SELECT n FROM kept")
     assert build(settings).built == 1
-    assert shown(settings, "SELECT n FROM kept") == [(pairs - 1,)]
+    assert shown(settings, "SELECT n FROM kept") == [(pairs,)]
+    assert 0 < pairs < before
 
 
 def test_a_step_is_launched_from_the_ui_without_the_command_line(small, instance):

@@ -230,7 +230,7 @@ def test_a_place_that_cannot_hold_the_page_is_refused_before_anything_is_read(
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("width", [360, 768, 1400])
+@pytest.mark.parametrize("width", [360, *(pytest.param(w, marks=pytest.mark.slow) for w in (768, 1400))])
 def test_a_page_fits_its_screen_and_shows_every_picture(browser: Browser, page: str, width: int) -> None:
     found = browser.measure(page, width)
     assert found["width"] == width
@@ -241,7 +241,7 @@ def test_a_page_fits_its_screen_and_shows_every_picture(browser: Browser, page: 
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("width", [360, 1400])
+@pytest.mark.parametrize("width", [360, pytest.param(1400, marks=pytest.mark.slow)])
 def test_the_page_of_models_fits_its_screen_whatever_they_say(
     browser: Browser, modelled: Lake, width: int, tmp_path: Path
 ) -> None:

@@ -265,7 +265,10 @@ def test_a_reader_may_stop_early(settings, tmp_path, format_):
     assert ran.wait(timeout=60) in (0, 1)
 
 
-@pytest.mark.parametrize(("format_", "rows"), [("csv", 600_000), ("json", 600_000), ("parquet", 800_000)])
+@pytest.mark.parametrize(
+    ("format_", "rows"),
+    [pytest.param("csv", 600_000, marks=pytest.mark.slow), ("json", 600_000), ("parquet", 800_000)],
+)
 def test_results_stream(settings, tmp_path, format_, rows):
     """Most of a gigabyte of text, or a whole one, goes through a process that never holds as much."""
     query = f"SELECT repeat(md5(range::VARCHAR), 40) AS text FROM range({rows})"

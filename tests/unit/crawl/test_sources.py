@@ -18,7 +18,7 @@ from laion_assets.crawl.sources import (
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 FAST = RetryPolicy(
-    attempts=4, base_delay_seconds=0.5, max_delay_seconds=8, connect_timeout_seconds=5, read_timeout_seconds=5
+    attempts=4, base_delay_seconds=0.5, max_delay_seconds=8, connect_timeout_seconds=60, read_timeout_seconds=60
 )
 
 
@@ -58,7 +58,9 @@ def changed(handler, start):
     send(handler, start, CONTENT[start:], etag='"other"')
 
 
-def send(handler, start: int, body: bytes, *, announced: int | None = None, etag: str = '"one"') -> None:
+def send(
+    handler, start: int, body: bytes, *, announced: int | None = None, etag: str = '"one"', keep: bool = False
+) -> None:
     handler.send_response(206 if start else 200)
     handler.send_header("ETag", etag)
     if start:
@@ -66,7 +68,7 @@ def send(handler, start: int, body: bytes, *, announced: int | None = None, etag
     handler.send_header("Content-Length", str(len(body) if announced is None else announced))
     handler.end_headers()
     handler.wfile.write(body)
-    handler.close_connection = True
+    handler.close_connection = not keep
 
 
 @pytest.fixture
@@ -110,6 +112,22 @@ def test_a_file_is_streamed_and_read_whole(serve):
         assert stream.read(5) == b""
     assert source.read("x") == CONTENT
     assert waits == []
+
+
+def test_a_connection_that_the_server_gives_up_between_two_files_is_no_failure(serve):
+    """As servers do with what they kept open: the next request finds the connection closed, and gets no answer."""
+    met = set()
+
+    def once(handler, start):
+        handler.close_connection = handler.client_address in met
+        if not handler.close_connection:
+            met.add(handler.client_address)
+            send(handler, start, CONTENT[start:], keep=True)
+
+    source, script, waits = serve(once)
+    for _ in range(3):
+        assert source.read("x") == CONTENT
+    assert (len(script.ranges), waits) == (3, [])
 
 
 def test_reading_can_begin_anywhere(serve):

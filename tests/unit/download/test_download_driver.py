@@ -23,8 +23,8 @@ OPTIONS = DownloadOptions(
     allow_private_addresses=True,
     processes=2,
     threads=8,
-    timeout_seconds=5,
-    deadline_seconds=5,
+    timeout_seconds=60,
+    deadline_seconds=60,
     retry_delay_seconds=0,
     image_size=64,
     urls_per_tar=20,
@@ -195,7 +195,7 @@ import polars as pl
 from laion_assets.download import DownloadOptions
 from laion_assets.download.driver import download
 urls = pl.DataFrame({"url_id": range(100, 160), "url": sys.argv[2:]}, schema={"url_id": pl.Int64, "url": pl.String})
-options = DownloadOptions(allow_private_addresses=True, processes=2, threads=8, timeout_seconds=5, deadline_seconds=5,
+options = DownloadOptions(allow_private_addresses=True, processes=2, threads=8, timeout_seconds=60, deadline_seconds=60,
                           retry_delay_seconds=0, image_size=64, urls_per_tar=20)
 for frame in download(urls, output=sys.argv[1], options=options):
     print(frame.height, flush=True)

@@ -4,22 +4,25 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laion_assets.download import DownloadOptions, Failure
+from laion_assets.download import DownloadOptions, Failure, deadline
+from laion_assets.download import fetch as fetch_module
 from laion_assets.download.fetch import Fetcher, parse_target
 from laion_assets.download.guard import BlockedAddressError, Guard
 from tests.unit.download.loopback_web import picture
 
 OPTIONS = DownloadOptions(
     allow_private_addresses=True,
-    timeout_seconds=5,
-    deadline_seconds=10,
+    timeout_seconds=60,
+    deadline_seconds=60,
     retry_delay_seconds=0,
     max_bytes=100_000,
     contact="https://example.org/bot",
@@ -286,19 +289,24 @@ def test_requests_to_one_host_are_bounded(web):
     assert web.busiest == 2
 
 
-def test_waiting_for_a_host_does_not_cost_a_urls_time(web):
-    """Eight urls of a host that answers in its own time, one at a time: together beyond the deadline of each."""
+def test_waiting_for_a_host_does_not_cost_a_urls_time(web, monkeypatch):
+    """Eight urls of a host that takes ten seconds for each, one at a time: together beyond the deadline of each."""
+    clock = SimpleNamespace(seconds=0.0, monotonic=lambda: clock.seconds, sleep=time.sleep)
+    monkeypatch.setattr(deadline, "time", clock)
+    monkeypatch.setattr(fetch_module, "time", clock)
 
     def slowly(handler):
-        handler.server.web.over.wait(0.05)
+        handler.server.web.over.wait(0.02)  # the others come to wait
+        clock.seconds += 10
         handler.reply(200, JPEG)
 
     web.routes["/a.jpg"] = slowly
-    fetcher = Fetcher(replace(OPTIONS, connections_per_host=1, deadline_seconds=0.3))
+    fetcher = Fetcher(replace(OPTIONS, connections_per_host=1, deadline_seconds=30))
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(fetcher.fetch, [web.url(f"/a.jpg?{n}") for n in range(8)]))
     fetcher.close()
     assert [outcome.failure for outcome in outcomes] == [None] * 8
+    assert clock.seconds == 80
 
 
 def test_connections_are_kept_and_replaced_when_the_server_closed_them(web):

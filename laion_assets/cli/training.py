@@ -1,0 +1,214 @@
+"""``laion recipes``, ``train``, ``benchmarks`` and ``evaluate``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from laion_assets.cli.common import LakeOption, UsageError, complain, err, out, settings_of
+from laion_assets.lake.lake import Lake
+from laion_assets.settings import Settings
+
+Recipes = Annotated[list[str], typer.Argument(help="Names of recipes; `laion recipes` lists them.", show_default=False)]
+
+
+def recipes(lake: LakeOption = None) -> None:
+    """List the training recipes, and which of them were trained in this lake.
+
+    A recipe is a selection of pairs, a model and a schedule, in a YAML file of `recipes/`; `LAION_RECIPES` names
+    another folder.
+    """
+    from laion_assets.cli.recipe_build import recipe_state
+
+    settings = settings_of(lake)
+    opened = settings.open_lake(create=False) if Lake.recorded_shape(settings.lake) else None
+    table = Table("recipe", "model", title=Text(settings.recipes))
+    for heading in ("samples seen", "batch"):
+        table.add_column(heading, justify="right")
+    for heading in ("selection", "training set", "checkpoint"):
+        table.add_column(heading)
+    for recipe in settings.known_recipes.values():
+        states = ["", ""]
+        if opened is not None:
+            state = recipe_state(opened, settings, recipe.name)
+            states = [str(state.training_set.state), str(state.checkpoint.state)]
+        where = "" if recipe.selection.where == "true" else f" where {recipe.selection.where}"
+        table.add_row(
+            Text(recipe.name),
+            Text(recipe.model),
+            f"{recipe.samples_seen:,}",
+            f"{recipe.global_batch_size:,}",
+            Text(f"{recipe.selection.source}{where}"),
+            *states,
+        )
+    out.print(table)
+
+
+def train(
+    recipes: Recipes,
+    lake: LakeOption = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Select anew from the tables as they are now, and train on that.")
+    ] = False,
+) -> None:
+    """Make the training set of a recipe and train it, as Dagster runs.
+
+    What is done is left alone. A killed training goes on from its last whole epoch. A training set stays what it was
+    when it was first made, whatever the lake does; `--refresh` selects again.
+    """
+    from laion_assets.cli.display import build_display
+    from laion_assets.cli.home import dagster_instance
+    from laion_assets.cli.recipe_build import RecipeBuilder
+
+    settings = settings_of(lake)
+    with build_display(out) as reporter:
+        outcome = RecipeBuilder(settings, dagster_instance(), reporter).train(recipes, refresh=refresh)
+    _tell(outcome.built, outcome.failures)
+    opened = settings.open_lake(create=False)
+    for name in recipes:
+        rows = opened.rows("clip_checkpoints", {"recipe": name}, ["epoch", "loss", "path", "samples_seen"])
+        if rows.height:
+            last = rows.sort("epoch").row(-1, named=True)
+            out.print(
+                f"{name}: {last['samples_seen']:,} samples seen, loss {last['loss']:.4f}, "
+                f"weights {opened.root / last['path']}",
+                highlight=False,
+                soft_wrap=True,
+            )
+    out.print("`laion evaluate` measures them")
+
+
+def benchmarks(lake: LakeOption = None) -> None:
+    """List the evaluation sets, and which of them are registered in this lake.
+
+    They are folders in CLIP_benchmark's webdataset layout, in `files/benchmarks` of the lake or in `LAION_BENCHMARKS`.
+    Registered pictures, and copies of them, are left out of every training set made afterwards.
+    """
+    from laion_assets.evaluation.registry import benchmark_names, in_distribution, registered
+
+    settings = settings_of(lake)
+    folder = settings.benchmark_folder
+    opened = settings.open_lake(create=False) if Lake.recorded_shape(settings.lake) else None
+    table = Table("benchmark", "task", title=Text(str(folder)))
+    table.add_column("classes", justify="right")
+    table.add_column("shifted from")
+    table.add_column("registered")
+    for name in benchmark_names(folder):
+        benchmark = registered(folder, name)
+        known = opened.commit("benchmark_images", {"benchmark": name}) if opened else None
+        table.add_row(
+            Text(name),
+            benchmark.task.removeprefix("zeroshot_"),
+            f"{len(benchmark.classnames):,}" if benchmark.classnames else "",
+            Text(in_distribution(benchmark) or ""),
+            f"{known.rows:,} pictures" if known else "no",
+        )
+    out.print(table)
+
+
+def evaluate(
+    checkpoints: Annotated[
+        list[str],
+        typer.Argument(help="Names of recipes, or weights they published.", metavar="RECIPE|CHECKPOINT..."),
+    ],
+    lake: LakeOption = None,
+    benchmark: Annotated[
+        list[str] | None,
+        typer.Option("--benchmark", help="An evaluation set; may be given several times. All if none."),
+    ] = None,
+) -> None:
+    """Measure trained recipes: zero-shot accuracy, retrieval, robustness under shift, scaling.
+
+    Measures each recipe's final checkpoint, or every epoch with `LAION_EVALUATION__ALL_EPOCHS=true` or where a file
+    of an earlier epoch is named.
+    """
+    from dataclasses import replace
+
+    from laion_assets.cli.display import build_display
+    from laion_assets.cli.home import dagster_instance
+    from laion_assets.cli.recipe_build import RecipeBuilder
+
+    settings = settings_of(lake)
+    opened = settings.open_lake(create=False)
+    found = [_recipe_of(opened, settings, name) for name in checkpoints]
+    names = list(dict.fromkeys(name for name, _ in found))
+    if not all(final for _, final in found):
+        settings = settings.model_copy(update={"evaluation": replace(settings.evaluation, all_epochs=True)})
+    with build_display(out) as reporter:
+        builder = RecipeBuilder(settings, dagster_instance(), reporter)
+        outcome = builder.evaluate(names, benchmark or ())
+    _tell(outcome.built, outcome.failures)
+    print_scores(opened, names, benchmark or ())
+    for name in builder.contaminated(names):
+        complain(
+            "warning",
+            f"{name} was trained before all these evaluation sets were registered, and may have seen copies of their "
+            f"pictures: `laion train {name}` looks, and trains again where that is so",
+        )
+
+
+def _recipe_of(lake: Lake, settings: Settings, name: str) -> tuple[str, bool]:
+    """The recipe that a name or a file of weights stands for, and whether it is its final checkpoint."""
+    if name in settings.known_recipes:
+        return name, True
+    path = Path(name).resolve()
+    for recipe in settings.known_recipes:
+        rows = lake.rows("clip_checkpoints", {"recipe": recipe}, ["path", "final"])
+        for row in rows.iter_rows(named=True):
+            if (lake.root / row["path"]).resolve() == path:
+                return recipe, bool(row["final"])
+    raise UsageError(
+        f"{name!r} is no recipe, and no file of weights that a recipe of this lake published: see `laion recipes`"
+    )
+
+
+def _tell(built: int, failures: Sequence[tuple[str, str, str]]) -> None:
+    for table, partition, error in failures:
+        complain("failed", f"{table} {partition}: {error}")
+    if failures:
+        err.print(f"{built} partitions built, {len(failures)} failed")
+        raise typer.Exit(1)
+    out.print(f"{built} partitions built", highlight=False)
+
+
+def print_scores(lake: Lake, recipes: Sequence[str], benchmarks: Sequence[str] = ()) -> None:
+    """Print what recipes scored: a row a benchmark, a column a recipe."""
+    from laion_assets.sql.session import connect
+
+    rows = (
+        connect(lake)
+        .sql("""
+        SELECT recipe, epoch, benchmark, 'top-1' AS measure, top1 AS value, standard_error AS error, chance
+        FROM zero_shot_scores
+        UNION ALL
+        SELECT recipe, epoch, benchmark, 'image recall@' || k, value, NULL, k / images FROM (
+            SELECT *, unnest([1, 5, 10]) AS k,
+                   unnest([image_recall_at_1, image_recall_at_5, image_recall_at_10]) AS value FROM retrieval_scores)
+        UNION ALL
+        SELECT recipe, epoch, benchmark, 'text recall@' || k, value, NULL, NULL FROM (
+            SELECT *, unnest([1, 5, 10]) AS k,
+                   unnest([text_recall_at_1, text_recall_at_5, text_recall_at_10]) AS value FROM retrieval_scores)
+        ORDER BY ALL
+    """)
+        .pl()
+    )
+    table = Table("benchmark", "measure", title="scores")
+    for recipe in recipes:
+        table.add_column(Text(recipe), justify="right")
+    table.add_column("chance", justify="right")
+    chosen = rows.filter(rows["recipe"].is_in(list(recipes)))
+    if benchmarks:
+        chosen = chosen.filter(chosen["benchmark"].is_in(list(benchmarks)))
+    for benchmark, measure in dict.fromkeys(chosen.select("benchmark", "measure").iter_rows()):
+        cells, chance = [], None
+        for recipe in recipes:
+            of_recipe = chosen.filter(recipe=recipe, benchmark=benchmark, measure=measure).sort("epoch")
+            last = of_recipe.row(-1, named=True) if of_recipe.height else None
+            chance = last["chance"] if last else chance
+            spread = f" ± {last['error'] * 100:.1f}" if last and last["error"] is not None else ""
+            cells.append(f"{last['value'] * 100:.1f}{spread}" if last else "")
+        table.add_row(Text(benchmark), measure, *cells, "" if chance is None else f"{chance * 100:.1f}")
+    out.print(table)

@@ -1,0 +1,114 @@
+"""Selections: the pairs that a table or SQL model and a predicate name, with their pictures, for training sets."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import duckdb
+
+from laion_assets.lake.build import PartitionBuild
+from laion_assets.lake.errors import LakeError
+from laion_assets.lake.partition import parse_partition
+from laion_assets.lake.stages import STAGES, Read, Stage
+from laion_assets.lake.tables import TABLES
+from laion_assets.sql.build import open_inputs, stage_of
+from laion_assets.sql.project import Project
+
+SELECTED = "selected"
+"""The view that :func:`open_selection` makes."""
+
+_KEY = ("crawl", "bucket", "pair_id")
+
+
+def training_stage(project: Project, source: str) -> Stage:
+    """What a training set selected from ``source`` is built from.
+
+    Raises:
+        LakeError: there is no such table or model, or it is no list of pairs.
+    """
+    stage = STAGES["training_sets"]
+    found = {read.table: read for read in stage.reads}
+    if source in TABLES:
+        columns = TABLES[source].schema.names
+        found.setdefault(source, Read(table=source, crawls="all"))
+    elif source in project.enabled:
+        model = project.models[source]
+        columns = [column.name for column in model.columns]
+        for read in stage_of(project, source).reads if model.is_view else (Read(table=source, crawls="all"),):
+            found.setdefault(read.table, replace(read, crawls="all"))
+    else:
+        raise LakeError(
+            f"a recipe selects from {source!r}, and there is no such table or enabled SQL model; `laion tables` and "
+            "`laion models list` name them"
+        )
+    lacking = [name for name in _KEY if name not in columns]
+    if lacking:
+        raise LakeError(
+            f"a recipe cannot select from {source}: it has no column {', '.join(lacking)}, which name a pair"
+        )
+    return replace(stage, reads=tuple(found.values()))
+
+
+def selected_from(sources: Iterable[str], project: Project) -> dict[str, bool]:
+    """Every table and table model that selections from ``sources`` read beside what all training sets read, and
+    whether it has partitions.
+
+    Raises:
+        LakeError: a source is no list of pairs.
+    """
+    always = {read.table for read in STAGES["training_sets"].reads}
+    tables = {read.table for source in sorted({*sources}) for read in training_stage(project, source).reads} - always
+    return {
+        name: bool(TABLES[name].partition_by) if name in TABLES else project.models[name].is_incremental
+        for name in sorted(tables)
+    }
+
+
+def open_selection(
+    build: PartitionBuild, project: Project, source: str, where: str, versions: Mapping[str, int]
+) -> None:
+    """Make the view ``selected`` in the build's connection: each selected pair once, with what leads to its picture.
+
+    Columns: pair_id, url_id, url, text, language, crawl, bucket, page_url, path, record_offset, link_position, sha256,
+    shard_path, sample_key, perceptual_hash, width, height. The last seven are null where the picture is not stored.
+
+    Args:
+        build: of the training set.
+        project: the SQL models.
+        source: a table or model.
+        where: a predicate over it.
+        versions: Delta versions to read tables at; the others are read as they are now.
+
+    Raises:
+        LakeError: an input is missing or untested, a version is not there, or the predicate is wrong.
+    """
+    stage = training_stage(project, source)
+    unknown = sorted(set(versions) - {read.table for read in stage.reads})
+    if unknown:
+        raise LakeError(
+            f"the recipe pins {', '.join(unknown)}, which it does not read; it reads "
+            f"{', '.join(sorted(read.table for read in stage.reads))}"
+        )
+    for table, version in versions.items():
+        build.pin(table, version)
+    for read in stage.reads:
+        names = build.pinned(read.table).commits
+        build.view(read.table, read.table, [parse_partition(name) for name in names])
+    if source in project.enabled and project.models[source].is_view:
+        open_inputs(build, project, source, {}, tables=False)
+        build.refuse_failed(source, {})
+        build.con.execute(f"CREATE VIEW {source} AS {project.models[source].template.render()}")
+    try:
+        build.con.execute(f"CREATE TEMP TABLE chosen AS SELECT DISTINCT {', '.join(_KEY)} FROM {source} WHERE {where}")
+    except duckdb.Error as error:
+        raise LakeError(f"the recipe's selection from {source} is wrong: {error}") from error
+    build.con.execute(f"""
+        CREATE VIEW {SELECTED} AS
+        SELECT pair.pair_id, pair.url_id, pair.url, pair.text, pair.language, pair.crawl, pair.bucket, pair.page_url,
+               pair.path, pair.record_offset, pair.link_position, image.sha256, image.shard_path, image.sample_key,
+               image.perceptual_hash, image.width, image.height
+        FROM chosen
+        JOIN unique_pairs AS pair USING (crawl, bucket, pair_id)
+        LEFT JOIN images AS image
+            ON image.crawl = pair.crawl AND image.bucket = pair.bucket AND image.url_id = pair.url_id
+            AND image.url = pair.url AND image.status = 'success'
+    """)

@@ -1,0 +1,101 @@
+"""What stands beside published weights: how to load them, what they were made from, and under which terms."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from laion_assets.training.driver import EpochRecord
+from laion_assets.training.recipe import Recipe
+
+SCORES = "scores.json"
+"""Beside the card: what the checkpoints scored, by benchmark, once they were measured."""
+
+
+def write_model_card(
+    folder: Path,
+    recipe: Recipe,
+    records: Sequence[EpochRecord],
+    versions: Mapping[str, int],
+    samples: int,
+    config: str,
+) -> None:
+    """Write `README.md`, and the model's configuration where open_clip does not ship it, beside the weights.
+
+    Args:
+        folder: of the weights.
+        recipe: what they were trained by.
+        records: its epochs.
+        versions: version of every table the training set was made from.
+        samples: samples of the training set.
+        config: open_clip's configuration of the model, JSON.
+    """
+    if recipe.model_configs is not None:
+        (folder / f"{recipe.model}.json").write_text(config + "\n")
+    (folder / "README.md").write_text(_card(recipe, records, versions, samples))
+
+
+def add_scores(folder: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Note scores beside the weights, one entry a table, epoch and benchmark; those measured before stay."""
+    path = folder / SCORES
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    for row in rows:
+        known[f"{table} / epoch {row['epoch']} / {row['benchmark']}"] = {
+            name: value for name, value in row.items() if isinstance(value, float | int) and name != "epoch"
+        }
+    fresh = path.with_suffix(".unfinished")
+    fresh.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+    fresh.replace(path)
+
+
+def _card(recipe: Recipe, records: Sequence[EpochRecord], versions: Mapping[str, int], samples: int) -> str:
+    last = records[-1]
+    add = f'open_clip.add_model_config("{recipe.model}.json")  # beside this file\n' if recipe.model_configs else ""
+    sources = "\n".join(f"| `{table}` | {number} |" for table, number in sorted(versions.items()))
+    epochs = "\n".join(
+        f"| {r.epoch} | `{r.weights}` | {r.samples_seen:,} | {r.loss:.4f} | `{r.weights_sha256[:16]}…` |"
+        for r in records
+    )
+    return f"""# {recipe.name}
+
+{recipe.description or "A CLIP model."}
+
+A {recipe.model} trained by open_clip on {samples:,} image-text pairs of a LAION lakehouse,
+{last.samples_seen:,} samples seen in {last.steps:,} steps of {recipe.global_batch_size:,}.
+
+```python
+import open_clip
+
+{add}model, _, preprocess = open_clip.create_model_and_transforms("{recipe.model}", pretrained="{last.weights}")
+tokenizer = open_clip.get_tokenizer("{recipe.model}")
+```
+
+| epoch | weights | samples seen | loss | sha256 |
+|---:|---|---:|---:|---|
+{epochs}
+
+Scores, once measured, are in `{SCORES}`.
+
+## Data
+
+Selected from `{recipe.selection.source}` where `{recipe.selection.where}`; copies of registered evaluation
+pictures were left out. `laion lineage clip_checkpoints --partition recipe={recipe.name}` follows every version back.
+
+| table | version |
+|---|---:|
+{sources}
+
+## Licence
+
+The weights were learned from pictures and texts of others, whose licences are their own. Whoever publishes the weights
+decides on their terms, and should know where the pairs came from: the versions above say so. Made for research; it was
+not tested for any deployment, and repeats the biases of the web it was learned from.
+
+## Recipe
+
+```yaml
+{yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True).strip()}
+```
+"""

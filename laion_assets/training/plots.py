@@ -1,0 +1,28 @@
+"""Pictures of a training."""
+
+import io
+from collections.abc import Sequence
+
+from laion_assets.training.driver import EpochRecord
+
+
+def training_curves(records: Sequence[EpochRecord], *, title: str) -> bytes:
+    """Loss, learning rate and throughput by samples seen, as PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 2.8), layout="constrained")
+    seen = [record.samples_seen for record in records]
+    curves = (
+        ("contrastive loss", [record.loss for record in records]),
+        ("learning rate", [record.learning_rate for record in records]),
+        ("samples a second", [record.samples_per_second for record in records]),
+    )
+    for axes, (label, values) in zip(figure.subplots(1, len(curves)), curves, strict=True):
+        axes.plot(seen, values, marker="o", markersize=4)
+        axes.set(xlabel="samples seen", title=label)
+        axes.set_ylim(bottom=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize="medium")
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=110)
+    return out.getvalue()

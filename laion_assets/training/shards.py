@@ -1,0 +1,383 @@
+"""From arranged pairs to webdataset shards, as open_clip_train reads them.
+
+A shard appears by rename, with a record of what it holds beside it; ``sizes.json`` comes last. What was finished before
+the process died is taken over by the next run, if it answers the same samples and is undamaged.
+"""
+
+# Names of views and files, numbers and quoted literals, never other values, are put into SQL here.
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+from pathlib import Path
+from typing import Final, TypedDict
+
+import duckdb
+import msgspec
+import polars as pl
+import polars.selectors as cs
+
+from laion_assets.pairs.dedup import quoted
+from laion_assets.training.arrangement import PLACE_COLUMNS, SPLITS, Arrangement, temporary_tables
+from laion_assets.training.tars import ShardError, member, member_size, pictures_of, reader, tar_size, write_at
+
+_FORMAT_VERSION: Final = 1
+_NOT_IN_JSON: Final = ("text", "shard_path", "sample_key", *PLACE_COLUMNS)
+_UNFINISHED: Final = ".unfinished"
+_HASHING_THREADS: Final = min(8, os.cpu_count() or 1)
+
+
+__all__ = ["ShardError", "ShardRow", "verify_shards", "write_shards"]
+
+
+class ShardRow(TypedDict):
+    """One finished shard."""
+
+    split: str
+    """``train`` or ``validation``."""
+    shard_path: str
+    """The tar, relative to the folder that was named."""
+    samples: int
+    unique_images: int
+    """Distinct sha256 among the samples."""
+    bytes: int
+    """Size of the tar."""
+    sha256: str
+    """Of the tar, in hex."""
+
+
+def write_shards(
+    connection: duckdb.DuckDBPyConnection,
+    arrangement: Arrangement,
+    *,
+    root: Path,
+    output: Path,
+    relative_to: Path,
+    provenance: Mapping[str, str] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[ShardRow]:
+    """Write every shard of an arrangement: ``<output>/<split>/00000.tar`` and on, with ``sizes.json`` beside them.
+
+    A sample has three members: ``<pair_id>.<jpg|png|webp>``, the bytes of the stored picture; ``<pair_id>.txt``, the
+    text; ``<pair_id>.json``, every other column of the pair and the provenance, keys sorted, NaN and infinities as
+    null, times in UTC as ISO 8601. Equal inputs give equal bytes. Nothing is written before the first ``next``, and
+    ``sizes.json`` only when the iterator is exhausted.
+
+    Source tars are scanned once, headers only; for each shard its pictures are read in the order in which they lie,
+    one tar open at a time. Memory: the rows of two shards, without their pictures.
+
+    Args:
+        connection: A DuckDB connection; temporary tables named ``_shards_…`` are made and dropped.
+        arrangement: What ``arrange`` gave; its files must still be there.
+        root: Folder that the pairs' ``shard_path`` is relative to.
+        output: Folder for the splits; made if absent. Shards of other arrangements there are replaced or removed.
+        relative_to: Folder that the ``shard_path`` of the rows is relative to.
+        provenance: Fields for the JSON of all samples, such as the recipe's name.
+        progress: Called with the number of samples done since the last call.
+
+    Yields:
+        One row for each shard, by split and number, once it is in place.
+
+    Raises:
+        ShardError: A source tar is absent or damaged or lacks a picture, or another process writes to ``output``.
+        ValueError: The provenance has the name of a column.
+        OSError: A shard cannot be written, such as for lack of space.
+    """
+    job = _Job(
+        connection=connection,
+        arrangement=arrangement,
+        root=root,
+        output=output.absolute(),
+        relative_to=relative_to.absolute(),
+        provenance=dict(provenance or {}),
+        progress=progress or (lambda _: None),
+    )
+    job.check_names()
+    return job.run()
+
+
+def verify_shards(rows: Iterable[ShardRow], relative_to: Path) -> None:
+    """Make sure that every shard is there and has the bytes that its row says; reads all of them, in threads.
+
+    Raises:
+        ShardError: Some are missing, have another size, or are corrupt. The message names them all.
+    """
+
+    def check(row: ShardRow) -> str | None:
+        return _fault(relative_to / row["shard_path"], row["bytes"], row["sha256"])
+
+    with ThreadPoolExecutor(_HASHING_THREADS, "verify") as pool:
+        faults = list(filter(None, pool.map(check, rows)))
+    if faults:
+        raise ShardError(f"{len(faults)} shards are not as written; write them again: {'; '.join(faults)}")
+
+
+class _Record(TypedDict):
+    """What lies beside a tar."""
+
+    samples: int
+    unique_images: int
+    bytes: int
+    sha256: str
+    request: str
+    """Of the samples that the tar holds: ``_Samples.request``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    split: str
+    number: int
+    tar: Path
+
+    @property
+    def record(self) -> Path:
+        return self.tar.with_suffix(".json")
+
+    @property
+    def unfinished(self) -> Path:
+        return self.tar.with_name(self.tar.name + _UNFINISHED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """The samples of one shard, in order."""
+
+    keys: list[int]
+    texts: list[bytes]
+    jsons: list[bytes]
+    unique_images: int
+    request: str
+    """Digest of all that decides the bytes of the shard."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Job:
+    connection: duckdb.DuckDBPyConnection
+    arrangement: Arrangement
+    root: Path
+    output: Path
+    relative_to: Path
+    provenance: dict[str, str]
+    progress: Callable[[int], None]
+
+    def check_names(self) -> None:
+        columns = pl.read_parquet_schema(self.arrangement.file(SPLITS[0]))
+        if taken := sorted(self.provenance.keys() & columns.keys()):
+            raise ValueError(f"provenance has names of columns of the pairs; rename {taken}")
+
+    def run(self) -> Iterator[ShardRow]:
+        self.output.mkdir(parents=True, exist_ok=True)
+        with _only_writer(self.output):
+            for split in SPLITS:
+                for row in self._write_split(split):
+                    self.progress(row["samples"])
+                    yield row
+
+    def _write_split(self, split: str) -> Iterator[ShardRow]:
+        folder = self.output / split
+        shards = [
+            _Shard(split, number, folder / f"{number:05d}.tar") for number in range(self.arrangement.shards(split))
+        ]
+        if not shards and not folder.exists():
+            return
+        folder.mkdir(exist_ok=True)
+        _clear(folder, shards)
+        finished = {shard.number: row for shard in shards if (row := self._taken_over(shard))}
+        unfinished = [shard for shard in shards if shard.number not in finished]
+        with temporary_tables(self.connection, "_shards_pictures", "_shards_places"):
+            self._find_pictures(split, [shard.number for shard in unfinished])
+            written = self._write(unfinished)
+            for shard in shards:
+                yield finished.get(shard.number) or next(written)
+        _write_json(folder / "sizes.json", {shard.tar.name: self.arrangement.samples_per_shard for shard in shards})
+
+    def _taken_over(self, shard: _Shard) -> ShardRow | None:
+        """The row of a shard that an earlier run finished with the same samples, if it is undamaged."""
+        try:
+            record = msgspec.json.decode(shard.record.read_bytes(), type=_Record)
+        except (OSError, msgspec.DecodeError):
+            return None
+        if record["request"] != self._samples(shard).request or _fault(shard.tar, record["bytes"], record["sha256"]):
+            return None
+        return self._row(shard, record)
+
+    def _row(self, shard: _Shard, record: _Record) -> ShardRow:
+        return ShardRow(
+            split=shard.split,
+            shard_path=shard.tar.relative_to(self.relative_to).as_posix(),
+            samples=record["samples"],
+            unique_images=record["unique_images"],
+            bytes=record["bytes"],
+            sha256=record["sha256"],
+        )
+
+    def _find_pictures(self, split: str, shards: list[int]) -> None:
+        """Find the picture of every sample of these shards: ``_shards_places``, one row a sample."""
+        if not shards:
+            return
+        samples = f"(FROM {self._table(split)} WHERE _shard IN (SELECT unnest($shards)))"
+        connection, wanted = self.connection, {"shards": shards}
+        sources = connection.execute(f"SELECT DISTINCT shard_path FROM {samples} ORDER BY 1", wanted).fetchall()
+        self._scan([str(source) for (source,) in sources])
+        connection.execute(
+            f"""
+            CREATE TEMP TABLE _shards_places AS
+            SELECT _shard, _number, shard_path, sample_key, start, size, extension
+            FROM {samples} LEFT JOIN _shards_pictures USING (shard_path, sample_key) ORDER BY _number""",
+            wanted,
+        )
+        missing = connection.execute("""
+            SELECT shard_path, min(sample_key), count(DISTINCT sample_key)
+            FROM _shards_places WHERE start IS NULL GROUP BY shard_path ORDER BY shard_path LIMIT 1""").fetchone()
+        if missing:
+            raise ShardError(
+                f"{self.root / missing[0]} lacks the pictures of {missing[2]} sample keys, {missing[1]} among them; "
+                "download its partition again"
+            )
+
+    def _scan(self, sources: list[str]) -> None:
+        """Put every picture of the source tars into ``_shards_pictures``."""
+        self.connection.execute("""
+            CREATE TEMP TABLE _shards_pictures
+            (shard_path VARCHAR, sample_key VARCHAR, start BIGINT, size BIGINT, extension VARCHAR)""")
+        schema = {"sample_key": pl.String, "start": pl.Int64, "size": pl.Int64, "extension": pl.String}
+        for source in sources:
+            pictures = pictures_of(self.root / source)
+            found = pl.DataFrame([(key, *place) for key, place in pictures.items()], schema=schema, orient="row")
+            self.connection.register("_shards_scanned", found)
+            self.connection.execute("INSERT INTO _shards_pictures SELECT ?, * FROM _shards_scanned", [source])
+            self.connection.unregister("_shards_scanned")
+
+    def _write(self, shards: list[_Shard]) -> Iterator[ShardRow]:
+        """Write shards; one is hashed and put into place while the next is written."""
+        with ThreadPoolExecutor(1, "finish") as behind:
+            before: Future[ShardRow] | None = None
+            for shard in shards:
+                samples = self._samples(shard)
+                self._fill(shard, samples)
+                if before is not None:
+                    yield before.result()
+                before = behind.submit(self._finish, shard, samples)
+            if before is not None:
+                yield before.result()
+
+    def _samples(self, shard: _Shard) -> _Samples:
+        query = f"SELECT * FROM {self._table(shard.split)} WHERE _shard = {shard.number} ORDER BY _number"
+        rows = self.connection.execute(query).pl().with_columns(cs.datetime(time_zone="*").dt.convert_time_zone("UTC"))
+        fields = rows.select(pl.exclude(_NOT_IN_JSON)).iter_rows(named=True)
+        jsons = [msgspec.json.encode(row | self.provenance, order="sorted") for row in fields]
+        request = hashlib.sha256(b"%d\n" % _FORMAT_VERSION)
+        places = rows.select("pair_id", "shard_path", "sample_key", "text").iter_rows()
+        for place, fields_of_it in zip(places, jsons, strict=True):
+            request.update(b"%b %b\n" % (msgspec.json.encode(place), fields_of_it))
+        return _Samples(
+            keys=rows["pair_id"].to_list(),
+            texts=[text.encode() for text in rows["text"]],
+            jsons=jsons,
+            unique_images=rows["sha256"].n_unique(),
+            request=request.hexdigest(),
+        )
+
+    def _fill(self, shard: _Shard, samples: _Samples) -> None:
+        """Write the samples, in the order in which their pictures lie, each at its place in the tar."""
+        places = self.connection.execute(f"""
+            SELECT shard_path, start, size, extension FROM _shards_places WHERE _shard = {shard.number}
+            ORDER BY _number""").fetchall()
+        lengths = (
+            member_size(place[2]) + member_size(len(text)) + member_size(len(fields))
+            for place, text, fields in zip(places, samples.texts, samples.jsons, strict=True)
+        )
+        *starts, end = accumulate(lengths, initial=0)
+        with shard.unfinished.open("wb") as file:
+            order = sorted(range(len(places)), key=lambda number: places[number][:2])
+            for source, numbers in groupby(order, key=lambda number: places[number][0]):
+                with reader(self.root / source) as read:
+                    for number in numbers:
+                        _, start, size, extension = places[number]
+                        key = samples.keys[number]
+                        picture = member(f"{key}.{extension}", read(start, size))
+                        text = member(f"{key}.txt", samples.texts[number])
+                        fields = member(f"{key}.json", samples.jsons[number])
+                        write_at(file.fileno(), picture + text + fields, starts[number])
+            file.truncate(tar_size(end))
+
+    def _finish(self, shard: _Shard, samples: _Samples) -> ShardRow:
+        """Put a written shard into place, and its record after it."""
+        with shard.unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        record = _Record(
+            samples=len(samples.keys),
+            unique_images=samples.unique_images,
+            bytes=shard.unfinished.stat().st_size,
+            sha256=_sha256(shard.unfinished),
+            request=samples.request,
+        )
+        shard.unfinished.replace(shard.tar)
+        _write_json(shard.record, record)
+        return self._row(shard, record)
+
+    def _table(self, split: str) -> str:
+        return f"read_parquet({quoted(self.arrangement.file(split))})"
+
+
+def _clear(folder: Path, shards: list[_Shard]) -> None:
+    """Remove what does not belong to these shards or was not finished, and the sizes, which are written last."""
+    wanted = {path.name for shard in shards for path in (shard.tar, shard.record)}
+    for path in folder.iterdir():
+        numbered = path.stem.isdecimal() and path.suffix in (".tar", ".json") and path.name not in wanted
+        if numbered or path.name.endswith(_UNFINISHED) or path.name == "sizes.json":
+            path.unlink()
+
+
+def _fault(tar: Path, size: int, sha256: str) -> str | None:
+    """What is the matter with a tar that should have this size and digest, if anything is."""
+    try:
+        found = tar.stat().st_size
+        if found != size:
+            return f"{tar} has {found} bytes instead of {size}"
+        if _sha256(tar) != sha256:
+            return f"{tar} is corrupt: its sha256 differs"
+    except FileNotFoundError:
+        return f"{tar} is missing"
+    except OSError as error:
+        return f"{tar} cannot be read: {error.strerror}"
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, content: object) -> None:
+    """Write a small file, which appears at once; whatever was renamed in its folder before it is safe with it."""
+    fresh = path.with_name(path.name + _UNFINISHED)
+    with fresh.open("wb") as file:
+        file.write(msgspec.json.encode(content))
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Keep other writers out of a folder; the lock dies with its process."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ShardError(f"another process writes shards to {folder}; wait for it or end it") from None
+        yield
+    finally:
+        os.close(lock)
