@@ -35,11 +35,13 @@ class Progress:
     unit: str
     log: Callable[[str], None] = lambda _: None
     done: int = 0
+    note: str = ""
+    """How it goes, in a few words, shown beside the label."""
 
     def __call__(self, count: int = 1) -> None:
         """Another ``count`` units are done."""
         before, self.done = self.done, self.done + count
         for listener in _listeners:
-            listener(self.label, self.done, self.total, self.unit)
+            listener(f"{self.label} {self.note}".rstrip(), self.done, self.total, self.unit)
         if self.total and before * 10 // self.total != self.done * 10 // self.total:
             self.log(f"{self.label}: {self.done:,} of {self.total:,} {self.unit}")

@@ -15,7 +15,7 @@ from laion_assets.evaluation import EVALUATOR_VERSION
 from laion_assets.evaluation.benchmark import Benchmark, BenchmarkError, dataset_sha256
 from laion_assets.evaluation.model import load_model
 from laion_assets.evaluation.plots import robustness_plot, scaling_plot
-from laion_assets.evaluation.registry import fingerprints, in_distribution, registered
+from laion_assets.evaluation.registry import fingerprints, registered
 from laion_assets.evaluation.retrieval import retrieval
 from laion_assets.evaluation.robustness import effective_robustness
 from laion_assets.evaluation.scaling import fit_scaling
@@ -39,7 +39,7 @@ def benchmark_images(step: Step) -> Metadata:
         "folder": str(benchmark.folder.resolve()),
         "task": benchmark.task,
         "split": benchmark.split,
-        "in_distribution_benchmark": in_distribution(benchmark),
+        "in_distribution_benchmark": benchmark.in_distribution,
         "dataset_sha256": _dataset_sha256(benchmark),
     }
     for frame in fingerprints(benchmark):
@@ -75,7 +75,7 @@ def zero_shot_scores(step: Step) -> Metadata:
         rows.append(
             {
                 **_said_of(step, checkpoint),
-                "in_distribution_benchmark": in_distribution(benchmark),
+                "in_distribution_benchmark": benchmark.in_distribution,
                 "top1": score.top1,
                 "top5": score.top5,
                 "mean_per_class_recall": score.mean_per_class_recall,

@@ -184,7 +184,8 @@ def clip_checkpoints(step: Step) -> Metadata:
         verify_shards(_rows(shards), step.lake.root)
         training = _training(step, recipe, shards)
         records = training.run()
-        gmacs = gmacs_per_sample(open_model(recipe.model, None, recipe.model_configs))
+        weights = training.output / records[-1].weights
+        gmacs = gmacs_per_sample(open_model(recipe.model, weights, recipe.model_configs))
     except (ShardError, ScheduleError, PlacementError, TrainingFailed, CheckpointError) as error:
         raise LakeError(str(error)) from error
     training_set = step.build.pinned("training_sets")
@@ -197,7 +198,7 @@ def clip_checkpoints(step: Step) -> Metadata:
         "samples seen": recipe.samples_seen,
         "samples a second": records[-1].samples_per_second,
         "gmacs a sample": gmacs,
-        "weights": dg.MetadataValue.path(str(training.output / records[-1].weights)),
+        "weights": dg.MetadataValue.path(str(weights)),
         "curves": picture(training_curves(records, title=recipe.name), "loss and throughput by epoch"),
         "recipe": dg.MetadataValue.json(recipe.model_dump(mode="json")),
     }
@@ -223,6 +224,12 @@ def _training(step: Step, recipe: Recipe, shards: pl.DataFrame) -> Training:
     # After a kill the same training goes on; one that was published and is asked for again writes beside the other.
     what = (recipe.of_training(), recipe.config_digest, sorted(shards["sha256"]), previous.version if previous else -1)
     work = hashlib.sha256(repr(what).encode()).hexdigest()[:32]
+    progress = step.progress(recipe.samples_seen, "samples")
+
+    def say(message: str) -> None:
+        progress.note = message
+        step.log.info(message)
+
     return Training(
         recipe=recipe,
         schedule=schedule,
@@ -230,8 +237,8 @@ def _training(step: Step, recipe: Recipe, shards: pl.DataFrame) -> Training:
         compute=step.settings.training,
         work=step.build.resumable(work).path / "training",
         output=Path(step.lake.files / "checkpoints" / recipe.name / work),
-        say=step.log.info,
-        progress=step.progress(recipe.samples_seen, "samples"),
+        say=say,
+        progress=progress,
     )
 
 

@@ -22,15 +22,18 @@ from laion_assets.settings import Settings, load_settings, write_lake_settings
 
 _TRAINING_PICTURES = 12_000
 _CALIBRATION_PICTURES = 3_000
+_BENCHMARK_PICTURES = 600
+_ARMS = ("sample-filtered-32k", "sample-unfiltered-32k")
 
 
-def run_demo(lake: Path, folder: Path, console: Console) -> None:
-    """Publish, train, build, measure; each step is left out where it was done before.
+def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False) -> None:
+    """Publish, build, measure the filter, then train on what it kept and on all; what was done before is left out.
 
     Args:
         lake: folder of the lake.
         folder: folder of the sample web.
         console: where to tell about it.
+        quick: stop before the training on what was collected.
     """
     from laion_assets.cli.build import Builder, Request
     from laion_assets.cli.display import build_display
@@ -64,11 +67,39 @@ def run_demo(lake: Path, folder: Path, console: Console) -> None:
     opened = settings.open_lake()
     print_funnel(opened, console)
     print_score(opened, sample.truth, console)
+    built = outcome.built + models.built
+    if not quick:
+        built += _train_arms(settings, console)
     console.print(
-        f"\n{outcome.built + models.built} partitions built in {time.monotonic() - started:.0f} s. "
+        f"\n{built} partitions built in {time.monotonic() - started:.0f} s. "
         "Next: `make ui`, `.venv/bin/laion status`, `.venv/bin/laion sql`",
         highlight=False,
     )
+
+
+def _train_arms(settings: Settings, console: Console) -> int:
+    """Train one recipe on what the filter kept and its twin on every pair, for equal samples seen, and measure both."""
+    from laion_assets.cli.display import build_display
+    from laion_assets.cli.home import dagster_instance
+    from laion_assets.cli.recipe_build import RecipeBuilder
+    from laion_assets.cli.training import print_scores
+    from laion_assets.evaluation.registry import benchmark_names
+    from laion_assets.sample.benchmarks import NAMES, write_sample_benchmarks
+
+    if not {*NAMES} <= {*benchmark_names(settings.benchmark_folder)}:
+        with _bar(console, "drawing the benchmarks"):
+            write_sample_benchmarks(settings.benchmark_folder, size=_BENCHMARK_PICTURES)
+    with build_display(console) as reporter:
+        builder = RecipeBuilder(settings, dagster_instance(), reporter)
+        trained = builder.train(_ARMS)
+        measured = builder.evaluate(_ARMS) if not trained.failures else trained
+    if measured.failures:
+        raise SystemExit(1)
+    seen = settings.recipe(_ARMS[0]).samples_seen
+    print_scores(
+        settings.open_lake(), _ARMS, title=f"trained on what was kept, and on everything: {seen:,} samples each"
+    )
+    return trained.built + measured.built
 
 
 def _demo_settings(folder: Path, weights: Path, encoders: Path) -> dict[str, str]:

@@ -127,15 +127,17 @@ def build(
 def demo(
     lake: LakeOption = None,
     folder: Annotated[Path, typer.Option(help="Where the sample web is published.")] = Path("sample-web"),
+    quick: Annotated[bool, typer.Option("--quick", help="Stop before training on what was collected.")] = False,
 ) -> None:
-    """Build two sample crawls through every stage, and measure the filter against the known truth.
+    """Build two sample crawls through every stage, measure the filter, and train CLIP on what it kept.
 
     Renders a small web with pages and pictures, publishes it as Common Crawl does, serves it on loopback, trains a
-    small CLIP on clean pairs, and builds both crawls as Dagster runs. `make ui` shows them.
+    small CLIP on clean pairs as the filter's encoder, and builds both crawls as Dagster runs. Then trains one recipe
+    on the kept pairs and its twin on all of them, and measures both. `make ui` shows everything.
     """
     from laion_assets.cli.demo import run_demo
 
-    run_demo(Path(lake or os.environ.get("LAION_LAKE", "lake")), folder, out)
+    run_demo(Path(lake or os.environ.get("LAION_LAKE", "lake")), folder, out, quick=quick)
 
 
 @app.command()

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -25,26 +26,29 @@ def recipes(lake: LakeOption = None) -> None:
 
     settings = settings_of(lake)
     opened = settings.open_lake(create=False) if Lake.recorded_shape(settings.lake) else None
-    table = Table("recipe", "model", title=Text(settings.recipes))
-    for heading in ("samples seen", "batch"):
-        table.add_column(heading, justify="right")
-    for heading in ("selection", "training set", "checkpoint"):
-        table.add_column(heading)
+    table = Table(title=Text(settings.recipes), box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("recipe", no_wrap=True)
+    table.add_column("model", no_wrap=True)
+    table.add_column("samples", justify="right", no_wrap=True)
+    table.add_column("batch", justify="right", no_wrap=True)
+    table.add_column("selects", overflow="fold")
+    table.add_column("trained", no_wrap=True)
     for recipe in settings.known_recipes.values():
-        states = ["", ""]
-        if opened is not None:
-            state = recipe_state(opened, settings, recipe.name)
-            states = [str(state.training_set.state), str(state.checkpoint.state)]
-        where = "" if recipe.selection.where == "true" else f" where {recipe.selection.where}"
-        table.add_row(
-            Text(recipe.name),
-            Text(recipe.model),
-            f"{recipe.samples_seen:,}",
-            f"{recipe.global_batch_size:,}",
-            Text(f"{recipe.selection.source}{where}"),
-            *states,
-        )
+        state = recipe_state(opened, settings, recipe.name).checkpoint.state if opened else "missing"
+        selection = recipe.selection
+        where = "" if selection.where == "true" else f": {selection.where}"
+        numbers = (_short(recipe.samples_seen), f"{recipe.global_batch_size:,}")
+        trained = {"missing": "no"}.get(str(state), str(state))
+        table.add_row(Text(recipe.name), Text(recipe.model), *numbers, Text(f"{selection.source}{where}"), trained)
     out.print(table)
+
+
+def _short(count: int) -> str:
+    """A count in three digits and a unit."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return str(count)
 
 
 def train(
@@ -87,7 +91,7 @@ def benchmarks(lake: LakeOption = None) -> None:
     They are folders in CLIP_benchmark's webdataset layout, in `files/benchmarks` of the lake or in `LAION_BENCHMARKS`.
     Registered pictures, and copies of them, are left out of every training set made afterwards.
     """
-    from laion_assets.evaluation.registry import benchmark_names, in_distribution, registered
+    from laion_assets.evaluation.registry import benchmark_names, registered
 
     settings = settings_of(lake)
     folder = settings.benchmark_folder
@@ -103,7 +107,7 @@ def benchmarks(lake: LakeOption = None) -> None:
             Text(name),
             benchmark.task.removeprefix("zeroshot_"),
             f"{len(benchmark.classnames):,}" if benchmark.classnames else "",
-            Text(in_distribution(benchmark) or ""),
+            Text(benchmark.in_distribution or ""),
             f"{known.rows:,} pictures" if known else "no",
         )
     out.print(table)
@@ -174,41 +178,49 @@ def _tell(built: int, failures: Sequence[tuple[str, str, str]]) -> None:
     out.print(f"{built} partitions built", highlight=False)
 
 
-def print_scores(lake: Lake, recipes: Sequence[str], benchmarks: Sequence[str] = ()) -> None:
-    """Print what recipes scored: a row a benchmark, a column a recipe."""
+_SCORES = """
+    FROM (SELECT recipe, epoch, benchmark, 'top-1' AS measure, 0 AS place, top1 AS value, standard_error AS error,
+           chance
+    FROM zero_shot_scores
+    UNION ALL
+    SELECT recipe, epoch, benchmark, 'image R@' || k, k, recall, NULL, k / images
+    FROM (SELECT *, unnest([1, 5, 10]) AS k,
+                 unnest([image_recall_at_1, image_recall_at_5, image_recall_at_10]) AS recall FROM retrieval_scores)
+    UNION ALL
+    SELECT recipe, epoch, benchmark, 'text R@' || k, 100 + k, recall, NULL, NULL
+    FROM (SELECT *, unnest([1, 5, 10]) AS k,
+                 unnest([text_recall_at_1, text_recall_at_5, text_recall_at_10]) AS recall FROM retrieval_scores))
+    ORDER BY place > 0, benchmark, place, recipe, epoch
+"""
+
+
+def print_scores(
+    lake: Lake, recipes: Sequence[str], benchmarks: Sequence[str] = (), *, title: str = "scores, in per cent"
+) -> None:
+    """Print what the last measured checkpoints of recipes scored: a row a benchmark and measure, a column a recipe."""
     from laion_assets.sql.session import connect
 
-    rows = (
-        connect(lake)
-        .sql("""
-        SELECT recipe, epoch, benchmark, 'top-1' AS measure, top1 AS value, standard_error AS error, chance
-        FROM zero_shot_scores
-        UNION ALL
-        SELECT recipe, epoch, benchmark, 'image recall@' || k, value, NULL, k / images FROM (
-            SELECT *, unnest([1, 5, 10]) AS k,
-                   unnest([image_recall_at_1, image_recall_at_5, image_recall_at_10]) AS value FROM retrieval_scores)
-        UNION ALL
-        SELECT recipe, epoch, benchmark, 'text recall@' || k, value, NULL, NULL FROM (
-            SELECT *, unnest([1, 5, 10]) AS k,
-                   unnest([text_recall_at_1, text_recall_at_5, text_recall_at_10]) AS value FROM retrieval_scores)
-        ORDER BY ALL
-    """)
-        .pl()
-    )
-    table = Table("benchmark", "measure", title="scores")
+    rows = connect(lake).sql(_SCORES).pl()
+    rows = rows.filter(rows["recipe"].is_in(list(recipes)))
+    if benchmarks:
+        rows = rows.filter(rows["benchmark"].is_in(list(benchmarks)))
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("benchmark", no_wrap=True)
+    table.add_column("measure", no_wrap=True)
     for recipe in recipes:
         table.add_column(Text(recipe), justify="right")
     table.add_column("chance", justify="right")
-    chosen = rows.filter(rows["recipe"].is_in(list(recipes)))
-    if benchmarks:
-        chosen = chosen.filter(chosen["benchmark"].is_in(list(benchmarks)))
-    for benchmark, measure in dict.fromkeys(chosen.select("benchmark", "measure").iter_rows()):
-        cells, chance = [], None
+    for benchmark, measure in dict.fromkeys(rows.select("benchmark", "measure").iter_rows()):
+        cells, chance = [], ""
         for recipe in recipes:
-            of_recipe = chosen.filter(recipe=recipe, benchmark=benchmark, measure=measure).sort("epoch")
-            last = of_recipe.row(-1, named=True) if of_recipe.height else None
-            chance = last["chance"] if last else chance
-            spread = f" ± {last['error'] * 100:.1f}" if last and last["error"] is not None else ""
-            cells.append(f"{last['value'] * 100:.1f}{spread}" if last else "")
-        table.add_row(Text(benchmark), measure, *cells, "" if chance is None else f"{chance * 100:.1f}")
+            found = rows.filter(recipe=recipe, benchmark=benchmark, measure=measure).tail(1).to_dicts()
+            cells.append(_cell(found[0]) if found else "")
+            if found and found[0]["chance"] is not None:
+                chance = f"{found[0]['chance'] * 100:.1f}"
+        table.add_row(Text(benchmark), measure, *cells, chance)
     out.print(table)
+
+
+def _cell(score: dict[str, Any]) -> str:
+    spread = "" if score["error"] is None else f" ± {score['error'] * 100:.1f}"
+    return f"{score['value'] * 100:.1f}{spread}"

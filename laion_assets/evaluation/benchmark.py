@@ -3,6 +3,7 @@
     classnames.txt                            a class a line; its number, from 0, is its label
     zeroshot_classification_templates.txt     a prompt a line, `{c}` stands for the class name
     dataset_type.txt                          `retrieval`; absent or `classification` otherwise
+    in_distribution_benchmark.txt             ours, may be absent: the benchmark whose shifted version it is
     <split>/nshards.txt                       how many tars there are
     <split>/0.tar, 1.tar, …                   `<key>.jpg|png|webp` and `<key>.cls`, or `<key>.txt`: a caption a line
 
@@ -32,6 +33,7 @@ Task = Literal["zeroshot_classification", "zeroshot_retrieval"]
 CLASSNAMES_FILE: Final = "classnames.txt"
 TEMPLATES_FILE: Final = "zeroshot_classification_templates.txt"
 DATASET_TYPE_FILE: Final = "dataset_type.txt"
+IN_DISTRIBUTION_FILE: Final = "in_distribution_benchmark.txt"
 SHARD_COUNT_FILE: Final = "nshards.txt"
 IMAGE_EXTENSIONS: Final = ("webp", "png", "jpg", "jpeg")
 """In the order CLIP_benchmark looks for them."""
@@ -57,6 +59,8 @@ class Benchmark:
     """By label; empty for retrieval."""
     templates: tuple[str, ...]
     """Prompts with `{c}` in them; empty for retrieval."""
+    in_distribution: str | None = None
+    """Name of the benchmark whose shifted version it is, for robustness; it changes no score of its own."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,9 @@ def read_benchmark(folder: Path, *, name: str | None = None, split: str = "test"
         templates = _lines(folder / TEMPLATES_FILE, "a prompt a line, such as `a photo of a {c}.`")
         for number, template in enumerate(templates, start=1):
             _check_template(template, f"{folder / TEMPLATES_FILE}, line {number}")
-    return Benchmark(name or folder.resolve().name, folder, task, split, tars, classnames, templates)
+    unshifted = folder / IN_DISTRIBUTION_FILE
+    in_distribution = _text(unshifted).strip() or None if unshifted.is_file() else None
+    return Benchmark(name or folder.resolve().name, folder, task, split, tars, classnames, templates, in_distribution)
 
 
 def dataset_sha256(benchmark: Benchmark) -> str:
@@ -148,6 +154,7 @@ def write_benchmark(
     task: Task,
     classnames: Sequence[str] = (),
     templates: Sequence[str] = (),
+    in_distribution: str | None = None,
     split: str = "test",
     per_tar: int = 10_000,
     overwrite: bool = False,
@@ -162,6 +169,7 @@ def write_benchmark(
         task: What it is for. Class names and templates are for classification only.
         classnames: By label.
         templates: Prompts with `{c}` in them.
+        in_distribution: Name of the benchmark whose shifted version it is.
         split: Which split the samples are; others are not written.
         per_tar: Samples in a tar.
         overwrite: Replace a benchmark that lies there; anything else that lies there is still refused.
@@ -181,6 +189,8 @@ def write_benchmark(
     try:
         (staged / split).mkdir(parents=True)
         _describe(staged, task, classnames, templates)
+        if in_distribution is not None:
+            (staged / IN_DISTRIBUTION_FILE).write_text(f"{in_distribution}\n", "utf-8")
         _write_tars(staged / split, written, task, len(classnames), per_tar)
         read_benchmark(staged, split=split)
         if folder.exists():

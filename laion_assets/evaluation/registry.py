@@ -1,10 +1,7 @@
-"""Evaluation sets that a lake knows: folders in one folder, and the fingerprints of their pictures.
-
-Beside what CLIP_benchmark reads, a folder may hold `in_distribution_benchmark.txt` with the name of the benchmark whose
-shifted version it is.
-"""
+"""Evaluation sets that a lake knows: folders in one folder, and the fingerprints of their pictures."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +9,6 @@ import polars as pl
 
 from laion_assets.evaluation.benchmark import Benchmark, BenchmarkError, read_benchmark, samples
 from laion_assets.evaluation.decontamination import fingerprint
-
-IN_DISTRIBUTION: Final = "in_distribution_benchmark.txt"
 
 FINGERPRINT_SCHEMA: Final[dict[str, pl.DataType]] = {
     "sample_key": pl.String(),
@@ -45,19 +40,11 @@ def registered(folder: Path, name: str) -> Benchmark:
     return read_benchmark(folder / name)
 
 
-def in_distribution(benchmark: Benchmark) -> str | None:
-    """The name of the benchmark whose shifted version this is, or None."""
-    file = benchmark.folder / IN_DISTRIBUTION
-    return (file.read_text(encoding="utf-8").strip() or None) if file.is_file() else None
-
-
 def fingerprints(benchmark: Benchmark) -> Iterator[pl.DataFrame]:
     """What copies of its pictures are known by, in frames of `FINGERPRINT_SCHEMA`; every sample has a row.
 
     The hash and the colours are null where a picture cannot be decoded: its copies are found by their bytes alone.
     """
-    from hashlib import sha256
-
     rows: list[tuple[str, str, int | None, bytes | None]] = []
     for sample in samples(benchmark):
         found = fingerprint(sample.image)

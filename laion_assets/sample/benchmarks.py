@@ -39,6 +39,9 @@ SHIFTS: Final[dict[str, shifts.Shift]] = {
     "background": shifts.background,
 }
 
+NAMES: Final = tuple(f"sample-{name}" for name in ("seen", "unseen", *SHIFTS, "retrieval"))
+"""Every benchmark, in the order in which they are written."""
+
 CLASSNAMES: Final = tuple(
     f"{texture} {colour} {shape}"
     for shape, colour, texture in itertools.product(VALUES["shape"], VALUES["colour"], VALUES["texture"])
@@ -97,6 +100,7 @@ def write_sample_benchmarks(folder: Path, *, size: int = 1000, seed: int = 0) ->
             task="zeroshot_classification",
             classnames=CLASSNAMES,
             templates=TEMPLATES,
+            in_distribution=None if name == "seen" else "sample-seen",
             per_tar=_PER_TAR,
             overwrite=True,
         )

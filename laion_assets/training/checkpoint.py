@@ -95,11 +95,11 @@ def write_weights(state: TrainingState, path: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def open_model(model: str, weights: Path | None, model_configs: str | None) -> Any:
-    """The open_clip model with these weights, every one of which must fit.
+def ensure_model(model: str, model_configs: str | None) -> None:
+    """Make sure that open_clip knows the model, with the configurations in a folder if one is given.
 
     Raises:
-        CheckpointError: there is no such model, or the weights are not its own.
+        CheckpointError: it does not.
     """
     import open_clip
 
@@ -111,8 +111,19 @@ def open_model(model: str, weights: Path | None, model_configs: str | None) -> A
         raise CheckpointError(
             f"expected the name of an open_clip model, found {model!r}; model_configs is {model_configs or 'not set'}"
         )
+
+
+def open_model(model: str, weights: Path, model_configs: str | None) -> Any:
+    """The open_clip model with these weights, every one of which must fit.
+
+    Raises:
+        CheckpointError: there is no such model, or the weights are not its own.
+    """
+    import open_clip
+
+    ensure_model(model, model_configs)
     try:
-        return open_clip.create_model(model, pretrained=str(weights) if weights else None, pretrained_text=False)
+        return open_clip.create_model(model, pretrained=str(weights), pretrained_text=False)
     except Exception as error:  # each format's reader raises its own errors
         raise CheckpointError(f"{weights} does not load into {model}: {error}") from error
 

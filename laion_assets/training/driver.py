@@ -29,6 +29,7 @@ from laion_assets.clip.cpu import CPU_ENVIRONMENT
 from laion_assets.training.checkpoint import (
     CheckpointError,
     TrainingState,
+    ensure_model,
     file_sha256,
     fit_state,
     open_model,
@@ -100,7 +101,7 @@ class Training:
             TrainingFailed: the process failed, stalled, or its loss or weights stopped being numbers.
             CheckpointError: the model does not exist.
         """
-        open_model(self.recipe.model, None, self.recipe.model_configs)
+        ensure_model(self.recipe.model, self.recipe.model_configs)
         self.work.mkdir(parents=True, exist_ok=True)
         self._salvage()
         records = self._standing()
@@ -251,13 +252,11 @@ class Training:
         said = log.take(line)
         if said is not None:
             number = max(log.epochs)
-            self.progress(said.samples - before.get(number, 0))
             self.say(
-                f"epoch {number + 1}/{self.recipe.epochs} {said.samples:,}/{self._samples_per_epoch:,}: "
-                f"loss {said.last_loss:.4f}, learning rate {said.learning_rate:.2e}, "
-                f"logit scale {said.logit_scale:.1f}, "
-                f"{said.samples / max(said.ended - said.started, 1e-3):,.0f} samples/s"
+                f"epoch {number + 1}/{self.recipe.epochs}, loss {said.last_loss:.3f}, learning rate "
+                f"{said.learning_rate:.1e}, {said.samples / max(said.ended - said.started, 1e-3):,.0f} samples/s"
             )
+            self.progress(said.samples - before.get(number, 0))
             if not said.finite:
                 raise TrainingFailed(
                     f"the loss of {self.recipe.name} became {said.last_loss} in epoch {number + 1}: lower "
