@@ -247,8 +247,7 @@ class Training:
         return fit_state(state, attempt / "resume.pt", replicated=self.placement.processes > 1)
 
     def _listen(self, line: str, log: TrainingLog, attempt: Path, last: EpochRecord | None) -> None:
-        before, current = dict.fromkeys(log.epochs, 0), log.current
-        before.update({number: epoch.samples for number, epoch in log.epochs.items()})
+        before, current = {number: epoch.samples for number, epoch in log.epochs.items()}, log.current
         said = log.take(line)
         if said is not None:
             number = max(log.epochs)
