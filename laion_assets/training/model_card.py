@@ -10,8 +10,11 @@ import yaml
 from laion_assets.training.driver import EpochRecord
 from laion_assets.training.recipe import Recipe
 
+CARD = "README.md"
 SCORES = "scores.json"
 """Beside the card: what the checkpoints scored, by benchmark, once they were measured."""
+
+_SCORES_HEADING = "## Scores\n"
 
 
 def write_model_card(
@@ -34,20 +37,45 @@ def write_model_card(
     """
     if recipe.model_configs is not None:
         (folder / f"{recipe.model}.json").write_text(config + "\n")
-    (folder / "README.md").write_text(_card(recipe, records, versions, samples))
+    _replace(folder / CARD, _card(recipe, records, versions, samples))
 
 
 def add_scores(folder: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Note scores beside the weights, one entry a table, epoch and benchmark; those measured before stay."""
+    """Note scores in the model card and in `scores.json` beside it; those measured before stay.
+
+    Args:
+        folder: of the weights and their card.
+        table: what kind of scores they are.
+        rows: with `epoch` and `benchmark`; of the other values numbers are noted.
+    """
     path = folder / SCORES
     known = json.loads(path.read_text()) if path.is_file() else {}
     for row in rows:
         known[f"{table} / epoch {row['epoch']} / {row['benchmark']}"] = {
             name: value for name, value in row.items() if isinstance(value, float | int) and name != "epoch"
         }
+    _replace(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
+    card = folder / CARD
+    if card.is_file():
+        before, heading, after = card.read_text().partition(_SCORES_HEADING)
+        rest = after[after.find("\n## ") :] if "\n## " in after else ""
+        _replace(card, f"{before}{heading}\n{_scores(known)}{rest}")
+
+
+def _replace(path: Path, text: str) -> None:
     fresh = path.with_suffix(".unfinished")
-    fresh.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+    fresh.write_text(text)
     fresh.replace(path)
+
+
+def _scores(known: Mapping[str, Mapping[str, float]]) -> str:
+    shown = ("top1", "standard_error", "top5", "image_recall_at_1", "image_recall_at_5", "text_recall_at_1",
+             "text_recall_at_5")  # fmt: skip
+    lines = ["| what | score |", "|---|---|"]
+    for name, values in sorted(known.items()):
+        found = ", ".join(f"{key} {values[key]:.4f}" for key in shown if key in values)
+        lines.append(f"| {name} | {found} |")
+    return "\n".join(lines) + "\n"
 
 
 def _card(recipe: Recipe, records: Sequence[EpochRecord], versions: Mapping[str, int], samples: int) -> str:
@@ -76,7 +104,8 @@ tokenizer = open_clip.get_tokenizer("{recipe.model}")
 |---:|---|---:|---:|---|
 {epochs}
 
-Scores, once measured, are in `{SCORES}`.
+{_SCORES_HEADING}
+Not measured yet: `laion evaluate {recipe.name}`.
 
 ## Data
 
