@@ -8,7 +8,7 @@ import dagster as dg
 
 from laion_assets.assets.step import Step
 from laion_assets.figures import Sample, contact_sheet, read_pictures
-from laion_assets.pairs.dedup import quoted
+from laion_assets.pairs.duck import quoted
 
 PER_SHEET = 16
 

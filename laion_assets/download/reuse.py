@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from laion_assets.download.failures import TRANSIENT_FAILURES, TRANSIENT_STATUSES
-from laion_assets.pairs.dedup import quoted
+from laion_assets.pairs.duck import quoted
 from laion_assets.pairs.removals import Removals
 
 

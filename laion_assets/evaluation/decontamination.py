@@ -15,7 +15,6 @@ background, at another place or in another colour none was taken for a copy, wit
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +26,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from laion_assets.download.picture import perceptual_hash, read_header
+from laion_assets.pairs.duck import temporary_tables
 
 LAYOUT_SIDE: Final = 8
 LAYOUT_BYTES: Final = LAYOUT_SIDE * LAYOUT_SIDE * 3
@@ -38,6 +38,7 @@ Location = tuple[str, str]
 Pictures = Callable[[Sequence[Location]], Iterator[tuple[Location, bytes]]]
 """Reads pictures that all lie in one shard; those that cannot be read are left out."""
 
+_TABLES: Final = tuple(f"_decontamination_{name}" for name in ("benchmarks", "exact", "near", "candidates", "found"))
 _HASH_BITS: Final = 64
 _MAX_HAMMING: Final = 16
 _PRODUCT_CELLS: Final = 4_000_000
@@ -199,7 +200,7 @@ def find_contaminated(
         BenchmarkFingerprintMismatch: A colour layout is not 192 bytes long.
         duckdb.Error: A relation or column is missing, or the file cannot be written.
     """
-    with _temporary_tables(con):
+    with temporary_tables(con, *_TABLES):
         _prepare(con, images, benchmarks)
         _find_candidates(con, images, options.hamming)
         comparison = _Comparison(con, options.colour_distance)
@@ -385,15 +386,3 @@ def _write(con: duckdb.DuckDBPyConnection, output: Path) -> None:
             ) AS matched JOIN _decontamination_benchmarks USING (benchmark_row)
             ORDER BY matched.sha256
         ) TO '{path}' (FORMAT parquet, COMPRESSION zstd)""")
-
-
-@contextmanager
-def _temporary_tables(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """None of them before, none after."""
-    names = ("benchmarks", "exact", "near", "candidates", "found")
-    drop = "; ".join(f"DROP TABLE IF EXISTS temp._decontamination_{name}" for name in names)
-    con.execute(drop)
-    try:
-        yield
-    finally:
-        con.execute(drop)

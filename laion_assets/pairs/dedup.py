@@ -6,13 +6,12 @@ connection handed in, and go to one Parquet file.
 
 # Names of columns, views and files, never values, are put into SQL here.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 
+from laion_assets.pairs.duck import number, quoted, temporary_tables
 from laion_assets.pairs.removals import Removals
 
 REMOVAL_DROPS = {
@@ -76,16 +75,16 @@ def deduplicate(
         duckdb.Error: If a view or a column is missing, or the file cannot be written.
     """
     annotated = (removals or Removals.none()).register(connection).annotate(candidates, pair_id="pair_id")
-    with _temporary_tables(connection, "_dedup_winners", "_dedup_seen", "_dedup_settled"):
-        rows_in = _number(connection, f"SELECT count(*) FROM {candidates}")
+    with temporary_tables(connection, "_dedup_winners", "_dedup_seen", "_dedup_settled"):
+        rows_in = number(connection, f"SELECT count(*) FROM {candidates}")
         drops = _find_winners(connection, annotated)
         drops["hash_collision"] = 0
         if history is not None:
             _find_seen(connection, history)
         if _collisions_exist(connection):
             drops["hash_collision"] = _settle_collisions(connection, annotated, history)
-        drops["duplicate"] = _number(connection, "SELECT sum(copies - 1) FROM _dedup_winners")
-        drops["seen_in_earlier_crawl"] = _number(connection, "SELECT count(*) FROM _dedup_seen")
+        drops["duplicate"] = number(connection, "SELECT sum(copies - 1) FROM _dedup_winners")
+        drops["seen_in_earlier_crawl"] = number(connection, "SELECT count(*) FROM _dedup_seen")
         rows_out = _write_winners(connection, candidates, output, row_group_rows)
     return DedupCounts(rows_in=rows_in, rows_out=rows_out, drops={reason: n for reason, n in drops.items() if n})
 
@@ -113,7 +112,7 @@ def _find_seen(connection: duckdb.DuckDBPyConnection, history: str) -> None:
 
 
 def _collisions_exist(connection: duckdb.DuckDBPyConnection) -> bool:
-    return _number(connection, f"SELECT count(*) FROM ({_COLLIDED})") > 0
+    return number(connection, f"SELECT count(*) FROM ({_COLLIDED})") > 0
 
 
 def _settle_collisions(connection: duckdb.DuckDBPyConnection, annotated: str, history: str | None) -> int:
@@ -141,11 +140,11 @@ def _settle_collisions(connection: duckdb.DuckDBPyConnection, annotated: str, hi
         INSERT INTO _dedup_winners
         SELECT pair_id, NULL, place, copies, 0, false FROM _dedup_settled WHERE {holds}""")
     connection.execute("INSERT INTO _dedup_seen SELECT pair_id, true FROM _dedup_settled WHERE seen AND known")
-    return _number(connection, f"SELECT sum(copies) FROM _dedup_settled WHERE NOT ({holds})")
+    return number(connection, f"SELECT sum(copies) FROM _dedup_settled WHERE NOT ({holds})")
 
 
 def _write_winners(connection: duckdb.DuckDBPyConnection, candidates: str, output: Path, row_group_rows: int) -> int:
-    return _number(
+    return number(
         connection,
         f"""
         COPY (
@@ -156,26 +155,3 @@ def _write_winners(connection: duckdb.DuckDBPyConnection, candidates: str, outpu
             ORDER BY candidate.pair_id
         ) TO {quoted(output)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {int(row_group_rows)})""",
     )
-
-
-def quoted(path: Path) -> str:
-    """A path as an SQL string."""
-    return "'" + str(path).replace("'", "''") + "'"
-
-
-def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    """The one number that a query gives; 0 for null."""
-    row = connection.execute(query).fetchone()
-    return int(row[0] or 0) if row else 0
-
-
-@contextmanager
-def _temporary_tables(connection: duckdb.DuckDBPyConnection, *names: str) -> Iterator[None]:
-    """No such table before, none after."""
-    try:
-        for name in names:
-            connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
-        yield
-    finally:
-        for name in names:
-            connection.execute(f"DROP TABLE IF EXISTS temp.{name}")

@@ -13,7 +13,8 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from laion_assets.pairs.dedup import REMOVAL_DROPS, quoted
+from laion_assets.pairs.dedup import REMOVAL_DROPS
+from laion_assets.pairs.duck import quoted
 from laion_assets.pairs.policy import Policy
 from laion_assets.pairs.removals import Removals
 from laion_assets.text.language import LANGUAGE_GROUPS, language_group_sql

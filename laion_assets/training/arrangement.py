@@ -5,15 +5,13 @@ What belongs here: which pairs are samples, of which split, and where they stand
 
 # Names of columns, views and files, numbers and quoted literals, never other values, are put into SQL here.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import duckdb
 
-from laion_assets.pairs.dedup import quoted
+from laion_assets.pairs.duck import number, numbers, quoted, temporary_tables
 
 SPLITS: Final = ("train", "validation")
 """Names of the splits, of their files and of their folders of shards."""
@@ -155,7 +153,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, pairs: str) -> list[str]:
 
 def _take_in(connection: duckdb.DuckDBPyConnection, pairs: str) -> tuple[int, dict[str, int]]:
     """Copy the pairs that have a picture; returns how many pairs there are, and how many have none."""
-    rows_in, pictureless, null = _numbers(
+    rows_in, pictureless, null = numbers(
         connection,
         f"""SELECT count(*), count(*) FILTER {_PICTURELESS}, count(*) FILTER (pair_id IS NULL OR text IS NULL)
             FROM {pairs}""",
@@ -169,7 +167,7 @@ def _take_in(connection: duckdb.DuckDBPyConnection, pairs: str) -> tuple[int, di
 def _drop_equal_ids(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> int:
     """Keep one pair an id; returns how many go. Rows as text decide between pairs that are equal in all that counts."""
     first = ", ".join(name for name in ("crawl", "url", "text") if name in columns)
-    return _number(
+    return number(
         connection,
         f"""
         DELETE FROM _arrange_pairs WHERE rowid IN (
@@ -223,7 +221,7 @@ def _order(connection: duckdb.DuckDBPyConnection, options: ShardOptions) -> None
 def _drop_remainders(connection: duckdb.DuckDBPyConnection, samples_per_shard: int) -> int:
     """Drop the samples at the end of each split that fill no shard; returns how many."""
     size = int(samples_per_shard)
-    return _number(
+    return number(
         connection,
         f"""
         DELETE FROM _arrange_order USING (SELECT split, count(*) AS samples FROM _arrange_order GROUP BY split) AS whole
@@ -234,7 +232,7 @@ def _drop_remainders(connection: duckdb.DuckDBPyConnection, samples_per_shard: i
 def _write(connection: duckdb.DuckDBPyConnection, split: str, options: ShardOptions, file: Path) -> int:
     """Write the samples of a split in order, if possible a row group a shard; returns how many."""
     size = options.samples_per_shard
-    return _number(
+    return number(
         connection,
         f"""
         COPY (
@@ -242,26 +240,3 @@ def _write(connection: duckdb.DuckDBPyConnection, split: str, options: ShardOpti
             FROM _arrange_pairs AS pair JOIN _arrange_order USING (pair_id) WHERE split = '{split}' ORDER BY _number
         ) TO {quoted(file)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {min(size, _LARGEST_ROW_GROUP)})""",
     )
-
-
-def _numbers(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
-    """The one row of numbers that a query gives."""
-    row = connection.execute(query).fetchone()
-    assert row is not None
-    return tuple(int(value) for value in row)
-
-
-def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    return _numbers(connection, query)[0]
-
-
-@contextmanager
-def temporary_tables(connection: duckdb.DuckDBPyConnection, *names: str) -> Iterator[None]:
-    """No such temporary table before, none after."""
-    try:
-        for name in names:
-            connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
-        yield
-    finally:
-        for name in names:
-            connection.execute(f"DROP TABLE IF EXISTS temp.{name}")

@@ -22,8 +22,8 @@ import msgspec
 import polars as pl
 import polars.selectors as cs
 
-from laion_assets.pairs.dedup import quoted
-from laion_assets.training.arrangement import PLACE_COLUMNS, SPLITS, Arrangement, temporary_tables
+from laion_assets.pairs.duck import quoted, temporary_tables
+from laion_assets.training.arrangement import PLACE_COLUMNS, SPLITS, Arrangement
 from laion_assets.training.tars import ShardError, member, member_size, pictures_of, reader, tar_size, write_at
 
 _FORMAT_VERSION: Final = 1
