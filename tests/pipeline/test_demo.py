@@ -85,7 +85,17 @@ def test_the_demo_builds_both_crawls_and_its_filter_tells_true_pairs_from_false(
             assert rows is not None, text
             assert rows.fetchone() is not None, text
 
-    for arguments in commands("README.md", "models list", "lineage", "diff", "report"):
+    # What was trained on the filtered pairs must have learned more than chance, and more than its twin.
+    with connect(lake) as con:
+        recalls = dict(con.sql("SELECT recipe, image_recall_at_1 FROM retrieval_scores").fetchall())
+        scores = con.sql("SELECT recipe, benchmark, samples FROM zero_shot_scores").fetchall()
+    assert recalls["sample-filtered-32k"] > 2 * recalls["sample-unfiltered-32k"] > 0
+    assert recalls["sample-filtered-32k"] > 0.05
+    assert len(scores) == 14
+    assert "trained on what was kept, and on everything: 32,768 samples each" in output
+
+    shown_commands = ("models list", "recipes", "train", "benchmarks", "evaluate", "lineage", "diff", "report")
+    for arguments in commands("README.md", *shown_commands):
         shown = laion(folder, *arguments)
         assert shown.returncode == 0, shown.stdout + shown.stderr
         assert shown.stdout.strip()
