@@ -39,6 +39,8 @@ def _some(type_: pa.DataType, accepted: tuple[str, ...], n: int) -> Any:
         return n / 4
     if pa.types.is_timestamp(type_):
         return datetime(2026, 1, 1, tzinfo=UTC)
+    if pa.types.is_binary(type_):
+        return b"%d" % n
     if pa.types.is_map(type_):
         return [("rows", n)]
     assert pa.types.is_list(type_), type_

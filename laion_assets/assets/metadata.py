@@ -1,6 +1,7 @@
 """What a materialisation tells Dagster: from the commit, from the catalogue, and pictures."""
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,14 @@ from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, parse_partition
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.tables import TABLES
+
+_ANEW: Mapping[str, frozenset[str]] = {
+    "training_sets": frozenset({"sha256", "shard_path", "split"}),
+    "clip_checkpoints": frozenset({"sha256", "seed"}),
+    "zero_shot_scores": frozenset({"precision"}),
+    "retrieval_scores": frozenset({"precision"}),
+}
+"""Columns that are called like one of what they are made from, and speak of something else: a tar, not a picture."""
 
 
 def column_schema(table: Table) -> dg.TableSchema:
@@ -31,15 +40,15 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 
 def column_lineage(table: str) -> dg.TableColumnLineage:
-    """Which upstream columns each column comes from: a column that keeps its name keeps its meaning."""
-    declared = TABLES[table]
+    """Which upstream columns each column comes from: a column that keeps its name keeps its meaning, but for a few."""
+    declared, anew = TABLES[table], _ANEW.get(table, frozenset())
     upstream = [TABLES[r.table] for r in STAGES[table].reads if r.table not in (table, "takedowns", "calibrations")]
     return dg.TableColumnLineage(
         {
             column.name: [
                 dg.TableColumnDep(dg.AssetKey(source.name), column.name)
                 for source in upstream
-                if column.name in source.schema.names
+                if column.name in source.schema.names and column.name not in anew
             ]
             for column in declared.columns
         }

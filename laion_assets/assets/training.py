@@ -15,8 +15,8 @@ from laion_assets.assets.step import Metadata, Step
 from laion_assets.evaluation.decontamination import find_contaminated
 from laion_assets.figures import read_pictures
 from laion_assets.lake.errors import LakeError
-from laion_assets.sql.project import load_project
-from laion_assets.sql.selection import SELECTED, open_selection
+from laion_assets.sql.project import Project, load_project
+from laion_assets.sql.selection import ALWAYS_CURRENT, SELECTED, open_selection, training_stage
 from laion_assets.training.arrangement import Arrangement, ShardOptions, arrange, batch_collisions
 from laion_assets.training.checkpoint import CheckpointError, config_json, gmacs_per_sample, open_model
 from laion_assets.training.compute import Placement, PlacementError, place
@@ -35,7 +35,8 @@ def training_sets(step: Step) -> Metadata:
     """The pairs a recipe selects as webdataset shards, copies of evaluation pictures left out."""
     recipe = step.settings.recipe(str(step.partition["recipe"]))
     project = load_project(step.settings.models)
-    open_selection(step.build, project, recipe.selection.source, recipe.selection.where, _versions(step, recipe))
+    versions = _versions(step, recipe, project)
+    open_selection(step.build, project, recipe.selection.source, recipe.selection.where, versions)
     removed, excluded = _clean(step, recipe)
     options = ShardOptions(
         samples_per_shard=recipe.samples_per_shard,
@@ -62,17 +63,16 @@ def training_sets(step: Step) -> Metadata:
     }
 
 
-def _versions(step: Step, recipe: Recipe) -> dict[str, int]:
+def _versions(step: Step, recipe: Recipe, project: Project) -> dict[str, int]:
     """The table versions to select from: those the recipe names, else those of the set that is made again."""
     before = step.lake.commit("training_sets", step.partition)
-    again = before is not None and before.settings_digest == step.build.provenance.settings_digest
-    if not again or step.run_tags.get(REFRESH_TAG) == "true":
+    if before is None or before.settings_digest != step.build.provenance.settings_digest:
         return dict(recipe.selection.versions)
-    rows = step.lake.rows("training_sets", step.partition, ["source_versions"], first=1)["source_versions"]
-    known: dict[str, int] = rows[0] if len(rows) else {}
-    # New evaluation sets and removal requests count at once, whatever was selected.
-    pinned = {table: version for table, version in known.items() if table not in ("benchmark_images", "takedowns")}
-    return {**pinned, **recipe.selection.versions}
+    if step.run_tags.get(REFRESH_TAG) == "true":
+        return dict(recipe.selection.versions)
+    reads = {read.table for read in training_stage(project, recipe.selection.source).reads} - {*ALWAYS_CURRENT}
+    known = {table: upstream.version for table, upstream in before.upstreams.items() if table in reads}
+    return {**known, **recipe.selection.versions}
 
 
 def _count(step: Step, relation: str) -> int:
@@ -122,11 +122,12 @@ def _pictures(step: Step, places: Sequence[tuple[str, str]]) -> Iterator[tuple[t
 
 
 def _shards(step: Step, recipe: Recipe, arrangement: Arrangement) -> Iterator[ShardRow]:
+    # Of everything that a shard holds: shards of other content must not be written over those that are published.
     digest = hashlib.sha256(json.dumps(recipe.of_training_set(), sort_keys=True).encode())
     for split in arrangement.samples:
         row = step.build.con.execute(f"""
-            SELECT sum(md5_number_lower(concat_ws(' ', _number, pair_id, sha256, text))::HUGEINT)
-            FROM read_parquet('{arrangement.file(split)}')
+            SELECT sum(md5_number_lower(sample::VARCHAR)::HUGEINT)
+            FROM read_parquet('{arrangement.file(split)}') AS sample
         """).fetchone()
         digest.update(repr((split, row)).encode())
     work = digest.hexdigest()[:32]

@@ -3,7 +3,7 @@
 import io
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import polars as pl
@@ -15,20 +15,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_WIDEST: Final = 1_050
+"""So many pixels fit into the window in which Dagster shows a picture, on a screen of 1,440."""
 _LINE: Final = 0.14
 """Height of a line of small text, in inches."""
-_COLUMNS: Final = 2
+_FEW: Final = 4
+"""So many panels stand in two columns and are large; more stand in three and are smaller."""
 _PANEL: Final = (5.2, 3.9)
-"""Size of the part of a figure that shows one benchmark, in inches; 110 pixels each."""
+_SMALL_PANEL: Final = (3.9, 3.1)
+"""Size of the part of a figure that shows one benchmark, in inches."""
 _NAMED_RECIPES: Final = 12
 """Recipes that a legend names; more of them share the colours there are."""
+_STEPS: Final = {1000: (1,), 20: (1, 3), 4: (1, 2, 5), 1: (1, 2, 3, 4, 5, 6, 7, 8, 9)}
+"""Numbers within a power of ten that an axis bears, by how many times its end is its beginning."""
+_LEAST_TICKS: Final = 3
 _MARKERS: Final = "osD^vP*X"
 _EXPECTED: Final = "expected from baseline"
 _EQUAL: Final = "equal accuracy"
 _GREY: Final = "0.45"
 _SMALL: Final = 7.5
-_NOTE_CHARACTERS: Final = 84
-"""So many small characters are as wide as a panel."""
+_NOTE_CHARACTERS: Final = 62
+"""So many small characters are as wide as a small panel."""
 
 
 def scaling_plot(points: pl.DataFrame, fits: pl.DataFrame) -> bytes:
@@ -54,7 +61,8 @@ def scaling_plot(points: pl.DataFrame, fits: pl.DataFrame) -> bytes:
             if len(shown):
                 reason = _draw_arm(axes, arm, shown, laws.get(arm), colours[arm])
                 reasons += [reason] if reason else []
-        _number_log_axis(axes, here["error"].to_list())
+        _number_log_axis(axes, "y", here["error"].to_list())
+        _number_log_axis(axes, "x", here["compute"].to_list())
         # Above the panel: inside, no corner is always free.
         legend = axes.legend(
             *axes.get_legend_handles_labels(),
@@ -91,7 +99,7 @@ def robustness_plot(frame: pl.DataFrame) -> bytes:
         names = sorted(here["in_distribution_benchmark"].unique())
         axes.set_title(_plain(benchmark), loc="left", fontsize=11, fontweight="bold")
         axes.set_xlabel(_plain(f"accuracy on {', '.join(names)}, %"))
-        axes.set_ylabel(_plain(f"accuracy on {benchmark}, %"))
+        axes.set_ylabel("accuracy, %")
         _note(axes, here.filter(pl.col("reason").is_not_null())["reason"].unique().sort())
     _name_once(figure, panels, set(recipes) if len(recipes) <= _NAMED_RECIPES else set())
     return _png(figure)
@@ -101,9 +109,10 @@ def _panels(names: Sequence[str], *, lines: int = 0) -> tuple["Figure", list[tup
     """A figure with axes for each name and room for lines of small text; without a name it says so."""
     from matplotlib.figure import Figure
 
-    columns = max(1, min(len(names), _COLUMNS))
+    columns = max(1, min(len(names), 2 if len(names) <= _FEW else 3))
     rows = max(1, -(-len(names) // columns))
-    figure = Figure(figsize=(_PANEL[0] * columns, (_PANEL[1] + _LINE * lines) * rows), layout="constrained")
+    width, height = _PANEL if len(names) <= _FEW else _SMALL_PANEL
+    figure = Figure(figsize=(width * columns, (height + _LINE * lines) * rows), layout="constrained")
     grid: Any = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(names) :]:
         axes.set_axis_off()
@@ -127,8 +136,11 @@ def _draw_arm(axes: "Axes", arm: str, shown: pl.DataFrame, law: dict[str, Any] |
         axes.plot(compute, error, color=colour, linewidth=1.4, label=_plain(label))
     else:
         means = shown.group_by("compute").agg(pl.col("error").log().mean().exp()).sort("compute")
-        axes.plot(means["compute"], means["error"], ":", color=colour, linewidth=1.1, label=_plain(arm))
-    axes.plot(shown["compute"], shown["error"], "o", color=colour, markersize=4.5, alpha=0.65, markeredgewidth=0)
+        axes.plot(means["compute"], means["error"], ":", color=colour, linewidth=1.1)
+    axes.plot(
+        shown["compute"], shown["error"], "o", color=colour, markersize=4.5, alpha=0.65, markeredgewidth=0,
+        label=None if fitted else _plain(arm),
+    )  # fmt: skip
     return None if law is None or fitted else f"{arm}: {law['reason']}"
 
 
@@ -183,23 +195,30 @@ def _name_once(figure: "Figure", panels: Sequence[tuple[str, "Axes"]], recipes: 
     labels = [*sorted(named & set(shown)), *(label for label in (_EXPECTED, _EQUAL) if label in shown)]
     if labels:
         figure.legend(
-            [shown[label] for label in labels], labels, loc="outside right upper", frameon=False, fontsize=_SMALL + 0.5
-        )
+            [shown[label] for label in labels], labels, loc="outside upper left", ncols=4, frameon=False,
+            fontsize=_SMALL + 0.5,
+        )  # fmt: skip
 
 
-def _number_log_axis(axes: "Axes", errors: Sequence[float]) -> None:
-    """Numbers such as 0.2 on the axis of errors, which seldom spans a power of ten."""
-    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+def _number_log_axis(axes: "Axes", side: Literal["x", "y"], values: Sequence[float]) -> None:
+    """Numbers such as 0.2 and 300 around these values, on an axis that seldom spans a power of ten."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-    if not errors:
+    if not values:
         return
-    low, high = min(errors) / 1.08, min(max(errors) * 1.08, 1.02)
-    steps = (1, 2, 3, 4, 5, 6, 7, 8, 9) if high / low < 4 else (1, 2, 3, 5, 7) if high / low < 20 else (1, 2, 5)
-    ticks = [step * 10.0**power for power in range(-6, 1) for step in steps]
-    axes.set_ylim(low, high)
-    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    ratio, least = max(values) / min(values), 4 if side == "x" else 1.02
+    room = max(ratio, least) ** 0.08 * max(least / ratio, 1) ** 0.5
+    low, high = min(values) / room, max(values) * room
+    steps = next(steps for least, steps in _STEPS.items() if high / low >= least)
+    ticks = [step * 10.0**power for power in range(-6, 16) for step in steps]
+    inside = [tick for tick in ticks if low <= tick <= high]
+    if len(inside) < _LEAST_TICKS:
+        inside = [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+    axis = axes.xaxis if side == "x" else axes.yaxis
+    (axes.set_xlim if side == "x" else axes.set_ylim)(low, high)
+    axis.set_major_locator(FixedLocator(inside))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if 1000 <= value < 1e6 else f"{value:.4g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def _inside(values: pl.Series) -> NDArray[np.float64]:
@@ -225,5 +244,5 @@ def _plain(text: str) -> str:
 
 def _png(figure: "Figure") -> bytes:
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110)
+    figure.savefig(out, format="png", dpi=min(110, _WIDEST / figure.get_figwidth()))
     return out.getvalue()

@@ -67,6 +67,7 @@ class PartitionBuild:
         self._part: Part | None = None
         self._digest: str | None = None
         self._pinned: dict[str, Ledger] = {}
+        self._earlier: set[str] = set()
         self._digests: dict[str, dict[str, str]] = {}
         self._con: duckdb.DuckDBPyConnection | None = None
         self._resumable = ExitStack()
@@ -118,7 +119,7 @@ class PartitionBuild:
                     f"{table} [{name}] was last written without validation (foreign write in version "
                     f"{ledger.foreign_version}): build that partition again, then this one"
                 )
-            if lineage and self.lake.tables[table].model:
+            if lineage and self.lake.tables[table].model and not self._is_replaced(table, commit):
                 self.refuse_failed(table, partition, commit.content_digest)
             read[name] = commit.content_digest
             found.append(commit)
@@ -135,6 +136,14 @@ class PartitionBuild:
             LakeError: there is no such version.
         """
         self._pinned[table] = self.lake.ledger_at(table, version)
+        self._earlier.add(table)
+
+    def _is_replaced(self, table: str, commit: Commit) -> bool:
+        """Whether a commit is of a version that was asked for and has given way since.
+
+        Verdicts speak of the rows that are there now; these had passed their tests when they were published.
+        """
+        return table in self._earlier and self.lake.ledger(table).commits.get(commit.partition) != commit
 
     @property
     def read_versions(self) -> dict[str, int]:

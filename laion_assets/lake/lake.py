@@ -187,15 +187,18 @@ class Lake:
         return ledger
 
     def ledger_at(self, table: str, version: int) -> Ledger:
-        """The last commit of every partition of ``table`` as it was at ``version``.
+        """The last commit of every partition of ``table`` as it was at ``version``; -1: before it was made.
 
         Raises:
             LakeError: the table has no such version.
         """
         newest = self.table(table).version() if self.exists(table) else -1
-        if not 0 <= version <= newest:
-            raise LakeError(f"{table} has the versions 0 to {newest}, and {version} was asked for")
+        if not -1 <= version <= newest:
+            has = f"has the versions 0 to {newest}" if newest >= 0 else "was never built"
+            raise LakeError(f"{table} {has}, and its version {version} was asked for")
         ledger = Ledger()
+        if version < 0:
+            return ledger
         entries = self.table(table, version).history()
         numbered = [{**entry, "version": version - place} for place, entry in enumerate(entries[-(version + 1) :])]
         ledger.advance(reversed(numbered), version)

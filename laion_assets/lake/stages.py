@@ -106,7 +106,7 @@ STAGES: Mapping[str, Stage] = {
                 Read(table="takedowns"),
             ),
         ),
-        Stage(table="benchmark_images", code_version="1", group="evaluation"),
+        Stage(table="benchmark_images", code_version="1", group="benchmarks"),
         Stage(
             table="training_sets",
             code_version="1",

@@ -11,7 +11,7 @@ from laion_assets.lake.lake import Lake
 from laion_assets.lake.staleness import State
 from laion_assets.pairs.removals import Removals, load_removals
 from laion_assets.progress import Progress
-from laion_assets.report import drops, pairs, web
+from laion_assets.report import drops, pairs, training, web
 from laion_assets.report.blocks import Block, Place, Section, figure, language_code, percent, ratio
 from laion_assets.report.document import rendered, write_page
 from laion_assets.report.material import Material, Selection, has_rows
@@ -63,6 +63,12 @@ _SECTIONS: Sequence[tuple[str, str, str, Callable[[Material], Sequence[Block]]]]
         "Selections",
         "Other ways to choose pairs from the same lake, as SQL models, beside the release.",
         web.selections,
+    ),
+    (
+        "training",
+        "Training",
+        "What models learned from pairs of this lake, how the learning went, and what they score.",
+        training.training,
     ),
 )
 

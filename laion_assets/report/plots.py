@@ -33,13 +33,13 @@ def stacked_bars(title: str, description: str, rows: Sequence[tuple[str, Mapping
     body: list[Markup] = []
     for number, (label, parts) in enumerate(rows):
         y, x = 6 + number * pitch, float(left)
-        body.append(_text(left - 8, y + 15, label, "end"))
+        body.append(words(left - 8, y + 15, label, "end"))
         for tone, count in parts.items():
             width = count / most * (_WIDTH - left - right)
             body.append(_bar(x, y, width, 20, tone, f"{label}, {tone}: {figure(count)}"))
             x += width
-        body.append(_text(x + 6, y + 15, figure(sum(parts.values())), strong=True))
-    return _svg(title, description, 6 + len(rows) * pitch, body)
+        body.append(words(x + 6, y + 15, figure(sum(parts.values())), strong=True))
+    return drawing(title, description, 6 + len(rows) * pitch, body)
 
 
 def histogram(
@@ -68,13 +68,13 @@ def histogram(
             body.append(_bar(x, floor - part, width, part, tone, f"{said}, {figure(b.part)} of them released"))
     for value, said in marks:
         x = _LEFT + (value - low) * scale
-        body.append(Markup('<line class="mark" x1="{0}" x2="{0}" y1="12" y2="{1}"/>').format(_n(x), floor))
+        body.append(Markup('<line class="mark" x1="{0}" x2="{0}" y1="12" y2="{1}"/>').format(fixed(x), floor))
         ends = x > _WIDTH * 0.6
-        body.append(_text(x + (-5 if ends else 5), 18, said, "end" if ends else "start", strong=True))
-    for value in _ticks(low, high, 5):
-        body.append(_text(_LEFT + (value - low) * scale, floor + 15, f"{value:g}", "middle"))
-    body.append(_text((_LEFT + _WIDTH) / 2, height - 3, label, "middle"))
-    return _svg(title, description, height, body)
+        body.append(words(x + (-5 if ends else 5), 18, said, "end" if ends else "start", strong=True))
+    for value in round_numbers(low, high, 5):
+        body.append(words(_LEFT + (value - low) * scale, floor + 15, f"{value:g}", "middle"))
+    body.append(words((_LEFT + _WIDTH) / 2, height - 3, label, "middle"))
+    return drawing(title, description, height, body)
 
 
 def columns(
@@ -95,9 +95,9 @@ def columns(
             y -= tall
             body.append(_bar(x, y, width, tall, tone, f"{name} {label}, {tone}: {figure(count)}"))
         if number % every == 0:
-            body.append(_text(x + width / 2, floor + 15, name, "middle"))
-    body.append(_text((_LEFT + _WIDTH) / 2, height - 3, label, "middle"))
-    return _svg(title, description, height, body)
+            body.append(words(x + width / 2, floor + 15, name, "middle"))
+    body.append(words((_LEFT + _WIDTH) / 2, height - 3, label, "middle"))
+    return drawing(title, description, height, body)
 
 
 def curves(title: str, description: str, lines: Mapping[str, Sequence[tuple[float, float]]], *, label: str) -> Markup:
@@ -109,12 +109,12 @@ def curves(title: str, description: str, lines: Mapping[str, Sequence[tuple[floa
     body: list[Markup] = []
     for step in (0, 0.25, 0.5, 0.75, 1):
         y = floor - step * (floor - _TOP)
-        body += [_rule(y), _text(_LEFT - 6, y + 4, f"{step:.0%}", "end")]
+        body += [_rule(y), words(_LEFT - 6, y + 4, f"{step:.0%}", "end")]
     for tone, points in lines.items():
         at = [
             (
-                _n(_LEFT + math.log10(max(x, 1)) / decades * (_WIDTH - _LEFT - _RIGHT)),
-                _n(floor - y * (floor - _TOP)),
+                fixed(_LEFT + math.log10(max(x, 1)) / decades * (_WIDTH - _LEFT - _RIGHT)),
+                fixed(floor - y * (floor - _TOP)),
             )
             for x, y in points
         ]
@@ -123,27 +123,28 @@ def curves(title: str, description: str, lines: Mapping[str, Sequence[tuple[floa
         body += [Markup('<circle class="{}" cx="{}" cy="{}" r="3"/>').format(tone, *point) for point in at[-1:]]
     for power in range(math.floor(decades) + 1):
         x = _LEFT + power / decades * (_WIDTH - _LEFT - _RIGHT)
-        body.append(_text(x, floor + 15, figure(10**power), "middle"))
-    body.append(_text((_LEFT + _WIDTH) / 2, height - 3, label, "middle"))
-    return _svg(title, description, height, body)
+        body.append(words(x, floor + 15, figure(10**power), "middle"))
+    body.append(words((_LEFT + _WIDTH) / 2, height - 3, label, "middle"))
+    return drawing(title, description, height, body)
 
 
-def _svg(title: str, description: str, height: float, body: Iterable[Markup]) -> Markup:
+def drawing(title: str, description: str, height: float, body: Iterable[Markup]) -> Markup:
+    """An SVG with a title and a description, 400 units wide."""
     return Markup(
         '<svg role="img" viewBox="0 0 {} {}"><title>{}</title><desc>{}</desc>{}</svg>'
-    ).format(_WIDTH, _n(height), title, description, Markup("").join(body))  # fmt: skip
+    ).format(_WIDTH, fixed(height), title, description, Markup("").join(body))  # fmt: skip
 
 
 def _count_axis(most: int, floor: float) -> list[Markup]:
     """Rules at round counts, with the counts beside them."""
     body: list[Markup] = []
-    for value in _ticks(0, most, 3):
+    for value in round_numbers(0, most, 3):
         y = floor - value / most * (floor - _TOP)
-        body += [_rule(y), _text(_LEFT - 6, y + 4, _short(value), "end")]
+        body += [_rule(y), words(_LEFT - 6, y + 4, short(value), "end")]
     return body
 
 
-def _ticks(low: float, high: float, about: int) -> list[float]:
+def round_numbers(low: float, high: float, about: int) -> list[float]:
     """Round numbers between two others, about so many."""
     if high <= low:
         return [low]
@@ -153,7 +154,7 @@ def _ticks(low: float, high: float, about: int) -> list[float]:
     return [round(n * step, 10) for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """A count in few characters."""
     for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= 10 * factor or (value >= factor and value % (factor / 10) == 0):
@@ -163,19 +164,23 @@ def _short(value: float) -> str:
 
 def _bar(x: float, y: float, width: float, height: float, tone: str, said: str) -> Markup:
     return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
-        tone, _n(x), _n(y), _n(max(width, 0)), _n(max(height, 0)), said
+        tone, fixed(x), fixed(y), fixed(max(width, 0)), fixed(max(height, 0)), said
     )
 
 
 def _rule(y: float) -> Markup:
-    return Markup('<line class="rule" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(_LEFT, _WIDTH - _RIGHT, _n(y), _n(y))
+    return Markup('<line class="rule" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
+        _LEFT, _WIDTH - _RIGHT, fixed(y), fixed(y)
+    )
 
 
-def _text(x: float, y: float, text: str, anchor: str = "start", *, strong: bool = False) -> Markup:
+def words(x: float, y: float, text: str, anchor: str = "start", *, strong: bool = False) -> Markup:
+    """A text in a plot."""
     place = Markup("") if anchor == "start" else Markup(' text-anchor="{}"').format(anchor)
     weight = Markup(' class="strong"') if strong else Markup("")
-    return Markup('<text x="{}" y="{}"{}{}>{}</text>').format(_n(x), _n(y), place, weight, escape(text))
+    return Markup('<text x="{}" y="{}"{}{}>{}</text>').format(fixed(x), fixed(y), place, weight, escape(text))
 
 
-def _n(value: float) -> str:
+def fixed(value: float) -> str:
+    """A coordinate, to a tenth of a unit."""
     return f"{value:.1f}".removesuffix(".0")

@@ -1,6 +1,7 @@
 """Selections: the pairs that a table or SQL model and a predicate name, with their pictures, for training sets."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import duckdb
@@ -10,11 +11,14 @@ from laion_assets.lake.errors import LakeError
 from laion_assets.lake.partition import parse_partition
 from laion_assets.lake.stages import STAGES, Read, Stage
 from laion_assets.lake.tables import TABLES
-from laion_assets.sql.build import open_inputs, stage_of
+from laion_assets.sql.build import declared, open_inputs, stage_of
 from laion_assets.sql.project import Project
 
 SELECTED = "selected"
 """The view that :func:`open_selection` makes."""
+
+ALWAYS_CURRENT = ("benchmark_images", "takedowns")
+"""What counts as it is now, whatever a selection is pinned to."""
 
 _KEY = ("crawl", "bucket", "pair_id")
 
@@ -52,11 +56,13 @@ def selected_from(sources: Iterable[str], project: Project) -> dict[str, bool]:
     """Every table and table model that selections from ``sources`` read beside what all training sets read, and
     whether it has partitions.
 
-    Raises:
-        LakeError: a source is no list of pairs.
+    A source that cannot be selected from is passed over: a recipe that nobody asks for must stop nothing else.
     """
-    always = {read.table for read in STAGES["training_sets"].reads}
-    tables = {read.table for source in sorted({*sources}) for read in training_stage(project, source).reads} - always
+    tables: set[str] = set()
+    for source in {*sources}:
+        with suppress(LakeError):
+            tables.update(read.table for read in training_stage(project, source).reads)
+    tables -= {read.table for read in STAGES["training_sets"].reads}
     return {
         name: bool(TABLES[name].partition_by) if name in TABLES else project.models[name].is_incremental
         for name in sorted(tables)
@@ -82,14 +88,25 @@ def open_selection(
         LakeError: an input is missing or untested, a version is not there, or the predicate is wrong.
     """
     stage = training_stage(project, source)
+    declared(build.lake, project)
     unknown = sorted(set(versions) - {read.table for read in stage.reads})
     if unknown:
         raise LakeError(
             f"the recipe pins {', '.join(unknown)}, which it does not read; it reads "
-            f"{', '.join(sorted(read.table for read in stage.reads))}"
+            f"{', '.join(sorted({read.table for read in stage.reads} - {*ALWAYS_CURRENT}))}"
+        )
+    current = sorted(set(versions) & {*ALWAYS_CURRENT})
+    if current:
+        raise LakeError(
+            f"the recipe pins {', '.join(current)}: removal requests and evaluation sets count as they are now, take "
+            "them out of `versions`"
         )
     for table, version in versions.items():
         build.pin(table, version)
+    if source in {read.table for read in stage.reads} and not build.pinned(source).commits:
+        when = f" at version {versions[source]}" if source in versions else " yet"
+        how = f"`laion models run --select {source}`" if source in project.enabled else "`laion build`"
+        raise LakeError(f"the recipe selects from {source}, which holds nothing{when}; {how} builds it")
     for read in stage.reads:
         names = build.pinned(read.table).commits
         build.view(read.table, read.table, [parse_partition(name) for name in names])
@@ -98,7 +115,10 @@ def open_selection(
         build.refuse_failed(source, {})
         build.con.execute(f"CREATE VIEW {source} AS {project.models[source].template.render()}")
     try:
-        build.con.execute(f"CREATE TEMP TABLE chosen AS SELECT DISTINCT {', '.join(_KEY)} FROM {source} WHERE {where}")
+        # On a line of its own, so that a comment at its end takes nothing else with it.
+        build.con.execute(
+            f"CREATE TEMP TABLE chosen AS SELECT DISTINCT {', '.join(_KEY)} FROM {source} WHERE ({where}\n)"
+        )
     except duckdb.Error as error:
         raise LakeError(f"the recipe's selection from {source} is wrong: {error}") from error
     build.con.execute(f"""

@@ -15,16 +15,21 @@ from selectolax.lexbor import LexborHTMLParser
 
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.takedowns import request_takedown
+from laion_assets.pairs.removals import Removals
 from laion_assets.report import ReportOptions, write_report
 from laion_assets.report.blocks import Card, Section, Sheet, Table, foreign
+from laion_assets.report.material import Material
 from laion_assets.report.models_page import write_models_page
 from laion_assets.report.page import render
+from laion_assets.report.training import training
 from laion_assets.settings import Settings
 from laion_assets.sql import PROJECT
 from laion_assets.sql.build import build_model, partitions_of_model
 from laion_assets.sql.project import load_project, tables_of
 from laion_assets.sql.session import connect
 from tests.pipeline.conftest import Built, MakeSettings, environment, laion
+from tests.unit.report.conftest import fill_table
+from tests.unit.report.trained import LONG, OTHER, SHORT, trained
 from tests.unit.sql.model_files import write_model
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -143,7 +148,8 @@ def page(modelled: Lake, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_every_section_has_something_to_show(page: str, modelled: Lake) -> None:
     tree = LexborHTMLParser(page)
     for section in tree.css("section"):
-        if section.attributes["id"] != "duplicates":  # the sample has few pictures under two addresses
+        # The sample has few pictures under two addresses, and nothing was trained on this lake.
+        if section.attributes["id"] not in ("duplicates", "training"):
             assert section.css("table, svg, img"), section.attributes["id"]
     assert "not built" not in " ".join(node.text() for node in tree.css(".said, .warning"))
     released = connect(modelled).sql("SELECT count(*) FROM filtered_pairs").fetchone()
@@ -296,6 +302,33 @@ def test_hostile_texts_neither_run_nor_spill_over(browser: Browser) -> None:
     broken = browser.measure(naive, 360)
     assert broken["hacked"] == 1
     assert broken["broken"] == 1
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_training_fits_a_phone_whatever_recipes_are_called(
+    browser: Browser, modelled: Lake, scheme: str, tmp_path: Path
+) -> None:
+    page = training_page(modelled)
+    found = browser.measure(page, 360, f"--blink-settings=preferredColorScheme={['dark', 'light'].index(scheme)}")
+    assert found["scrolls"] == 360
+    assert found["over"] == []
+    assert found["hacked"] is None
+    assert len(LexborHTMLParser(page).css("#training svg")) == 1 + 1 + 3  # loss, shift, scaling by benchmark
+    own = tmp_path / "own.html"
+    own.write_text(page, encoding="utf-8")
+    assert browser.requested(own) == set()
+
+
+def training_page(lake: Lake) -> str:
+    """A page of the section alone, of recipes and arms with hostile names."""
+    with connect(lake) as con:
+        names, arms = (dict(zip((LONG, SHORT, OTHER), HOSTILE[at:], strict=False)) for at in (0, 3))
+        trained(lambda name, rows: fill_table(con, name, rows), names, arms)
+        blocks = training(Material(con=con, removals=Removals.none().matcher()))
+    section = Section(id="training", title="Training", intro="", blocks=blocks)
+    head = {"released": "1", "share": "2%", "counts": [], "crawls": [], "policies": [], "encoders": []}
+    return render(name="lake", head=head, sections=[section], images={}, options=ReportOptions(), made_at=AT)
 
 
 @pytest.mark.integration

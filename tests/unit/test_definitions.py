@@ -21,6 +21,8 @@ from laion_assets.partitions import CRAWLS, Partitions
 from laion_assets.settings import Settings
 from laion_assets.sql.build import stage_of
 from laion_assets.sql.project import load_project
+from laion_assets.sql.selection import training_stage
+from laion_assets.training.recipe import load_recipes
 from tests.unit.sql.model_files import write_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -94,6 +96,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.mark.parametrize("table", STAGES)
 def test_an_asset_hangs_on_what_its_stage_reads(graph, table):
     declared = {read.table for read in STAGES[table].reads} - {table}
+    if table == "training_sets":  # and on what its recipes select from
+        sources = {recipe.selection.source for recipe in load_recipes().values()}
+        declared |= {read.table for source in sources for read in training_stage(load_project(), source).reads}
     assert {key.to_user_string() for key in graph.get(dg.AssetKey(table)).parent_keys} == declared
 
 
@@ -122,7 +127,7 @@ def test_every_check_before_a_commit_is_one_that_dagster_knows(graph, table):
 @pytest.mark.parametrize("table", BUILT)
 def test_steps_that_compute_vectors_ask_for_a_gpu_and_no_others_do(definitions, table):
     op = definitions.resolve_assets_def(table).op
-    if table in ("clip_embeddings", "calibrations"):
+    if table in ("clip_embeddings", "calibrations", "clip_checkpoints", "zero_shot_scores", "retrieval_scores"):
         assert op.pool == "gpu"
         assert op.tags["dagster-ray/config"] == '{"num_gpus": 1}'
         kubernetes = json.loads(op.tags["dagster-k8s/config"])

@@ -171,4 +171,4 @@ def test_what_shapes_a_table_changes_its_digest_and_no_other(lake):
     assert changed(filter={"policy": "none"}) == {"filtered_pairs"}
     settings = Settings(_env_file=None, lake=str(lake))
     one, other = settings.expectations("one"), settings.expectations("other")
-    assert {t for t in one if one[t] != other[t]} == {"unique_pairs", "images", "filtered_pairs"}
+    assert {t for t in one if one[t] != other[t]} == {"unique_pairs", "images", "filtered_pairs", "training_sets"}

@@ -38,19 +38,24 @@ def fill(con: duckdb.DuckDBPyConnection) -> Iterator[Fill]:
     filled: set[str] = set()
 
     def put(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        columns = con.execute(f"DESCRIBE {name}").fetchall()
-        unknown = {key for row in rows for key in row} - {column[0] for column in columns}
-        assert not unknown, f"{name} has no column {unknown}"
-        con.execute(f"CREATE OR REPLACE TABLE _{name} AS FROM {name} LIMIT 0")
-        for row in rows:
-            values = [row.get(column[0]) for column in columns]
-            con.execute(f"INSERT INTO _{name} VALUES ({', '.join('?' * len(values))})", values)
-        con.execute(f"CREATE OR REPLACE VIEW {name} AS FROM _{name}")
+        fill_table(con, name, rows)
         filled.add(name)
 
     yield put
     for name in filled:
         con.execute(f"DELETE FROM _{name}")
+
+
+def fill_table(con: duckdb.DuckDBPyConnection, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Put rows in the place of what a session shows of a table or model."""
+    columns = con.execute(f"DESCRIBE {name}").fetchall()
+    unknown = {key for row in rows for key in row} - {column[0] for column in columns}
+    assert not unknown, f"{name} has no column {unknown}"
+    con.execute(f"CREATE OR REPLACE TABLE _{name} AS FROM {name} LIMIT 0")
+    for row in rows:
+        values = [row.get(column[0]) for column in columns]
+        con.execute(f"INSERT INTO _{name} VALUES ({', '.join('?' * len(values))})", values)
+    con.execute(f"CREATE OR REPLACE VIEW {name} AS FROM _{name}")
 
 
 def scored(pair_id: int, similarity: float, **changes: Any) -> dict[str, Any]:

@@ -207,5 +207,5 @@ def test_colours_can_be_told_from_the_paper(scheme):
     for paper in ("paper", "wash"):
         for text in ("ink", "soft", "accent"):
             assert contrast(colors[text], colors[paper]) >= 4.5, (text, paper)
-    for tone in ("en", "multi", "nolang", "all", "c0", "c1", "c2", "c3"):
+    for tone in ("en", "multi", "nolang", "all", "c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"):
         assert contrast(colors[tone], colors["paper"]) >= 3, tone

@@ -1,10 +1,12 @@
 """Plots: well formed, inside their frame, in proportion, with texts that stay texts."""
 
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
 
+from laion_assets.report.charts import Mark, Series, axis, chart
 from laion_assets.report.plots import Bin, columns, curves, histogram, stacked_bars
 
 HOSTILE = "</title><script>alert(1)</script>&\"'"
@@ -26,6 +28,11 @@ PLOTS = {
     ),
     "columns": lambda text: columns(text, text, [(text, {"en": 5}), ("b", {"en": 2, "multi": 2})], label=text),
     "curves": lambda text: curves(text, text, {"c0": [(1, 0.1), (10, 0.5), (3_000, 1.0)]}, label=text),
+    "chart": lambda text: chart(
+        text, text,
+        [Series(tone="c0", line=[(1, 0.0), (9, 1.0)], marks=[Mark(x=3, y=0.2, said=text, along=(0.1, 0.4))])],
+        x=axis([1, 9], text, "log"), y=axis([0.0, 1.0], text, "logit"), equal=True,
+    ),
 }  # fmt: skip
 
 
@@ -86,3 +93,60 @@ def test_counts_on_the_axis_are_round_and_few():
     svg = columns("", "", [("a", {"all": 1_234_567})], label="")
     shown = [text.text for text in drawn(svg).iter("text")][:-2]
     assert shown == ["0", "0.5M", "1M"] or shown == ["0", "500k", "1M"]
+
+
+def circles(svg):
+    return [(float(c.get("cx")), float(c.get("cy"))) for c in drawn(svg).iter("circle")]
+
+
+def shown_at(kind, values):
+    marks = [Mark(x=value, y=0.5, said="") for value in values]
+    line = [(value, 0.5) for value in values]
+    scales = {"x": axis(values, "x", kind), "y": axis([0.0, 1.0], "y")}
+    return chart("", "", [Series(tone="c0", marks=marks, line=line)], **scales)
+
+
+@pytest.mark.parametrize(("kind", "values"), [("linear", [1, 2, 3]), ("log", [1, 10, 100]), ("logit", [0.2, 0.5, 0.8])])
+def test_equal_steps_of_a_scale_are_equally_long(kind, values):
+    (one, _), (two, _), (three, _) = circles(shown_at(kind, values))
+    assert two - one == pytest.approx(three - two, abs=0.2)
+    assert three - one > 250
+
+
+@pytest.mark.parametrize("kind", ["linear", "log", "logit"])
+@pytest.mark.parametrize("values", [[0.5], [0.0, 1.0], [], [0.98, 0.99], [1e-5, 0.3], [3, 5e13], [-2.0, 1.0]])
+def test_any_values_have_a_place_and_few_numbers_that_do_not_touch(kind, values):
+    svg = shown_at(kind, values)
+    assert all(46 <= x <= 384 and 26 <= y <= 186 for x, y in circles(svg))
+    numbers = [t for t in drawn(svg).iter("text") if t.get("text-anchor") == "middle"][:-1]
+    places = [float(t.get("x")) for t in numbers]
+    assert 1 <= len(numbers) <= 10
+    assert all(right - left >= 36 for left, right in pairwise(places))
+    assert len({t.text for t in numbers}) == len(numbers)
+
+
+def test_large_amounts_are_written_as_powers():
+    assert axis([1, 1e13], "", "log").said(3e12) == "3·10¹²"
+    assert axis([1, 1e13], "", "log").said(1e-5) == "10⁻⁵"
+    assert axis([1, 1e5], "", "log").said(20_000) == "20k"
+    assert axis([0.1, 0.9], "", "logit").said(0.3) == "30%"
+
+
+def test_intervals_are_drawn_around_their_mark():
+    mark = Mark(x=0.5, y=0.5, said="", across=(0.25, 0.75), along=(0.5, 1.0))
+    svg = chart("", "", [Series(tone="c0", marks=[mark])], x=axis([0, 1], ""), y=axis([0, 1], ""))
+    across, along = (
+        [tuple(map(float, point.split(","))) for point in line.get("points").split()]
+        for line in drawn(svg).iter("polyline")
+    )
+    ((x, y),) = circles(svg)
+    assert [across[0][1], across[1][1], along[0][0]] == [y, y, x]
+    assert x - across[0][0] == pytest.approx(across[1][0] - x, abs=0.2)
+    assert along[0][1] == y
+    assert along[1][1] < y
+
+
+def test_a_single_value_stands_in_the_middle_of_what_an_axis_spans_at_least():
+    one = axis([238.7], "", "log", least=0.6)
+    assert one.at(238.7) == pytest.approx(0.5)
+    assert one.ticks() == [200, 300, 400, 500]

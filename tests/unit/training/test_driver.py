@@ -57,7 +57,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from tests.unit.training.tiny import recipe, training
-made = recipe(sys.argv[2], samples_seen=16 * 16, epochs=4)
+made = recipe(sys.argv[2], samples_seen=16 * 60, epochs=30)
 training(Path(sys.argv[1]), made, sorted(Path(sys.argv[3]).iterdir())).run()
 """
 
@@ -86,7 +86,7 @@ def test_killed_and_run_again_it_takes_the_steps_an_undisturbed_one_would(tmp_pa
     finally:
         if driver.poll() is None:
             os.killpg(driver.pid, signal.SIGKILL)
-    made = recipe(configs, samples_seen=16 * SAMPLES, epochs=4)
+    made = recipe(configs, samples_seen=60 * SAMPLES, epochs=30)
     said: list[str] = []
     records = training(tmp_path, made, shards, say=said.append).run()
     undisturbed = training(tmp_path / "undisturbed", made, shards).run()

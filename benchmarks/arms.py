@@ -1,0 +1,201 @@
+"""Does the filter help? Both arms of the sample at several amounts of compute and from several seeds.
+
+    python benchmarks/arms.py --lake LAKE [--seeds 3] [--scales 4k 8k 16k 32k 128k]
+
+LAKE was built by `laion demo`, which also drew its benchmarks. For each scale the two recipes of `recipes/sample.yaml`,
+`sample-filtered-SCALE` and `sample-unfiltered-SCALE`, are trained once a seed under names such as
+`sample-filtered-32k-s1`, and measured on every benchmark of the lake. What is done is left alone, so that the same
+command goes on after an interruption, and a later one with other scales or more seeds adds to what is there; the tables
+at the end are of everything that was trained this way.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import polars as pl
+import yaml
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from laion_assets.cli.display import build_display
+from laion_assets.cli.recipe_build import RecipeBuilder
+from laion_assets.lake.lake import Lake
+from laion_assets.settings import LAKE_SETTINGS_FILE, Settings
+from laion_assets.sql.session import connect
+from laion_assets.training.recipe import RECIPES
+
+ARMS = ("filtered", "unfiltered")
+SCALES = ("4k", "8k", "16k", "32k", "128k")
+SEEDS = 9
+"""As many seeds have recipes, whether they are asked for or not. 0 is left to the recipes of the demo itself."""
+
+SCORES = """
+    SELECT recipe, benchmark, 'top-1' AS measure, top1 AS score, chance FROM zero_shot_scores
+    UNION ALL
+    SELECT recipe, benchmark, 'R@1', (image_recall_at_1 + text_recall_at_1) / 2, 1 / images FROM retrieval_scores
+"""
+
+
+def recipe_name(arm: str, scale: str, seed: int) -> str:
+    """Name of the recipe of an arm at a scale from a seed."""
+    return f"sample-{arm}-{scale}-s{seed}"
+
+
+def write_recipes(folder: Path) -> None:
+    """Write the recipes of all arms, scales and seeds, each a recipe of the sample with another seed."""
+    shared = yaml.safe_load((RECIPES / "sample.yaml").read_text("utf-8"))
+    own = shared.pop("recipes")
+    shared["model_configs"] = str((RECIPES / shared["model_configs"]).resolve())
+    made = {
+        recipe_name(arm, scale, seed): {**own[f"sample-{arm}-{scale}"], "seed": seed}
+        for scale in SCALES
+        for arm in ARMS
+        for seed in range(1, SEEDS + 1)
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "arms.yaml").write_text(yaml.safe_dump({**shared, "recipes": made}, sort_keys=False), "utf-8")
+
+
+def lake_settings(lake: Path, recipes: Path) -> Settings:
+    """The lake's own settings, with another folder of recipes."""
+    shape = Lake.recorded_shape(str(lake))
+    if shape is None:
+        raise SystemExit(f"{lake} is no lake: `laion demo --lake {lake}` builds one")
+    shards, buckets = shape
+    return Settings(
+        _env_file=lake / LAKE_SETTINGS_FILE, lake=str(lake), shards=shards, buckets=buckets, recipes=str(recipes)
+    )  # type: ignore[call-arg]
+
+
+def train_and_measure(settings: Settings, names: list[str], console: Console) -> None:
+    """Train recipes and measure them on every benchmark of the lake; what is done is left alone."""
+    with dg.DagsterInstance.ephemeral() as instance, build_display(console) as reporter:
+        builder = RecipeBuilder(settings, instance, reporter)
+        failures = builder.train(names).failures or builder.evaluate(names).failures
+    if failures:
+        raise SystemExit("\n".join(": ".join(failure) for failure in failures))
+
+
+def scores(lake: Lake) -> pl.DataFrame:
+    """A row a recipe of ours and benchmark: arm, scale, seed, benchmark, measure, score, chance; in per cent."""
+    rows = connect(lake).sql(SCORES).pl()
+    known = pl.DataFrame(
+        [(recipe_name(a, c, s), a, c, s) for c in SCALES for a in ARMS for s in range(1, SEEDS + 1)],
+        schema=["recipe", "arm", "scale", "seed"],
+        orient="row",
+    )
+    return rows.join(known, on="recipe").with_columns(pl.col("score", "chance") * 100)
+
+
+def verdict(filtered: pl.Series, unfiltered: pl.Series) -> str:
+    """Whether the filter helps by more than what another seed changes.
+
+    Its gain is the difference of the means, the spread the wider of the two arms' ranges over the seeds.
+    """
+    if min(len(filtered), len(unfiltered)) < 2:
+        return "one seed"
+    gain = float(filtered.mean() - unfiltered.mean())  # type: ignore[operator]
+    spread = max(float(arm.max() - arm.min()) for arm in (filtered, unfiltered))  # type: ignore[operator]
+    if abs(gain) <= spread:
+        return "within the spread"
+    return "filtered" if gain > 0 else "unfiltered"
+
+
+def print_arms(measured: pl.DataFrame, console: Console) -> None:
+    """Print both arms at each scale and benchmark, with what another seed changes."""
+    table = Table(title="mean, range and standard deviation over seeds, in per cent", box=box.SIMPLE_HEAD)
+    for heading in ("scale", "benchmark", "seeds", "filtered", "unfiltered", "gain", "chance", "better"):
+        table.add_column(heading, justify="left" if heading in ("scale", "benchmark", "better") else "right")
+    for scale in SCALES:
+        of_scale = measured.filter(scale=scale).sort("measure", "benchmark", descending=[True, False])
+        for benchmark in of_scale["benchmark"].unique(maintain_order=True):
+            rows = of_scale.filter(benchmark=benchmark)
+            by_arm = [rows.filter(arm=arm)["score"] for arm in ARMS]
+            if any(arm.is_empty() for arm in by_arm):
+                continue
+            gain = float(by_arm[0].mean() - by_arm[1].mean())  # type: ignore[operator]
+            table.add_row(
+                scale,
+                f"{benchmark} {rows['measure'][0]}",
+                " / ".join(str(n) for n in dict.fromkeys(len(arm) for arm in by_arm)),
+                *(_summary(arm) for arm in by_arm),
+                f"{gain:+.1f}",
+                f"{rows['chance'][0]:.1f}",
+                verdict(*by_arm),
+            )
+        table.add_section()
+    console.print(table)
+
+
+def _summary(values: pl.Series) -> str:
+    deviation = values.std()
+    spread = "" if deviation is None else f", sd {deviation:.1f}"
+    return f"{values.mean():.1f} ({values.min():.1f}..{values.max():.1f}{spread})"
+
+
+def print_rows(rows: duckdb.DuckDBPyRelation, title: str, console: Console) -> None:
+    """Print a query's rows."""
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    for column in rows.columns:
+        table.add_column(column, overflow="fold")
+    for row in rows.fetchall():
+        table.add_row(*("" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+                        for value in row))  # fmt: skip
+    console.print(table)
+
+
+def print_summaries(lake: Lake, console: Console) -> None:
+    """Print what the lake makes of the scores of all its recipes: laws, robustness, and how fast the trainings were."""
+    con: Any = connect(lake)
+    laws = con.sql("""
+        SELECT benchmark, arm, error_model, coefficient AS a, exponent AS b, ci_low, ci_high, intercept,
+               r_squared AS r2, points, recipes, seeds, compute_max / compute_min AS "from 1 to", reason
+        FROM scaling_laws ORDER BY ALL
+    """)
+    print_rows(laws, "scaling laws: error = a C^-b, C in GMACs", console)
+    shifts = con.sql("""
+        SELECT benchmark, in_distribution_benchmark AS shifted_from, regexp_replace(recipe, '-s\\d+$', '') AS recipes,
+               count(*) AS models, avg(in_distribution_accuracy) * 100 AS there, avg(shifted_accuracy) * 100 AS here,
+               avg(effective_robustness) * 100 AS effective, any_value(reason) AS reason
+        FROM robustness GROUP BY ALL ORDER BY ALL
+    """)
+    print_rows(shifts, "robustness: accuracy under shift beside accuracy in distribution, per cent", console)
+    speeds = con.sql("""
+        SELECT regexp_extract(recipe, '[0-9]+k') AS scale, count(DISTINCT recipe) AS trainings,
+               sum(wall_seconds) / count(DISTINCT recipe) AS seconds, median(samples_per_second) AS "samples a second",
+               any_value(device) AS device
+        FROM clip_checkpoints GROUP BY ALL ORDER BY length(scale), scale
+    """)
+    print_rows(speeds, "time of the trainings, without what comes before and after", console)
+
+
+def main() -> None:
+    """Train, measure, print."""
+    parser = argparse.ArgumentParser(description="Both arms of the sample over scales and seeds.")
+    parser.add_argument("--lake", type=Path, required=True, help="a lake that `laion demo` built")
+    parser.add_argument("--seeds", type=int, default=3, choices=range(SEEDS + 1), metavar=f"0..{SEEDS}",
+                        help="how many; 0: print what is there")  # fmt: skip
+    parser.add_argument("--scales", nargs="+", default=list(SCALES), choices=SCALES)
+    given = parser.parse_args()
+    console = Console(width=None if Console().is_terminal else 200)
+    lake = given.lake.expanduser().resolve()
+    write_recipes(lake / "files" / "recipes")
+    settings = lake_settings(lake, lake / "files" / "recipes")
+    for scale in given.scales:
+        names = [recipe_name(arm, scale, seed) for seed in range(1, given.seeds + 1) for arm in ARMS]
+        started = time.monotonic()
+        if names:
+            train_and_measure(settings, names, console)
+            console.print(f"{scale}: {len(names)} recipes in {time.monotonic() - started:.0f} s", highlight=False)
+    opened = settings.open_lake(create=False)
+    print_arms(scores(opened), console)
+    print_summaries(opened, console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""What the page says of training: what was learned from, how it went, what was left out."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from laion_assets.report.blocks import Block, Cell, Heading, Note, Plot, Plots, Table, figure, foreign, name, number
+from laion_assets.report.charts import Mark, Series, axis, chart
+from laion_assets.report.material import Material
+from laion_assets.report.scores import rounded, scaling, scores, shift
+
+_MOST_CURVES = 8
+_SEARCHED = {
+    "copies: same file": "same file",
+    "copies: near and of the same colours": "same hash and colours",
+    "near, of other colours": "same hash, other colours",
+}
+"""What a training set counts of the pictures that were compared, and how the page calls it."""
+_LEFT_OUT = {
+    "copy_of_evaluation_picture": "copies of evaluation pictures",
+    "removed": "removed on request",
+    "remainder": "less than a shard",
+}
+"""Why pairs are left out, in the order of columns; other reasons follow under their own name."""
+_REASON = "pairs left out: "
+
+
+def training(lake: Material) -> Sequence[Block]:
+    """All about what was trained; one line where nothing was."""
+    if not lake.has("training_sets"):
+        return [Note(text="Nothing was trained on this lake yet. That is done by", command="laion train")]
+    if not lake.has("clip_checkpoints"):
+        return [Note(text="Nothing was trained yet on what was selected. That is done by", command="laion train"),
+                *_sets(lake)]  # fmt: skip
+    tones = _tones(lake)
+    measured = [*scores(lake), *shift(lake, tones), *scaling(lake)]
+    unmeasured = [Note(text="No checkpoint was measured yet. That is done by", command="laion evaluate")]
+    return [_recipes(lake), _curves(lake, tones), *(measured or unmeasured), *_sets(lake)]
+
+
+def _tones(lake: Material) -> Mapping[str, str]:
+    """Colours of the recipes that are drawn: those that saw most."""
+    rows = lake.rows(f"""
+        SELECT recipe FROM (SELECT recipe, max(samples_seen) AS seen FROM clip_checkpoints GROUP BY recipe
+            ORDER BY seen DESC, recipe LIMIT {_MOST_CURVES}) ORDER BY recipe""")
+    return {row["recipe"]: f"c{place}" for place, row in enumerate(rows)}
+
+
+def _recipes(lake: Material) -> Table:
+    rows = lake.rows("""
+        WITH ends AS (SELECT recipe, sum(wall_seconds) AS seconds, max_by(clip_checkpoints, epoch) AS last
+            FROM clip_checkpoints GROUP BY recipe),
+        learned AS (SELECT recipe, sum(samples)::BIGINT AS pairs, any_value(policy) AS source,
+            any_value(selection) AS predicate FROM training_sets WHERE split = 'train' GROUP BY recipe)
+        SELECT recipe, last.*, pairs, source, predicate, last.gmacs_per_sample * last.samples_seen AS compute,
+            last.samples_seen / nullif(seconds, 0) AS speed
+        FROM ends LEFT JOIN learned USING (recipe) ORDER BY recipe""")
+    lines = [
+        [
+            name(row["recipe"], note="" if row["final"] else f"not completed: epoch {row['epoch']}"),
+            foreign(row["model"]),
+            foreign(row["source"] or "–", note=row["predicate"] or ""),
+            number(row["pairs"]),
+            number(row["samples_seen"]),
+            number(row["samples_unique"]),
+            Cell(text=rounded(row["compute"]), kind="number"),
+            number(row["loss"]),
+            Cell(text=figure(row["speed"], 0), kind="number", note=row["device"] or ""),
+        ]
+        for row in rows
+    ]
+    headings = ["recipe", "model", "learned from", "pairs", "samples seen", "different", "GMACs", "loss", "samples/s"]
+    note = (
+        "GMACs: billions of multiply-accumulates of a forward pass over all samples seen, what laws of scaling are "
+        "about. The loss is the mean of the last epoch; it grows with the batch, so compare like with like."
+    )
+    return Table(title="Trained recipes", headings=headings, rows=lines, note=note)
+
+
+def _curves(lake: Material, tones: Mapping[str, str]) -> Plots:
+    rows = lake.rows("SELECT recipe, epoch, samples_seen, loss FROM clip_checkpoints ORDER BY recipe, epoch")
+    shown = {recipe: list(of) for recipe, of in groupby(rows, key=lambda row: row["recipe"]) if recipe in tones}
+    series = [
+        Series(
+            tone=tones[recipe],
+            line=[(row["samples_seen"], row["loss"]) for row in of],
+            marks=[
+                Mark(
+                    x=row["samples_seen"],
+                    y=row["loss"],
+                    said=f"{recipe}, {figure(row['samples_seen'])} samples: loss {figure(row['loss'])}",
+                )
+                for row in of
+            ],
+        )
+        for recipe, of in shown.items()
+    ]
+    drawn = [row for of in shown.values() for row in of]
+    svg = chart(
+        "Loss by samples seen",
+        ", ".join(shown),
+        series,
+        x=axis((row["samples_seen"] for row in drawn), "samples seen", "log", least=0.6),
+        y=axis((row["loss"] for row in drawn), "loss"),
+    )
+    others = len({row["recipe"] for row in rows}) - len(shown)
+    more = f" The {len(shown)} recipes that saw most; {others} more are in the table." if others else ""
+    caption = f"Mean contrastive loss of each epoch, by samples seen.{more}"
+    legend = tuple((tone, recipe) for recipe, tone in tones.items())
+    return Plots(plots=[Plot(svg=svg, caption=caption)], legend=legend)
+
+
+def _sets(lake: Material) -> list[Block]:
+    """What became of the pairs that were selected, copies of evaluation pictures first."""
+    counts = {
+        row["recipe"]: row["counts"] or {}
+        for row in lake.rows("""
+            SELECT substr("partition", len('recipe=') + 1) AS recipe, any_value(counts) AS counts
+            FROM commits WHERE table_name = 'training_sets' GROUP BY recipe""")
+    }
+    rows = lake.rows("""
+        SELECT recipe, sum(samples) FILTER (split = 'train')::BIGINT AS train,
+            sum(samples) FILTER (split = 'validation')::BIGINT AS held_back,
+            max(excluded_benchmark) AS copies
+        FROM training_sets GROUP BY recipe ORDER BY recipe""")
+    found = {key.removeprefix(_REASON) for of in counts.values() for key in of if key.startswith(_REASON)}
+    reasons = [*_LEFT_OUT, *sorted(found - set(_LEFT_OUT))]
+    lines = []
+    for row in rows:
+        of = counts.get(row["recipe"], {})
+        left_out = {reason: of.get(_REASON + reason, 0 if of else None) for reason in reasons}
+        left_out["copy_of_evaluation_picture"] = row["copies"]
+        searched = any(key in of for key in _SEARCHED)
+        lines.append(
+            [
+                name(row["recipe"], note="" if searched or not of else "copies were not looked for"),
+                number(of.get("pairs selected")),
+                *(number(left_out[reason]) for reason in reasons),
+                number(row["train"] or 0),
+                number(row["held_back"] or 0),
+                *(number(of.get(key)) for key in _SEARCHED),
+            ]
+        )
+    headings = ["recipe", "pairs selected", *(_LEFT_OUT.get(r, r.replace("_", " ")) for r in reasons)]
+    headings += ["learned from", "validation", *(f"pictures: {said}" for said in _SEARCHED.values())]
+    note = (
+        "Copies of evaluation pictures are left out: the same file, or a near perceptual hash and the same colours. "
+        "Pictures whose hash alone is near stay. Every shard is full, so what would fill one only in part is left out."
+    )
+    table = Table(title="What became of selected pairs", headings=headings, rows=lines, note=note)
+    return [Heading(text="What was left out"), _compared(lake), table]
+
+
+def _compared(lake: Material) -> Note:
+    row = lake.rows("SELECT count(*) AS pictures, count(DISTINCT benchmark) AS sets FROM benchmark_images")[0]
+    if not row["sets"]:
+        return Note(text="No evaluation set is registered, so no copies of its pictures were left out.")
+    return Note(
+        text=f"{figure(row['pictures'])} pictures of {figure(row['sets'])} evaluation sets are registered. Copies of "
+        "those that were registered when a training set was made are left out of it, unless its recipe says otherwise."
+    )

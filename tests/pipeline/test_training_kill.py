@@ -1,0 +1,234 @@
+"""``kill -9`` of ``laion train`` at any moment, and two of it at once: nothing is lost, and nothing done twice."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from laion_assets.cli.runs import Outcome
+from laion_assets.lake.lake import Lake
+from laion_assets.settings import Settings
+from laion_assets.training.checkpoint import file_sha256
+from laion_assets.training.driver import Training
+from tests.pipeline.conftest import (
+    MakeSettings,
+    kill_9,
+    laion,
+    paused_laion,
+    rows,
+    running,
+    wait_until,
+)
+from tests.pipeline.trainings import SAMPLES, learn_nothing, run_one, samples_of, train, write_recipes
+
+NAME, OTHER = "some", "other"
+EPOCHS = 12
+"""So many that a training killed after its first ones is never over."""
+SELECTED = {"selection": {"source": "unique_pairs"}}
+RECIPES = {
+    NAME: {**SELECTED, "epochs": EPOCHS, "samples_seen": EPOCHS * SAMPLES},
+    OTHER: {**SELECTED, "seed": 1},
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The DAGSTER_HOME of the killed process and of the one after it."""
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    configuration = Path(__file__).resolve().parents[2] / "infra" / "local" / "dagster.yaml"
+    (folder / "dagster.yaml").write_text(configuration.read_text())
+    return folder
+
+
+@pytest.fixture
+def settings(lake_copy: Callable[..., Settings], tmp_path: Path) -> Settings:
+    """A lake whose recipes nobody trained."""
+    return lake_copy(**write_recipes(tmp_path, RECIPES))
+
+
+@pytest.fixture
+def train_again(home: Path) -> Iterator[Callable[[Settings], Outcome]]:
+    """Go on, as the next ``laion train`` with the same DAGSTER_HOME would."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+
+        def again(settings: Settings) -> Outcome:
+            outcome = train(settings, instance, NAME)
+            left = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            assert left == [], "the killed run is to end, and to give its place in its pool back"
+            return outcome
+
+        yield again
+
+
+@pytest.fixture
+def expected_set(settings: Settings, make_settings: MakeSettings, tmp_path: Path) -> pl.DataFrame:
+    """The training set of an undisturbed run."""
+    shutil.copytree(settings.lake, tmp_path / "undisturbed" / "lake")
+    own = make_settings(tmp_path / "undisturbed" / "lake", recipes=settings.recipes, benchmarks=settings.benchmarks)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert run_one(own, instance, "training_sets", {"recipe": NAME}) is None
+    return rows(own.open_lake(), "training_sets")
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    raise AssertionError("this was not to be done again")
+
+
+def finished_shards(lake: Lake) -> dict[Path, tuple[int, int]]:
+    """Every shard whose record is there, with the file it is and when it was written."""
+    found = [record.with_suffix(".tar") for record in (lake.files / "training_sets").rglob("[0-9]*.json")]
+    return {tar: (tar.stat().st_ino, tar.stat().st_mtime_ns) for tar in found}
+
+
+def left_over(lake: Lake) -> list[Path]:
+    """Unfinished files that nobody will go on from."""
+    staged = [path for path in lake.staging.rglob("*") if path.is_file()]
+    return [*staged, *lake.files.rglob("*.unfinished"), *lake.files.rglob(".epoch-*")]
+
+
+def assert_trained(lake: Lake, recipe: str) -> pl.DataFrame:
+    """Every epoch has the steps and samples of an undisturbed training, and its weights; gives the rows."""
+    found = rows(lake, "clip_checkpoints").filter(recipe=recipe)
+    epochs = range(1, RECIPES[recipe].get("epochs", 2) + 1)
+    samples = RECIPES[recipe].get("samples_seen", 4 * SAMPLES) // len(epochs)
+    assert found["epoch"].to_list() == list(epochs)
+    assert found["samples_seen"].to_list() == [epoch * samples for epoch in epochs]
+    assert found["steps"].to_list() == [epoch * samples // SAMPLES for epoch in epochs]
+    assert found["loss"].is_finite().all()
+    for path, sha256 in found.select("path", "sha256").iter_rows():
+        assert file_sha256(lake.root / path) == sha256
+    return found
+
+
+@pytest.mark.parametrize(
+    ("target", "when", "call", "finished", "published"),
+    [
+        # In the midst of the shards: the third record is there, and the others are not.
+        ("laion_assets.training.shards:_write_json", "after", 3, 3, 0),
+        pytest.param("laion_assets.lake.build:write_deltalake", "before", 1, None, 0, marks=pytest.mark.slow),
+        pytest.param("laion_assets.lake.build:write_deltalake", "after", 1, None, 1, marks=pytest.mark.slow),
+    ],
+    ids=["while shards are written", "before the commit", "after the commit"],
+)
+def test_killed_while_a_training_set_is_made(
+    target: str,
+    when: str,
+    call: int,
+    finished: int | None,
+    published: int,
+    settings: Settings,
+    home: Path,
+    train_again: Callable[[Settings], Outcome],
+    expected_set: pl.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marker = tmp_path / "stopped"
+    with running(paused_laion(target, when, call, marker, "train", NAME), settings, home) as process:
+        wait_until(marker.exists, process)
+        kill_9(process)
+    lake = settings.open_lake()
+    before = finished_shards(lake)
+    assert len(before) == (finished or expected_set.height)
+    assert len(lake.ledger("training_sets").commits) == published
+    monkeypatch.setattr(Training, "run", learn_nothing)
+    outcome = train_again(settings)
+    assert (outcome.built, outcome.failures) == (2 - published, [])
+    lake = settings.open_lake()
+    assert rows(lake, "training_sets").equals(expected_set), "paths, sizes and digests too"
+    after = finished_shards(lake)
+    assert {tar: after[tar] for tar in before} == before, "what was finished was taken over"
+    assert len(samples_of(lake, NAME)) == expected_set["samples"].sum()
+    assert left_over(lake) == []
+
+
+@pytest.mark.slow
+def test_killed_in_the_midst_of_a_training_it_goes_on_from_the_last_whole_epoch(
+    settings: Settings, home: Path, train_again: Callable[[Settings], Outcome]
+) -> None:
+    """Here the training process is left to itself: it must not outlive the one that started it."""
+    lake = settings.open_lake()
+
+    def epochs_done() -> int:
+        return len(list((lake.staging / "clip_checkpoints").rglob("epoch-[0-9]*.json")))
+
+    with running(laion("train", NAME), settings, home) as process:
+        wait_until(lambda: epochs_done() > 0, process)
+        kill_9(process, children=False)
+    assert 0 < epochs_done() < EPOCHS
+    lake = settings.open_lake()
+    assert lake.ledger("clip_checkpoints").commits == {}
+    shards = finished_shards(lake)
+    outcome = train_again(settings)
+    assert (outcome.built, outcome.failures) == (1, []), "the training set was done"
+    lake = settings.open_lake()
+    found = assert_trained(lake, NAME)
+    resumed = found["resumed_from"].to_list()
+    first = resumed[-1]
+    assert 1 <= first < EPOCHS
+    assert resumed == [None] * first + [first] * (EPOCHS - first)
+    assert finished_shards(lake) == shards
+    assert left_over(lake) == []
+    assert train_again(settings).built == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("when", "published"), [("before", 0), ("after", 1)])
+def test_killed_around_the_commit_of_the_checkpoints_nothing_is_trained_again(
+    when: str,
+    published: int,
+    settings: Settings,
+    home: Path,
+    train_again: Callable[[Settings], Outcome],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marker = tmp_path / "stopped"
+    # The second commit: the first is that of the training set.
+    command = paused_laion("laion_assets.lake.build:write_deltalake", when, 2, marker, "train", NAME)
+    with running(command, settings, home) as process:
+        wait_until(marker.exists, process)
+        kill_9(process)
+    assert len(settings.open_lake().ledger("clip_checkpoints").commits) == published
+    monkeypatch.setattr(Training, "_attempt", refuse)
+    outcome = train_again(settings)
+    assert (outcome.built, outcome.failures) == (1 - published, [])
+    lake = settings.open_lake()
+    assert_trained(lake, NAME)
+    assert published or left_over(lake) == []
+
+
+@pytest.mark.slow
+def test_two_recipes_trained_at_once_lose_nothing(settings: Settings, home: Path, expected_set: pl.DataFrame) -> None:
+    """Both make their tables, and each commits beside the other."""
+    commands = [laion("train", name) for name in (NAME, OTHER)]
+    with running(commands[0], settings, home) as one, running(commands[1], settings, home) as other:
+        said = [process.communicate(timeout=240)[0] for process in (one, other)]
+        assert [one.returncode, other.returncode] == [0, 0], said
+    lake = settings.open_lake()
+    sets = rows(lake, "training_sets")
+    assert sets.filter(recipe=NAME).equals(expected_set)
+    assert sets.filter(recipe=OTHER)["samples"].sum() == expected_set["samples"].sum()
+    for name in (NAME, OTHER):
+        assert_trained(lake, name)
+    assert left_over(lake) == []
+
+
+def test_a_recipe_that_is_being_worked_on_is_left_to_who_works_on_it(
+    settings: Settings, home: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    marker = tmp_path / "stopped"
+    command = paused_laion("laion_assets.training.shards:_write_json", "after", 1, marker, "train", NAME)
+    with running(command, settings, home) as process:
+        wait_until(marker.exists, process)
+        error = run_one(settings, instance, "training_sets", {"recipe": NAME})
+        assert error is not None
+        assert "another process is building this partition now" in error
+        assert run_one(settings, instance, "training_sets", {"recipe": OTHER}) is None
+        kill_9(process)
+    assert set(rows(settings.open_lake(), "training_sets")["recipe"]) == {OTHER}
