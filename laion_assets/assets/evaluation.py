@@ -169,7 +169,9 @@ def _stage_scores(step: Step, rows: Sequence[Mapping[str, Any]]) -> Metadata:
         add_scores(step.lake.root / path, step.table, shown)
     left_out = {"epoch", "checkpoint_sha256", "dataset_sha256", "precision", "evaluator_version", "evaluated_at"}
     last = {name: value for name, value in rows[-1].items() if name not in left_out and value is not None}
-    return {name.replace("_", " "): value for name, value in last.items()}
+    return {
+        name.replace("_", " "): round(value, 4) if isinstance(value, float) else value for name, value in last.items()
+    }
 
 
 def robustness(step: Step) -> Metadata:

@@ -216,7 +216,7 @@ def _build(
     declared = TABLES[table]
     metadata = commit_metadata(commit, declared, column_lineage(table), lake, time.monotonic() - started)
     return Published(
-        {**metadata, **shown},
+        {**shown, **metadata},  # what a person looks for stands above the books
         commit.content_digest,
         build.checks,
         [_warning_result(table, name, step.warnings.get(name)) for name in warnings],

@@ -57,8 +57,8 @@ def training_sets(step: Step) -> Metadata:
     return {
         "samples": sum(row["samples"] for row in rows),
         "pairs left out": counts_table({reason: count for reason, count in drops.items() if count}, "reason"),
-        "same picture in a batch": collisions.same_image,
-        "same caption in a batch": collisions.same_caption,
+        "same picture in a batch": round(collisions.same_image, 4),
+        "same caption in a batch": round(collisions.same_caption, 4),
         "recipe": dg.MetadataValue.json(recipe.model_dump(mode="json")),
     }
 
@@ -195,10 +195,10 @@ def clip_checkpoints(step: Step) -> Metadata:
     step.build.add(_checkpoint_rows(step, training, records, gmacs, training_set.version, origin))
     write_model_card(training.output, recipe, records, origin, int(shards["samples"].sum()), config_json(recipe.model))
     return {
-        "loss": records[-1].loss,
+        "loss": round(records[-1].loss, 4),
         "samples seen": recipe.samples_seen,
-        "samples a second": records[-1].samples_per_second,
-        "gmacs a sample": gmacs,
+        "samples a second": round(records[-1].samples_per_second),
+        "GMACs a sample": round(gmacs, 6),
         "weights": dg.MetadataValue.path(str(weights)),
         "curves": picture(training_curves(records, title=recipe.name), "loss and throughput by epoch"),
         "recipe": dg.MetadataValue.json(recipe.model_dump(mode="json")),
