@@ -124,7 +124,7 @@ def print_arms(measured: pl.DataFrame, console: Console) -> None:
                 f"{benchmark} {rows['measure'][0]}",
                 " / ".join(str(n) for n in dict.fromkeys(len(arm) for arm in by_arm)),
                 *(_summary(arm) for arm in by_arm),
-                f"{gain:+.1f}",
+                f"{gain:+.1f}{_uncertainty(by_arm)}",
                 f"{rows['chance'][0]:.1f}",
                 verdict(*by_arm),
             )
@@ -136,6 +136,15 @@ def _summary(values: pl.Series) -> str:
     deviation = values.std()
     spread = "" if deviation is None else f", sd {deviation:.1f}"
     return f"{values.mean():.1f} ({values.min():.1f}..{values.max():.1f}{spread})"
+
+
+def _uncertainty(arms: list[pl.Series]) -> str:
+    """Standard error of the difference of two means, where both have a spread."""
+    deviations = [arm.std() for arm in arms]
+    if any(deviation is None for deviation in deviations):
+        return ""
+    variance = sum(float(d) ** 2 / len(arm) for d, arm in zip(deviations, arms, strict=True))  # type: ignore[arg-type]
+    return f" ± {variance**0.5:.1f}"
 
 
 def print_rows(rows: duckdb.DuckDBPyRelation, title: str, console: Console) -> None:
@@ -166,10 +175,10 @@ def print_summaries(lake: Lake, console: Console) -> None:
     """)
     print_rows(shifts, "robustness: accuracy under shift beside accuracy in distribution, per cent", console)
     speeds = con.sql("""
-        SELECT regexp_extract(recipe, '[0-9]+k') AS scale, count(DISTINCT recipe) AS trainings,
+        SELECT regexp_extract(recipe, '\\d+k') AS scale, count(DISTINCT recipe) AS trainings,
                sum(wall_seconds) / count(DISTINCT recipe) AS seconds, median(samples_per_second) AS "samples a second",
                any_value(device) AS device
-        FROM clip_checkpoints GROUP BY ALL ORDER BY length(scale), scale
+        FROM clip_checkpoints WHERE regexp_matches(recipe, '-s\\d+$') GROUP BY scale ORDER BY length(scale), scale
     """)
     print_rows(speeds, "time of the trainings, without what comes before and after", console)
 

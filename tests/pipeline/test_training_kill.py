@@ -26,7 +26,7 @@ from tests.pipeline.conftest import (
 from tests.pipeline.trainings import SAMPLES, learn_nothing, run_one, samples_of, train, write_recipes
 
 NAME, OTHER = "some", "other"
-EPOCHS = 12
+EPOCHS = 16
 """So many that a training killed after its first ones is never over."""
 SELECTED = {"selection": {"source": "unique_pairs"}}
 RECIPES = {
@@ -52,12 +52,12 @@ def settings(lake_copy: Callable[..., Settings], tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def train_again(home: Path) -> Iterator[Callable[[Settings], Outcome]]:
+def train_again(home: Path) -> Iterator[Callable[..., Outcome]]:
     """Go on, as the next ``laion train`` with the same DAGSTER_HOME would."""
     with dg.DagsterInstance.from_config(str(home)) as instance:
 
-        def again(settings: Settings) -> Outcome:
-            outcome = train(settings, instance, NAME)
+        def again(settings: Settings, name: str = NAME) -> Outcome:
+            outcome = train(settings, instance, name)
             left = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
             assert left == [], "the killed run is to end, and to give its place in its pool back"
             return outcome
@@ -123,7 +123,7 @@ def test_killed_while_a_training_set_is_made(
     published: int,
     settings: Settings,
     home: Path,
-    train_again: Callable[[Settings], Outcome],
+    train_again: Callable[..., Outcome],
     expected_set: pl.DataFrame,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -149,7 +149,7 @@ def test_killed_while_a_training_set_is_made(
 
 @pytest.mark.slow
 def test_killed_in_the_midst_of_a_training_it_goes_on_from_the_last_whole_epoch(
-    settings: Settings, home: Path, train_again: Callable[[Settings], Outcome]
+    settings: Settings, home: Path, train_again: Callable[..., Outcome]
 ) -> None:
     """Here the training process is left to itself: it must not outlive the one that started it."""
     lake = settings.open_lake()
@@ -184,22 +184,22 @@ def test_killed_around_the_commit_of_the_checkpoints_nothing_is_trained_again(
     published: int,
     settings: Settings,
     home: Path,
-    train_again: Callable[[Settings], Outcome],
+    train_again: Callable[..., Outcome],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     marker = tmp_path / "stopped"
     # The second commit: the first is that of the training set.
-    command = paused_laion("laion_assets.lake.build:write_deltalake", when, 2, marker, "train", NAME)
+    command = paused_laion("laion_assets.lake.build:write_deltalake", when, 2, marker, "train", OTHER)
     with running(command, settings, home) as process:
         wait_until(marker.exists, process)
         kill_9(process)
     assert len(settings.open_lake().ledger("clip_checkpoints").commits) == published
     monkeypatch.setattr(Training, "_attempt", refuse)
-    outcome = train_again(settings)
+    outcome = train_again(settings, OTHER)
     assert (outcome.built, outcome.failures) == (1 - published, [])
     lake = settings.open_lake()
-    assert_trained(lake, NAME)
+    assert_trained(lake, OTHER)
     assert published or left_over(lake) == []
 
 
@@ -219,6 +219,7 @@ def test_two_recipes_trained_at_once_lose_nothing(settings: Settings, home: Path
     assert left_over(lake) == []
 
 
+@pytest.mark.slow
 def test_a_recipe_that_is_being_worked_on_is_left_to_who_works_on_it(
     settings: Settings, home: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
