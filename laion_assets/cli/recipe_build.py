@@ -1,7 +1,6 @@
 """Training and evaluating recipes as Dagster runs: what is missing or stale, and nothing else."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import dagster as dg
 
@@ -32,20 +31,18 @@ SCORE_TABLES: Mapping[str, str] = {
 """The table that holds a benchmark's scores, by its task."""
 
 
-@dataclass(frozen=True)
-class RecipeState:
-    """How a recipe stands."""
+def training_set_state(lake: Lake, settings: Settings, recipe: str) -> PartitionState:
+    """How the training set of a recipe stands.
 
-    training_set: PartitionState
-    checkpoint: PartitionState
+    Raises:
+        LakeError: the recipe selects from what is no list of pairs.
+    """
+    return _state(lake, settings, "training_sets", {"recipe": recipe})
 
 
-def recipe_state(lake: Lake, settings: Settings, name: str) -> RecipeState:
-    """How the training set and the checkpoints of a recipe stand."""
-    return RecipeState(
-        _state(lake, settings, "training_sets", {"recipe": name}),
-        _state(lake, settings, "clip_checkpoints", {"recipe": name}),
-    )
+def checkpoint_state(lake: Lake, settings: Settings, recipe: str) -> PartitionState:
+    """How the checkpoints of a recipe stand."""
+    return _state(lake, settings, "clip_checkpoints", {"recipe": recipe})
 
 
 def _state(lake: Lake, settings: Settings, table: str, partition: Partition) -> PartitionState:
@@ -116,7 +113,7 @@ class RecipeBuilder:
 
     def contaminated(self, recipes: Sequence[str]) -> list[str]:
         """The recipes whose training sets were made before all evaluation sets of now were registered."""
-        states = {name: recipe_state(self._lake, self._settings, name).training_set for name in recipes}
+        states = {name: training_set_state(self._lake, self._settings, name) for name in recipes}
         return [name for name, state in states.items() if "benchmark_images changed" in state.reasons]
 
     def _register(self, names: Sequence[str], outcome: Outcome) -> None:

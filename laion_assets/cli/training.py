@@ -22,7 +22,7 @@ def recipes(lake: LakeOption = None) -> None:
     A recipe is a selection of pairs, a model and a schedule, in a YAML file of `recipes/`; `LAION_RECIPES` names
     another folder.
     """
-    from laion_assets.cli.recipe_build import recipe_state
+    from laion_assets.cli.recipe_build import checkpoint_state
 
     settings = settings_of(lake)
     opened = settings.open_lake(create=False) if Lake.recorded_shape(settings.lake) else None
@@ -34,7 +34,7 @@ def recipes(lake: LakeOption = None) -> None:
     table.add_column("selects", overflow="fold")
     table.add_column("trained", no_wrap=True)
     for recipe in settings.known_recipes.values():
-        state = recipe_state(opened, settings, recipe.name).checkpoint.state if opened else "missing"
+        state = checkpoint_state(opened, settings, recipe.name).state if opened else "missing"
         selection = recipe.selection
         where = "" if selection.where == "true" else f": {selection.where}"
         numbers = (_short(recipe.samples_seen), f"{recipe.global_batch_size:,}")

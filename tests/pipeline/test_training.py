@@ -18,7 +18,7 @@ from dagster import AssetKey
 from safetensors.torch import load_file
 
 from laion_assets.cli import main
-from laion_assets.cli.recipe_build import RecipeBuilder, recipe_state
+from laion_assets.cli.recipe_build import RecipeBuilder, checkpoint_state, training_set_state
 from laion_assets.cli.runs import Outcome
 from laion_assets.evaluation import EVALUATOR_VERSION
 from laion_assets.lake.lake import Lake
@@ -210,8 +210,8 @@ def test_training_and_measuring_again_does_nothing(trained: Trained) -> None:
     assert (measured.built, measured.failures) == (0, [])
     assert versions(trained.lake) == before
     assert builder.contaminated([FILTERED, UNFILTERED]) == []
-    state = recipe_state(trained.lake, trained.settings, FILTERED)
-    assert (state.training_set.state, state.checkpoint.state) == (State.DONE, State.DONE)
+    assert training_set_state(trained.lake, trained.settings, FILTERED).state is State.DONE
+    assert checkpoint_state(trained.lake, trained.settings, FILTERED).state is State.DONE
 
 
 # -- the scores -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dagster import AssetKey
 
 from laion_assets.cli.build import Builder, Request
 from laion_assets.cli.model_build import ModelBuilder
-from laion_assets.cli.recipe_build import RecipeBuilder, recipe_state
+from laion_assets.cli.recipe_build import RecipeBuilder, checkpoint_state, training_set_state
 from laion_assets.figures import read_pictures
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
@@ -197,7 +197,7 @@ def test_a_training_set_stays_what_it_was_until_it_is_selected_anew(
     # Made again for another reason it still reads what it was made from.
     url = samples_of(lake, NAME)[0].json["url"]
     request_takedown(lake, "url", url, None)
-    assert recipe_state(lake, later, NAME).training_set.reasons != ()
+    assert training_set_state(lake, later, NAME).reasons != ()
     outcome = train(later, instance, NAME)
     assert (outcome.built, outcome.failures) == (2, [])
     gone = set(rows(lake, "unique_pairs").filter(url=url)["pair_id"]) & selected
@@ -352,12 +352,12 @@ def test_copies_of_evaluation_pictures_are_left_out_once_their_benchmark_is_regi
         instance.add_dynamic_partitions("benchmark", [benchmark])
         assert run_one(settings, instance, "benchmark_images", {"benchmark": benchmark}) is None
     assert builder.contaminated([NAME]) == [NAME]
-    assert recipe_state(lake, settings, NAME).training_set.reasons == ("benchmark_images changed",)
-    assert recipe_state(lake, settings, NAME).checkpoint.state is State.DONE
+    assert training_set_state(lake, settings, NAME).reasons == ("benchmark_images changed",)
+    assert checkpoint_state(lake, settings, NAME).state is State.DONE
 
     assert run_one(settings, instance, "training_sets", SET) is None
     assert builder.contaminated([NAME]) == []
-    assert recipe_state(lake, settings, NAME).checkpoint.reasons == ("training_sets changed",)
+    assert checkpoint_state(lake, settings, NAME).reasons == ("training_sets changed",)
     copied = pl.col("sha256").is_in([digest for digest, _ in planted])
     gone = set(rows(lake, "filtered_pairs").filter(copied)["pair_id"])
     assert len(gone) >= len(planted)
@@ -371,7 +371,7 @@ def test_copies_of_evaluation_pictures_are_left_out_once_their_benchmark_is_regi
     assert now == {**pinned, "benchmark_images": lake.sizes("benchmark_images")["version"]}
     outcome = train(settings, instance, NAME)
     assert (outcome.built, outcome.failures) == (1, []), "the checkpoint alone"
-    assert recipe_state(lake, settings, NAME).checkpoint.state is State.DONE
+    assert checkpoint_state(lake, settings, NAME).state is State.DONE
 
 
 def _jpegs(samples: list[Any], count: int) -> list[tuple[str, bytes]]:
