@@ -35,9 +35,11 @@ SEEDS = 9
 """As many seeds have recipes, whether they are asked for or not. 0 is left to the recipes of the demo itself."""
 
 SCORES = """
-    SELECT recipe, benchmark, 'top-1' AS measure, top1 AS score, chance FROM zero_shot_scores
+    SELECT recipe, benchmark, 'top-1' AS measure, top1 AS score, standard_error AS error, chance FROM zero_shot_scores
     UNION ALL
-    SELECT recipe, benchmark, 'R@1', (image_recall_at_1 + text_recall_at_1) / 2, 1 / images FROM retrieval_scores
+    SELECT recipe, benchmark, 'R@1', (image_recall_at_1 + text_recall_at_1) / 2 AS recall,
+           sqrt(recall * (1 - recall) / images), 1 / images
+    FROM retrieval_scores
 """
 
 
@@ -82,26 +84,29 @@ def train_and_measure(settings: Settings, names: list[str], console: Console) ->
 
 
 def scores(lake: Lake) -> pl.DataFrame:
-    """A row a recipe of ours and benchmark: arm, scale, seed, benchmark, measure, score, chance; in per cent."""
+    """A row a recipe of ours and benchmark: arm, scale, seed, benchmark, measure, score, error, chance; in per cent."""
     rows = connect(lake).sql(SCORES).pl()
     known = pl.DataFrame(
         [(recipe_name(a, c, s), a, c, s) for c in SCALES for a in ARMS for s in range(1, SEEDS + 1)],
         schema=["recipe", "arm", "scale", "seed"],
         orient="row",
     )
-    return rows.join(known, on="recipe").with_columns(pl.col("score", "chance") * 100)
+    return rows.join(known, on="recipe").with_columns(pl.col("score", "error", "chance") * 100)
 
 
-def verdict(filtered: pl.Series, unfiltered: pl.Series) -> str:
-    """Whether the filter helps by more than what another seed changes.
+def verdict(filtered: pl.DataFrame, unfiltered: pl.DataFrame) -> str:
+    """Whether the filter helps by more than what another seed, or other pictures, would change.
 
-    Its gain is the difference of the means, the spread the wider of the two arms' ranges over the seeds.
+    Its gain is the difference of the means. The spread is the wider of the two arms' ranges over the seeds, and no less
+    than two standard errors of a single score: two seeds may agree by chance.
     """
-    if min(len(filtered), len(unfiltered)) < 2:
+    arms = (filtered["score"], unfiltered["score"])
+    if min(map(len, arms)) < 2:
         return "one seed"
-    gain = float(filtered.mean() - unfiltered.mean())  # type: ignore[operator]
-    spread = max(float(arm.max() - arm.min()) for arm in (filtered, unfiltered))  # type: ignore[operator]
-    if abs(gain) <= spread:
+    gain = float(arms[0].mean() - arms[1].mean())  # type: ignore[operator]
+    ranges = [float(arm.max() - arm.min()) for arm in arms]  # type: ignore[operator]
+    errors = [2 * float(arm["error"].max()) for arm in (filtered, unfiltered)]  # type: ignore[arg-type]
+    if abs(gain) <= max(*ranges, *errors):
         return "within the spread"
     return "filtered" if gain > 0 else "unfiltered"
 
@@ -115,7 +120,8 @@ def print_arms(measured: pl.DataFrame, console: Console) -> None:
         of_scale = measured.filter(scale=scale).sort("measure", "benchmark", descending=[True, False])
         for benchmark in of_scale["benchmark"].unique(maintain_order=True):
             rows = of_scale.filter(benchmark=benchmark)
-            by_arm = [rows.filter(arm=arm)["score"] for arm in ARMS]
+            frames = [rows.filter(arm=arm) for arm in ARMS]
+            by_arm = [frame["score"] for frame in frames]
             if any(arm.is_empty() for arm in by_arm):
                 continue
             gain = float(by_arm[0].mean() - by_arm[1].mean())  # type: ignore[operator]
@@ -126,7 +132,7 @@ def print_arms(measured: pl.DataFrame, console: Console) -> None:
                 *(_summary(arm) for arm in by_arm),
                 f"{gain:+.1f}{_uncertainty(by_arm)}",
                 f"{rows['chance'][0]:.1f}",
-                verdict(*by_arm),
+                verdict(*frames),
             )
         table.add_section()
     console.print(table)
