@@ -30,7 +30,7 @@ from laion_assets.definitions import build_definitions
 from laion_assets.download.options import DownloadOptions
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition
-from laion_assets.lake.stages import STAGES
+from laion_assets.lake.stages import PER_CRAWL, STAGES
 from laion_assets.lake.staleness import State
 from laion_assets.lake.tables import TABLES
 from laion_assets.pairs.policy import FilterOptions
@@ -42,8 +42,8 @@ from laion_assets.sample.publish import publish
 from laion_assets.sample.server import SampleServer
 from laion_assets.settings import CalibrationOptions, Settings
 
-BUILT = tuple(name for name in STAGES if name != "takedowns")
-"""Every table that a build writes, in order."""
+BUILT = tuple(name for name in STAGES if name in (*PER_CRAWL, "calibrations"))
+"""Every table that a build of crawls writes, in order."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
