@@ -199,8 +199,8 @@ def main() -> None:
     given = parser.parse_args()
     console = Console(width=None if Console().is_terminal else 200)
     lake = given.lake.expanduser().resolve()
-    write_recipes(lake / "files" / "recipes")
     settings = lake_settings(lake, lake / "files" / "recipes")
+    write_recipes(lake / "files" / "recipes")
     for scale in given.scales:
         names = [recipe_name(arm, scale, seed) for seed in range(1, given.seeds + 1) for arm in ARMS]
         started = time.monotonic()
