@@ -86,6 +86,11 @@ def _card(recipe: Recipe, records: Sequence[EpochRecord], versions: Mapping[str,
         f"| {r.epoch} | `{r.weights}` | {r.samples_seen:,} | {r.loss:.4f} | `{r.weights_sha256[:16]}…` |"
         for r in records
     )
+    copies = (
+        "copies of evaluation pictures were not looked for"
+        if recipe.decontamination is None
+        else "copies of registered evaluation pictures were left out"
+    )
     return f"""# {recipe.name}
 
 {recipe.description or "A CLIP model."}
@@ -109,8 +114,8 @@ Not measured yet: `laion evaluate {recipe.name}`.
 
 ## Data
 
-Selected from `{recipe.selection.source}` where `{recipe.selection.where}`; copies of registered evaluation
-pictures were left out. `laion lineage clip_checkpoints --partition recipe={recipe.name}` follows every version back.
+Selected from `{recipe.selection.source}` where `{recipe.selection.where}`; {copies}.
+`laion lineage clip_checkpoints --partition recipe={recipe.name}` follows every version back.
 
 | table | version |
 |---|---:|

@@ -34,3 +34,11 @@ def test_a_card_names_model_data_and_terms_and_takes_scores_as_they_come(tmp_pat
     assert "0.5000" not in scored
     assert [part.splitlines()[0] for part in scored.split("\n## ")[1:]] == ["Scores", "Data", "Licence", "Recipe"]
     assert json.loads((folder / SCORES).read_text())["zero_shot_scores / epoch 1 / a"] == {"top1": 0.75}
+
+
+def test_a_card_says_where_nobody_looked_for_copies(tmp_path):
+    made = recipe(write_config(tmp_path / "configs"), decontamination=None)
+    write_model_card(tmp_path, made, [RECORD], {}, 64, "{}")
+    card = (tmp_path / CARD).read_text()
+    assert "copies of evaluation pictures were not looked for" in card
+    assert "left out" not in card
