@@ -81,10 +81,16 @@ def assert_conserved(lake: Lake, crawl: str) -> None:
     assert funnel(lake, "filtered_pairs", crawl)[0] == unique
 
 
+class _Server(ThreadingHTTPServer):
+    # As many as may connect at once: with the five of the standard library connections are dropped, and a client
+    # waits ever longer before it tries again.
+    request_queue_size = 1024
+
+
 @contextmanager
 def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[int]:
     """A threaded server on loopback; gives its port."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
