@@ -70,7 +70,7 @@ STAGES: Mapping[str, Stage] = {
         Stage(table="takedowns", code_version="1", group="removals"),
         Stage(table="crawl_snapshots", code_version="1", group="crawl"),
         Stage(table="wat_files", code_version="1", group="crawl", reads=(Read(table="crawl_snapshots"),)),
-        Stage(table="candidate_pairs", code_version="1", group="pairs", reads=(Read(table="wat_files"),)),
+        Stage(table="candidate_pairs", code_version="2", group="pairs", reads=(Read(table="wat_files"),)),
         Stage(
             table="unique_pairs",
             code_version="1",

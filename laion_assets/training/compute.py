@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from laion_assets.clip.cpu import prepare_cpu
 from laion_assets.training.recipe import Recipe
 
 
@@ -64,6 +65,7 @@ def place(recipe: Recipe, options: ComputeOptions) -> Placement:
     Raises:
         PlacementError: the global batch cannot be shared evenly, or a GPU is asked for that is not there.
     """
+    prepare_cpu()
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -23,6 +23,22 @@ def test_captions_are_told_apart_whatever_their_case(language, caption):
     assert found["language_confidence"].min() >= 0.4
 
 
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [
+        ("a blurry photo of a dog", {"en", "nolang"}),  # the model alone: Chinese, at 0.9
+        ("blurry photo of a frog", {"en", "nolang"}),
+        ("a photo of a cat", {"en"}),
+        ("一只小狗在公园的草地上奔跑", {"zh"}),
+        ("фото кота", {"ru"}),
+    ],
+)
+def test_no_language_is_told_that_is_never_written_in_a_texts_letters(text, accepted):
+    found = LanguageIdentifier().identify(pl.Series([text]))
+    assert found["language"].item() in accepted
+    assert 0.0 < found["language_confidence"].item() <= 1.0
+
+
 def test_nothing_to_read_has_no_language_and_no_confidence():
     found = LanguageIdentifier(floor=0.0).identify(pl.Series(["", None, " ", "the cat sat on the mat"]))
     assert found["language"].to_list() == ["nolang", "nolang", "nolang", "en"]
