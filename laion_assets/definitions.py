@@ -25,6 +25,7 @@ from laion_assets.assets.models import model_assets
 from laion_assets.assets.pairs import filtered_pairs, unique_pairs
 from laion_assets.assets.step import stage_asset
 from laion_assets.assets.training import clip_checkpoints, training_sets
+from laion_assets.automation.maintenance import maintenance
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.tables import MODEL_TESTS, TABLES
 from laion_assets.partitions import Partitions
@@ -101,8 +102,11 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         dg.AssetSpec(name, description=TABLES[name].description, group_name=group, kinds={"deltalake"})
         for name, group in (("takedowns", STAGES["takedowns"].group), (MODEL_TESTS.name, "verdicts"))
     ]
+    upkeep = maintenance(settings)
     return dg.Definitions(
-        assets=[*written_beside, *assets, *model_assets(project)],
+        assets=[*written_beside, upkeep.shown, *assets, *model_assets(project)],
+        jobs=[upkeep.job],
+        schedules=[upkeep.schedule],
         resources={
             "lake": LakeResource(uri=settings.lake, shards=settings.shards, buckets=settings.buckets),
             "source": SourceResource(uri=settings.source),

@@ -24,8 +24,10 @@ from laion_assets.crawl.extract import ExtractionOptions
 from laion_assets.download.options import DownloadOptions
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition
+from laion_assets.lake.retention import RetentionOptions
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.staleness import Expectation
+from laion_assets.lake.storage import open_storage
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sql import PROJECT
 from laion_assets.training.compute import ComputeOptions
@@ -97,7 +99,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LAION_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     lake: str = "lake"
-    """Folder of the lake."""
+    """Where the lake is: a folder, or s3://bucket/prefix."""
     source: str = "sample-web"
     """Where crawls come from: s3://commoncrawl, https://data.commoncrawl.org, or a folder of the same layout."""
     shards: int = Field(4, ge=1, le=10_000)
@@ -124,11 +126,14 @@ class Settings(BaseSettings):
     """Folder of evaluation sets in CLIP_benchmark's layout, one folder each; None: `files/benchmarks` in the lake."""
     training: ComputeOptions = ComputeOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
+    retention: RetentionOptions = RetentionOptions()
 
     @property
     def benchmark_folder(self) -> Path:
-        """Where the evaluation sets lie."""
-        return Path(self.benchmarks).expanduser() if self.benchmarks else Path(self.lake) / "files" / "benchmarks"
+        """Where the evaluation sets lie on this machine. Those in a bucket are fetched, as far as they changed."""
+        if self.benchmarks:
+            return Path(self.benchmarks).expanduser()
+        return open_storage(self.lake).copy_of("files/benchmarks")
 
     @cached_property
     def known_recipes(self) -> Mapping[str, Recipe]:
@@ -214,8 +219,8 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: naming each wrong setting and what it must be.
     """
-    lake = Path(os.environ.get("LAION_LAKE", Settings.model_fields["lake"].default)).expanduser()
-    recorded = Lake.recorded_shape(str(lake))
+    lake = os.environ.get("LAION_LAKE", Settings.model_fields["lake"].default)
+    recorded = Lake.recorded_shape(lake)
     shape: dict[str, Any] = {}
     if recorded is not None:  # an existing lake knows its own shape, unless somebody insists on another
         shape = {
@@ -224,7 +229,8 @@ def load_settings() -> Settings:
             if f"LAION_{name.upper()}" not in os.environ
         }
     try:
-        return Settings(_env_file=lake / LAKE_SETTINGS_FILE, **shape)  # type: ignore[call-arg]
+        with open_storage(lake).local(LAKE_SETTINGS_FILE) as kept:
+            return Settings(_env_file=kept, **shape)  # type: ignore[call-arg]
     except ValidationError as error:
         faults = "; ".join(
             f"LAION_{'__'.join(str(part).upper() for part in fault['loc'])}: {fault['msg']}"
@@ -242,10 +248,7 @@ def _kept(value: str) -> str:
     return json.dumps(value, ensure_ascii=False).replace("${", "${:-$}{")
 
 
-def write_lake_settings(lake: Path, values: Mapping[str, str]) -> None:
-    """Keep ``values`` (names with their ``LAION_`` prefix) as the lake's own settings."""
-    lake.mkdir(parents=True, exist_ok=True)
-    fresh = lake / f"{LAKE_SETTINGS_FILE}.{os.getpid()}"
+def write_lake_settings(lake: str, values: Mapping[str, str]) -> None:
+    """Keep ``values`` (names with their ``LAION_`` prefix) as the own settings of the lake at ``lake``."""
     lines = [f"{name}={_kept(value)}\n" for name, value in sorted(values.items())]
-    fresh.write_text("".join(lines), encoding="utf-8")
-    fresh.replace(lake / LAKE_SETTINGS_FILE)
+    open_storage(lake).replace(LAKE_SETTINGS_FILE, "".join(lines).encode())

@@ -99,9 +99,10 @@ def _embed(step: Step, encoders: dict[str, Encoder], plan: EmbeddingPlan) -> Emb
     by_sha = {encoder.sha256: encoder for encoder in encoders.values()}
     counts = EmbeddingCounts()
     for shard_path, sha256, pairs in wanted_by_tar(step.build.con):
-        for frame in embed_tar(by_sha[sha256], str(step.lake.root / shard_path), pairs, counts=counts):
-            step.build.add(frame)
-            progress(frame.height)
+        with step.lake.storage.local(shard_path) as tar:
+            for frame in embed_tar(by_sha[sha256], str(tar), pairs, counts=counts):
+                step.build.add(frame)
+                progress(frame.height)
     step.build.counts.update({"images encoded": counts.images, "texts truncated": counts.texts_truncated})
     return counts
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import dagster as dg
@@ -24,7 +24,7 @@ from laion_assets.lake.errors import LakeError
 from laion_assets.lake.partition import Partition
 from laion_assets.settings import Settings
 from laion_assets.training.checkpoint import file_sha256
-from laion_assets.training.model_card import add_scores
+from laion_assets.training.model_card import CARD, SCORES, add_scores
 
 
 def whole(_: Settings) -> Iterable[Partition]:
@@ -127,22 +127,23 @@ def _checkpoints(step: Step) -> list[dict[str, Any]]:
 
 def _load(step: Step, checkpoint: Mapping[str, Any]) -> Any:
     recipe = step.settings.recipe(str(step.partition["recipe"]))
-    weights = step.lake.root / checkpoint["path"]
-    if not weights.is_file() or file_sha256(weights) != checkpoint["sha256"]:
-        raise LakeError(
-            f"{weights} is missing or is not what clip_checkpoints says: train {recipe.name} again, or put it back"
-        )
     options = step.settings.evaluation
-    try:
-        return load_model(
-            checkpoint["model"],
-            str(weights),
-            model_configs=recipe.model_configs,
-            device=options.device,
-            precision=options.precision,
-        )
-    except EncoderError as error:
-        raise LakeError(str(error)) from error
+    with step.lake.storage.local(checkpoint["path"]) as weights:
+        if not weights.is_file() or file_sha256(weights) != checkpoint["sha256"]:
+            raise LakeError(
+                f"{step.lake.storage.address(checkpoint['path'])} is missing or is not what clip_checkpoints says: "
+                f"train {recipe.name} again, or put it back"
+            )
+        try:
+            return load_model(
+                checkpoint["model"],
+                str(weights),
+                model_configs=recipe.model_configs,
+                device=options.device,
+                precision=options.precision,
+            )
+        except EncoderError as error:
+            raise LakeError(str(error)) from error
 
 
 def _progress(step: Step) -> Any:
@@ -165,13 +166,25 @@ def _said_of(step: Step, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 def _stage_scores(step: Step, rows: Sequence[Mapping[str, Any]]) -> Metadata:
     step.build.add(pl.DataFrame(rows, infer_schema_length=None))
     shown = [{**row, "benchmark": step.partition["benchmark"]} for row in rows]
-    for path in {Path(row["path"]).parent for row in step.frame("clip_checkpoints").to_dicts()}:
-        add_scores(step.lake.root / path, step.table, shown)
+    for folder in {str(PurePosixPath(row["path"]).parent) for row in step.frame("clip_checkpoints").to_dicts()}:
+        _note_scores(step, folder, shown)
     left_out = {"epoch", "checkpoint_sha256", "dataset_sha256", "precision", "evaluator_version", "evaluated_at"}
     last = {name: value for name, value in rows[-1].items() if name not in left_out and value is not None}
     return {
         name.replace("_", " "): round(value, 4) if isinstance(value, float) else value for name, value in last.items()
     }
+
+
+def _note_scores(step: Step, folder: str, shown: Sequence[Mapping[str, Any]]) -> None:
+    """Bring the model card beside a checkpoint up to date, and the scores beside it."""
+    storage, here = step.lake.storage, step.build.folder.path / "card"
+    here.mkdir()
+    for name in (CARD, SCORES):
+        if storage.exists(f"{folder}/{name}"):
+            (here / name).write_bytes(storage.read(f"{folder}/{name}"))
+    add_scores(here, step.table, shown)
+    for file in here.iterdir():
+        storage.replace(f"{folder}/{file.name}", file.read_bytes())
 
 
 def robustness(step: Step) -> Metadata:

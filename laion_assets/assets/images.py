@@ -54,20 +54,20 @@ def _attempt(step: Step, reuse: Reuse) -> None:
     # After a kill the same urls are attempted on top of the same version: the finished tars are found again, and the
     # download takes those that were made with these options.
     work = hashlib.sha256(repr((digest, previous.version if previous else -1)).encode()).hexdigest()[:32]
-    step.build.resumable(work)
+    folder = step.build.resumable(work)
     removals = step.build.folder.path / "removals"
     step.removals.write(removals)
-    output = step.lake.files / "images" / step.build.name / work
-    output.mkdir(parents=True, exist_ok=True)
     progress = step.progress(reuse.attempted, "images")
     for frame in download(
         con.table("attempted").pl(),
-        output=str(output),
-        relative_to=str(step.lake.root),
+        output=folder.path / "files" / "images" / step.build.name / folder.mark,
+        relative_to=folder.path,
         options=options,
         removals=removals,
         progress=progress,
     ):
+        for tar in frame["shard_path"].drop_nulls().unique():
+            step.lake.storage.publish(folder.path / tar, tar)
         step.build.add(frame)
 
 

@@ -36,7 +36,8 @@ def _samples(step: Step, pairs: str, note: str) -> list[Sample]:
     pictures: dict[tuple[str, str], bytes] = {}
     located = sorted((row[2], row[3]) for row in rows if row[2])
     for tar, keys in groupby(located, key=lambda place: place[0]):
-        read = read_pictures(str(step.lake.root / tar), [key for _, key in keys])
+        with step.lake.storage.local(tar) as file:
+            read = read_pictures(str(file), [key for _, key in keys])
         pictures.update({(tar, key): content for key, content in read.items()})
     return [Sample(pictures.get((tar, key)), text, str(note)) for text, note, tar, key in rows]
 

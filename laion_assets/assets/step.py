@@ -110,7 +110,7 @@ class Step:
 
 def current_removals(lake: Lake, settings: Settings) -> Removals:
     """Takedowns and deny lists as they are now, outside a step."""
-    takedowns = pl.scan_delta(lake.path("takedowns")).collect() if lake.exists("takedowns") else None
+    takedowns = lake.scan("takedowns").collect() if lake.exists("takedowns") else None
     return load_removals(takedowns, **_lists(settings))
 
 

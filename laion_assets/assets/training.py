@@ -117,7 +117,9 @@ def _clean(step: Step, recipe: Recipe) -> tuple[int, int]:
 
 def _pictures(step: Step, places: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], bytes]]:
     tar = places[0][0]
-    for key, content in read_pictures(str(step.lake.root / tar), [key for _, key in places]).items():
+    with step.lake.storage.local(tar) as file:
+        found = read_pictures(str(file), [key for _, key in places])
+    for key, content in found.items():
         yield (tar, key), content
 
 
@@ -125,23 +127,28 @@ def _shards(step: Step, recipe: Recipe, arrangement: Arrangement) -> Iterator[Sh
     # Of everything that a shard holds: shards of other content must not be written over those that are published.
     digest = hashlib.sha256(json.dumps(recipe.of_training_set(), sort_keys=True).encode())
     for split in arrangement.samples:
-        row = step.build.con.execute(f"""
+        content = step.build.con.execute(f"""
             SELECT sum(md5_number_lower(sample::VARCHAR)::HUGEINT)
             FROM read_parquet('{arrangement.file(split)}') AS sample
         """).fetchone()
-        digest.update(repr((split, row)).encode())
+        digest.update(repr((split, content)).encode())
     work = digest.hexdigest()[:32]
-    step.build.resumable(work)
+    folder = step.build.resumable(work)
+    files = ", ".join(f"'{arrangement.file(split)}'" for split in arrangement.samples)
+    tars = step.build.con.execute(f"SELECT DISTINCT shard_path FROM read_parquet([{files}]) ORDER BY 1").fetchall()
     try:
-        yield from write_shards(
-            step.build.con,
-            arrangement,
-            root=step.lake.root,
-            output=step.lake.files / "training_sets" / recipe.name / work,
-            relative_to=step.lake.root,
-            provenance={"recipe": recipe.name},
-            progress=step.progress(sum(arrangement.samples.values()), "samples"),
-        )
+        with step.lake.storage.mirror(tar for (tar,) in tars) as pictures:
+            for row in write_shards(
+                step.build.con,
+                arrangement,
+                root=pictures,
+                output=folder.path / "files" / "training_sets" / recipe.name / work,
+                relative_to=folder.path,
+                provenance={"recipe": recipe.name},
+                progress=step.progress(sum(arrangement.samples.values()), "samples"),
+            ):
+                step.lake.storage.publish(folder.path / row["shard_path"], row["shard_path"])
+                yield row
     except ShardError as error:
         raise LakeError(str(error)) from error
 
@@ -182,27 +189,36 @@ def clip_checkpoints(step: Step) -> Metadata:
             f"{recipe.samples_per_shard:,} samples; lower samples_per_shard or select more"
         )
     try:
-        verify_shards(_rows(shards), step.lake.root)
-        training = _training(step, recipe, shards)
-        records = training.run()
-        weights = training.output / records[-1].weights
-        gmacs = gmacs_per_sample(open_model(recipe.model, weights, recipe.model_configs))
+        with step.lake.storage.mirror(shards["shard_path"]) as root:
+            verify_shards(_rows(shards), root)
+            training = _training(step, recipe, shards, root)
+            records = training.run()
+        gmacs = gmacs_per_sample(open_model(recipe.model, training.output / records[-1].weights, recipe.model_configs))
     except (ShardError, ScheduleError, PlacementError, TrainingFailed, CheckpointError) as error:
         raise LakeError(str(error)) from error
     training_set = step.build.pinned("training_sets")
     origin: dict[str, int] = shards["source_versions"][0]
-    step.build.rows_in = recipe.epochs
-    step.build.add(_checkpoint_rows(step, training, records, gmacs, training_set.version, origin))
     write_model_card(training.output, recipe, records, origin, int(shards["samples"].sum()), config_json(recipe.model))
+    folder = _publish(step, training)
+    step.build.rows_in = recipe.epochs
+    step.build.add(_checkpoint_rows(training, folder, records, gmacs, training_set.version, origin))
     return {
         "loss": round(records[-1].loss, 4),
         "samples seen": recipe.samples_seen,
         "samples a second": round(records[-1].samples_per_second),
         "GMACs a sample": round(gmacs, 6),
-        "weights": dg.MetadataValue.path(str(weights)),
+        "weights": dg.MetadataValue.path(step.lake.storage.address(f"{folder}/{records[-1].weights}")),
         "curves": picture(training_curves(records, title=recipe.name), "loss and throughput by epoch"),
         "recipe": dg.MetadataValue.json(recipe.model_dump(mode="json")),
     }
+
+
+def _publish(step: Step, training: Training) -> str:
+    """Publish the weights and what lies beside them; gives their folder in the lake."""
+    folder = f"files/checkpoints/{training.recipe.name}/{training.output.name}"
+    for file in sorted(training.output.iterdir()):
+        step.lake.storage.publish(file, f"{folder}/{file.name}")
+    return folder
 
 
 def _rows(shards: pl.DataFrame) -> list[ShardRow]:
@@ -210,10 +226,10 @@ def _rows(shards: pl.DataFrame) -> list[ShardRow]:
     return [ShardRow(**row) for row in shards.select(names).iter_rows(named=True)]  # type: ignore[typeddict-item]
 
 
-def _training(step: Step, recipe: Recipe, shards: pl.DataFrame) -> Training:
+def _training(step: Step, recipe: Recipe, shards: pl.DataFrame, root: Path) -> Training:
     placement: Placement = place(recipe, step.settings.training)
     schedule = Schedule(
-        shards=tuple(str(step.lake.root / path) for path in shards["shard_path"]),
+        shards=tuple(str(root / path) for path in shards["shard_path"]),
         samples_per_shard=recipe.samples_per_shard,
         samples_seen=recipe.samples_seen,
         epochs=recipe.epochs,
@@ -222,9 +238,9 @@ def _training(step: Step, recipe: Recipe, shards: pl.DataFrame) -> Training:
         seed=recipe.seed,
     )
     previous = step.lake.commit("clip_checkpoints", step.partition)
-    # After a kill the same training goes on; one that was published and is asked for again writes beside the other.
+    # After a kill the same training goes on; one that was published and is asked for again begins anew.
     what = (recipe.of_training(), recipe.config_digest, sorted(shards["sha256"]), previous.version if previous else -1)
-    work = hashlib.sha256(repr(what).encode()).hexdigest()[:32]
+    folder = step.build.resumable(hashlib.sha256(repr(what).encode()).hexdigest()[:32])
     progress = step.progress(recipe.samples_seen, "samples")
 
     def say(message: str) -> None:
@@ -236,23 +252,22 @@ def _training(step: Step, recipe: Recipe, shards: pl.DataFrame) -> Training:
         schedule=schedule,
         placement=placement,
         compute=step.settings.training,
-        work=step.build.resumable(work).path / "training",
-        output=Path(step.lake.files / "checkpoints" / recipe.name / work),
+        work=folder.path / "training",
+        output=folder.path / "weights" / folder.mark,
         say=say,
         progress=progress,
     )
 
 
 def _checkpoint_rows(
-    step: Step,
     training: Training,
+    folder: str,
     records: Sequence[EpochRecord],
     gmacs: float,
     training_set_version: int,
     origin: Mapping[str, int],
 ) -> pl.DataFrame:
     recipe = training.recipe
-    folder = training.output.relative_to(step.lake.root)
     same = {
         "model": recipe.model,
         "config_json": config_json(recipe.model),
@@ -269,7 +284,7 @@ def _checkpoint_rows(
         {
             "epoch": record.epoch,
             "final": record.epoch == recipe.epochs,
-            "path": str(folder / record.weights),
+            "path": f"{folder}/{record.weights}",
             "sha256": record.weights_sha256,
             "steps": record.steps,
             "samples_seen": record.samples_seen,

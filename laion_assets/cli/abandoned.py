@@ -2,11 +2,13 @@
 
 Such a run would stay "started" for ever, and keep its place in a pool, for which the next build would wait for ever.
 Every builder therefore holds a lock and tags its runs with it: the lock dies with its process, and whoever builds next
-ends what is left. Runs without the tag, such as those the UI launches, are not ours to judge.
+ends what is left. Runs without the tag, such as those the UI launches, and those of other machines are not ours to
+judge.
 """
 
 import fcntl
 import os
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from pathlib import Path
 import dagster as dg
 
 BUILDER_TAG = "laion/builder"
-"""A run's tag: the lock file of the process that executes it."""
+"""A run's tag: the machine and the lock file of the process that executes it."""
 
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -27,13 +29,13 @@ _UNFINISHED = [
 
 @contextmanager
 def builder_lock(folder: Path) -> Iterator[str]:
-    """Hold a lock of this process' own in ``folder``; gives the path with which its runs are tagged."""
+    """Hold a lock of this process' own in ``folder``; gives what its runs are tagged with."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{uuid.uuid4().hex[:16]}.lock"
     lock = os.open(path, os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
-        yield str(path)
+        yield f"{socket.gethostname()} {path}"
     finally:
         path.unlink(missing_ok=True)
         os.close(lock)
@@ -43,8 +45,8 @@ def end_abandoned_runs(instance: dg.DagsterInstance) -> int:
     """Report the runs of dead builders as failed and give their places in pools back; says how many there were."""
     ended = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        path = run.tags.get(BUILDER_TAG)
-        if path is None or not _left_behind(Path(path)):
+        machine, _, path = run.tags.get(BUILDER_TAG, "").partition(" ")
+        if machine != socket.gethostname() or not _left_behind(Path(path)):
             continue
         instance.report_run_failed(run, message="the process that executed this run died")
         if instance.event_log_storage.supports_global_concurrency_limits:

@@ -14,7 +14,10 @@ from laion_assets.settings import Settings, load_settings
 out = Console(emoji=False)
 err = Console(stderr=True, emoji=False)
 
-LakeOption = Annotated[str | None, typer.Option("--lake", help="Folder of the lake (LAION_LAKE).", show_default=False)]
+LakeOption = Annotated[
+    str | None,
+    typer.Option("--lake", help="The lake: a folder, or s3://bucket/prefix (LAION_LAKE).", show_default=False),
+]
 SourceOption = Annotated[
     str | None,
     typer.Option(

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from laion_assets.lake.lake import Lake
+from laion_assets.lake.storage import open_storage
 from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS, PICTURE_DOMAIN, training_pairs, write_calibration
 from laion_assets.sample.truth import Score, score
 from laion_assets.settings import Settings, load_settings, write_lake_settings
@@ -52,7 +53,7 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
     encoders = lake / "files" / "encoders"
     weights = _encoder(encoders, console)
     _calibration_pairs(encoders)
-    write_lake_settings(lake, _demo_settings(folder, weights, encoders))
+    write_lake_settings(str(lake), _demo_settings(folder, weights, encoders))
     settings = load_settings()
     console.print(f"building {' and '.join(sample.crawls)} into {lake}", highlight=False)
     with SampleServer(folder), build_display(console) as reporter:
@@ -214,7 +215,7 @@ def run_ui(settings: Settings, port: int, console: Console) -> None:
     dagster_instance()
     folder = Path(settings.source)
     workspace = Path(__file__).resolve().parents[2] / "workspace.yaml"
-    os.environ["LAION_LAKE"] = str(Path(settings.lake).resolve())  # the UI's working directory is another one
+    os.environ["LAION_LAKE"] = open_storage(settings.lake).uri  # the UI's working directory is another one
     if folder.is_dir():
         os.environ["LAION_SOURCE"] = str(folder.resolve())
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(workspace), "--port", str(port)]

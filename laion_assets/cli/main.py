@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, SourceOption, UsageError, complain, existing_lake, out, settings_of
+from laion_assets.cli.gc import gc
 from laion_assets.cli.lineage import diff, lineage
 from laion_assets.cli.models import models
 from laion_assets.cli.report import report
@@ -21,6 +22,7 @@ from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.staleness import PartitionState, State
+from laion_assets.lake.storage import open_storage
 from laion_assets.settings import Settings, SettingsError
 from laion_assets.sql.errors import ModelError
 from laion_assets.sql.project import load_project, tables_of
@@ -85,6 +87,7 @@ app.command()(recipes)
 app.command()(train)
 app.command()(benchmarks)
 app.command()(evaluate)
+app.command()(gc)
 
 
 @app.command()
@@ -137,7 +140,10 @@ def demo(
     """
     from laion_assets.cli.demo import run_demo
 
-    run_demo(Path(lake or os.environ.get("LAION_LAKE", "lake")), folder, out, quick=quick)
+    storage = open_storage(lake or os.environ.get("LAION_LAKE", "lake"))
+    if not storage.is_local:
+        raise UsageError(f"--lake: the demo makes a lake in a folder, found {storage.uri}")
+    run_demo(Path(storage.uri), folder, out, quick=quick)
 
 
 @app.command()
@@ -164,7 +170,7 @@ def tables(lake: LakeOption = None) -> None:
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)
     opened.declare(tables_of(load_project(settings.models).models.values()))
-    table = Table("table", title=Text(str(opened.root)))
+    table = Table("table", title=Text(opened.uri))
     for heading in ("rows", "partitions", "files", "bytes", "version"):
         table.add_column(heading, justify="right")
     for name in opened.tables:
@@ -193,7 +199,7 @@ def status(
     states = current_states(opened, settings, registered)
     known = sorted({str(s.partition["crawl"]) for s in states})
     failed = {table: failed_partitions(instance, settings, table, known) for table in PER_CRAWL}
-    table = Table("table", "crawl", title=Text(str(opened.root)))
+    table = Table("table", "crawl", title=Text(opened.uri))
     for heading in ("done", "stale", "missing", "failed"):
         table.add_column(heading, justify="right")
     for name in PER_CRAWL:

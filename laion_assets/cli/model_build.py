@@ -61,7 +61,7 @@ class ModelBuilder:
         self._instance.add_dynamic_partitions(str(CRAWLS.name), crawls)
         end_abandoned_runs(self._instance)
         self._reporter.begin(_BAR, sum(map(len, due.values())))
-        with builder_lock(self._lake.root / ".builders") as lock:
+        with builder_lock(self._lake.staging / "builders") as lock:
             for batch in self._batches(names, due):
                 self._run(batch, lock, outcome)
         return outcome

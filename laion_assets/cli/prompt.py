@@ -97,7 +97,7 @@ class Prompt:
         models = sum(relation.kind == "model" for relation in self._relations.values())
         there = f"{counted(len(self._relations) - models, 'table')}, {counted(models, 'model')}"
         self.console.print(
-            f"{self.lake.root}: {there}. A query ends with `;`, Tab completes, `.help` lists commands, Ctrl-D leaves.",
+            f"{self.lake.uri}: {there}. A query ends with `;`, Tab completes, `.help` lists commands, Ctrl-D leaves.",
             highlight=False,
             style="dim",
         )
@@ -213,7 +213,7 @@ class Prompt:
 
     def _set_output(self, given: str) -> None:
         file = Path(given).expanduser() if given else None
-        if file is not None and file.resolve().is_relative_to(self.lake.root):
+        if file is not None and self.lake.storage.holds(file):
             raise UsageError(f"{file} is inside the lake, where nothing but tables belongs")
         self.file = file
         self.console.print(Text(f"the next result is written to {file}" if file else "results are shown here"))

@@ -60,7 +60,7 @@ class Runner:
     def building(self) -> Iterator[None]:
         """Ends what dead builders left behind; runs inside the block are known as those of a living one."""
         end_abandoned_runs(self._instance)
-        with builder_lock(self._lake.root / ".builders") as self._lock:
+        with builder_lock(self._lake.staging / "builders") as self._lock:
             yield
 
     def run(self, table: str, partition: Partition, outcome: Outcome, tags: Mapping[str, str] | None = None) -> None:

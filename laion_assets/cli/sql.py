@@ -69,7 +69,7 @@ def sql(
         raise UsageError("Parquet is no text for a terminal: --output FILE writes it into a file")
     settings = settings_of(lake)
     opened, models = settings.open_lake(create=False), Path(settings.models)
-    if output is not None and output.resolve().is_relative_to(opened.root):
+    if output is not None and opened.storage.holds(output):
         raise UsageError(f"--output: {output} is inside the lake, where nothing but tables belongs")
     if text is None:
         from laion_assets.cli.prompt import Prompt

@@ -78,7 +78,7 @@ def train(
             last = rows.sort("epoch").row(-1, named=True)
             out.print(
                 f"{name}: {last['samples_seen']:,} samples seen, loss {last['loss']:.4f}, "
-                f"weights {opened.root / last['path']}",
+                f"weights {opened.storage.address(last['path'])}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -158,11 +158,11 @@ def _recipe_of(lake: Lake, settings: Settings, name: str) -> tuple[str, bool]:
     """The recipe that a name or a file of weights stands for, and whether it is its final checkpoint."""
     if name in settings.known_recipes:
         return name, True
-    path = Path(name).resolve()
+    given = name if "://" in name else str(Path(name).resolve())
     for recipe in settings.known_recipes:
         rows = lake.rows("clip_checkpoints", {"recipe": recipe}, ["path", "final"])
         for row in rows.iter_rows(named=True):
-            if (lake.root / row["path"]).resolve() == path:
+            if lake.storage.address(row["path"]) == given:
                 return recipe, bool(row["final"])
     raise UsageError(
         f"{name!r} is no recipe, and no file of weights that a recipe of this lake published: see `laion recipes`"

@@ -82,7 +82,7 @@ class PartitionBuild:
     def con(self) -> duckdb.DuckDBPyConnection:
         """The DuckDB connection of this build; it spills into the staging folder."""
         if self._con is None:
-            self._con = open_engine(self.folder.path / "spill")
+            self._con = open_engine(self.folder.path / "spill", self.lake.storage)
         return self._con
 
     @property
@@ -328,8 +328,11 @@ class PartitionBuild:
                     commit_properties=CommitProperties(custom_metadata=commit.to_metadata(), max_commit_retries=200),
                 )
             except CommitFailedError as error:
+                found = self.lake.commit(self.table.name, self.partition)
+                if found is not None and found != before and found.says_the_same(commit):
+                    return  # it was ours: the answer to an attempt was lost, and the next one found the place taken
                 # Somebody who created the table at the same moment changes its metadata: nothing of ours is touched.
-                if attempt + 1 < _COMMIT_ATTEMPTS and self.lake.commit(self.table.name, self.partition) == before:
+                if attempt + 1 < _COMMIT_ATTEMPTS and found == before:
                     time.sleep(0.05 * (attempt + 1))
                     continue
                 raise PartitionBusy(

@@ -24,6 +24,8 @@ class Column:
     digested: bool = True
     """Whether the column counts as content. Where bytes lie and when they came does not: nothing built on the
     partition changes with it. Vectors do not either: the similarity beside them speaks for them."""
+    names_file: bool = False
+    """Whether it names a file beside the tables, below the lake's folder, which stays while a row names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,8 @@ class Table:
 
     model: bool = False
     """Whether a SQL model's query fills it: then its own tests take the place of the checks of staged rows."""
+    pins_sources: bool = False
+    """Whether what it was made from stays readable at the versions that were read, so that it can be made again."""
 
     @property
     def schema(self) -> pa.Schema:

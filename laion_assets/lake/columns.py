@@ -18,8 +18,15 @@ def column(
     nullable: bool = False,
     accepted: tuple[str, ...] = (),
     digested: bool = True,
+    names_file: bool = False,
 ) -> Column:
     """A column; see :class:`Column`."""
     return Column(
-        name=name, type=type_, description=description, nullable=nullable, accepted=accepted, digested=digested
+        name=name,
+        type=type_,
+        description=description,
+        nullable=nullable,
+        accepted=accepted,
+        digested=digested,
+        names_file=names_file,
     )

@@ -67,6 +67,10 @@ class Commit:
         del values["version"], values["timestamp_ms"]
         return {_KEY: json.dumps(values, sort_keys=True), "validated": str(self.validated).lower()}
 
+    def says_the_same(self, other: "Commit") -> bool:
+        """Whether both are one record, wherever and whenever it was written."""
+        return self.to_metadata() == other.to_metadata()
+
 
 def parse(entry: Mapping[str, Any]) -> Commit | None:
     """The record in one entry of ``DeltaTable.history()``, or None where there is none."""

@@ -107,9 +107,9 @@ def diff(
             f"{', '.join(new.partition_by) or 'nothing'} in version {after}: their rows cannot be compared"
         )
     result = _columns(lake, old, new, key, all_columns=all_columns)
-    differing = _differing(old, new)
+    differing = _differing(lake, old, new)
     with StagingFolder(lake.staging / "diff", f"{os.getpid()}-{uuid.uuid4().hex[:12]}") as folder:
-        con = open_engine(folder.path / "spill")
+        con = open_engine(folder.path / "spill", lake.storage)
         try:
             for partition, files in differing.items():
                 _Comparison(con, result, partition, old, new, files).run(limit)
@@ -147,7 +147,7 @@ def _columns(lake: Lake, old: Snapshot, new: Snapshot, key: Sequence[str] | None
     )
 
 
-def _differing(old: Snapshot, new: Snapshot) -> dict[str, tuple[list[DataFile], list[DataFile]]]:
+def _differing(lake: Lake, old: Snapshot, new: Snapshot) -> dict[str, tuple[list[DataFile], list[DataFile]]]:
     """By partition, the files of both versions, where they are not the same."""
     found: dict[str, tuple[list[DataFile], list[DataFile]]] = {}
     for side, snapshot in enumerate((old, new)):
@@ -155,7 +155,7 @@ def _differing(old: Snapshot, new: Snapshot) -> dict[str, tuple[list[DataFile], 
             found.setdefault(file.partition, ([], []))[side].append(file)
     found = {name: (a, b) for name, (a, b) in sorted(found.items()) if {f.path for f in a} != {f.path for f in b}}
     for side, snapshot in enumerate((old, new)):
-        missing = lost(file for files in found.values() for file in files[side])
+        missing = lost(lake, (file for files in found.values() for file in files[side]))
         if missing:
             raise LakeError(
                 f"version {snapshot.version} of {snapshot.table} cannot be read any more: {len(missing)} of its files "

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import duckdb
 
+from laion_assets.lake.storage import Storage
+
 
 def memory_limit_bytes(share: float = 0.25) -> int:
     """A DuckDB memory limit: ``share`` of the machine's memory, at least 512 MB, at most 4 GB."""
@@ -12,8 +14,8 @@ def memory_limit_bytes(share: float = 0.25) -> int:
     return int(min(max(total * share, 512e6), 4e9))
 
 
-def open_engine(spill: Path, *, memory_bytes: int | None = None) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection that may write to ``spill`` what does not fit in memory.
+def open_engine(spill: Path, storage: Storage, *, memory_bytes: int | None = None) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection that reads the files of a lake, and may write to ``spill`` what does not fit in memory.
 
     Insertion order is not kept (nothing relies on it: order is always asked for), which lets large sorts and joins
     stream. Times are UTC.
@@ -31,4 +33,5 @@ def open_engine(spill: Path, *, memory_bytes: int | None = None) -> duckdb.DuckD
         },
     )
     con.execute("SET TimeZone = 'UTC'")
+    storage.admit(con)
     return con

@@ -29,6 +29,10 @@ class PartitionBusy(LakeError):
     """Another live process is building the same partition."""
 
 
+class StorageUnavailable(LakeError):
+    """The lake's bucket did not answer, although it was asked again and again. It can pass."""
+
+
 @dataclass(frozen=True)
 class CheckOutcome:
     """One validation of staged rows: its name, whether it held, what was seen, and a sample of what broke it."""

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
@@ -118,7 +118,10 @@ class DataFile:
     partition: str
     values: Mapping[str, Any]
     """Value of every partition column."""
+    name: str
+    """Of the file, in the lake."""
     path: str
+    """Where DuckDB and polars read it."""
     rows: int | None
     pair_ids: tuple[int, int] | None
     """The smallest and the largest ``pair_id`` in it, where the log says so."""
@@ -156,7 +159,7 @@ class LakeHistory:
     def tables(self) -> tuple[str, ...]:
         """Every Delta table in the lake: the catalogue's in the order in which data flows, then the others by name."""
         order = {name: place for place, name in enumerate(TABLES)}
-        found = [folder.parent.name for folder in self.lake.root.glob("*/_delta_log") if folder.is_dir()]
+        found = [name for name in self.lake.storage.folders() if self.lake.exists(name)]
         return tuple(sorted(found, key=lambda name: (order.get(name, len(order)), name)))
 
     def of(self, table: str) -> TableHistory:
@@ -167,12 +170,12 @@ class LakeHistory:
         """
         if table not in self.tables:
             raise LakeError(
-                f"{self.lake.root} has no table {table}"
+                f"{self.lake.uri} has no table {table}"
                 + (", which has not been built yet" if table in TABLES else "")
                 + f"; it has {', '.join(self.tables)}"
             )
         if table not in self._histories:
-            self._histories[table] = _history(table, DeltaTable(self.lake.path(table)))
+            self._histories[table] = _history(table, self.lake.opened(table))
         return self._histories[table]
 
     def snapshot(self, table: str, version: int) -> Snapshot:
@@ -193,9 +196,12 @@ def partition_values(name: str) -> Mapping[str, str]:
     return dict(item.split("=", 1) for item in name.split("/") if "=" in item)
 
 
-def lost(files: Iterable[DataFile]) -> list[DataFile]:
+def lost(lake: Lake, files: Iterable[DataFile]) -> list[DataFile]:
     """Those of the files that are no longer there: vacuumed away."""
-    return [file for file in files if not Path(file.path).exists()]
+    asked = list(files)
+    folders = {str(PurePosixPath(file.name).parent) for file in asked}
+    there = {found.name for folder in folders for found in lake.storage.files(folder)}
+    return [file for file in asked if file.name not in there]
 
 
 def _history(table: str, delta: DeltaTable) -> TableHistory:
@@ -223,7 +229,7 @@ def _history(table: str, delta: DeltaTable) -> TableHistory:
 
 def _snapshot(lake: Lake, table: str, version: int) -> Snapshot:
     try:
-        delta = DeltaTable(lake.path(table), version=version)
+        delta = lake.opened(table, version)
         actions = pa.table(delta.get_add_actions(flatten=True))
     except DeltaError as error:
         raise LakeError(f"version {version} of {table} cannot be read: {error}") from error
@@ -234,8 +240,10 @@ def _snapshot(lake: Lake, table: str, version: int) -> Snapshot:
         values = {column: action[f"partition.{column}"] for column in columns}
         smallest, largest = action.get("min.pair_id"), action.get("max.pair_id")
         ids = (smallest, largest) if isinstance(smallest, int) and isinstance(largest, int) else None
-        path = str(lake.root / table / unquote(action["path"]))
-        files.append(DataFile(partition_name(values), values, path, action["num_records"], ids))
+        name = f"{table}/{unquote(action['path'])}"
+        files.append(
+            DataFile(partition_name(values), values, name, lake.storage.address(name), action["num_records"], ids)
+        )
     files.sort(key=lambda file: (file.partition, file.path))
     return Snapshot(table, version, pa.schema(delta.schema().to_arrow()), columns, tuple(files))
 

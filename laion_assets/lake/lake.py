@@ -1,32 +1,26 @@
-"""The lake: a folder of Delta tables, created once with fixed numbers of shards and buckets."""
+"""The lake: Delta tables in a folder or bucket, created once with fixed numbers of shards and buckets."""
 
-import fcntl
 import json
-import os
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from laion_assets.lake.catalogue import Table
 from laion_assets.lake.commits import REPLACED, Commit, Ledger
 from laion_assets.lake.errors import LakeError, LakeMismatch
 from laion_assets.lake.partition import Partition, ordered, partition_name
+from laion_assets.lake.storage import FolderStorage, Storage, open_storage
 from laion_assets.lake.tables import TABLES
 
 _MARKER = "lake.json"
-# delta-rs makes a url of a table's path: with some of these it panics, with others it goes elsewhere. DuckDB expands
-# patterns, and takes `name=value` for a partition.
-_UNUSABLE = re.compile(r"[\[\]{}^|*?#=]|\\|%[0-9A-Fa-f]{2}")
 _CONFIGURATION = {
     # Without this the log entries, and the lineage in them, would be deleted after 30 days.
     "delta.enableExpiredLogCleanup": "false",
@@ -37,49 +31,54 @@ _CONFIGURATION = {
 class Lake:
     """An opened lake. Get one by :meth:`open`."""
 
-    root: Path
+    storage: Storage
     shards: int
     buckets: int
     tables: dict[str, Table] = field(default_factory=lambda: dict(TABLES), repr=False)
     """The declared tables by name: the catalogue's, and those that :meth:`declare` added."""
     _ledgers: dict[str, Ledger] = field(default_factory=dict, repr=False)
     _still: bool = field(default=False, repr=False)
+    _there: set[str] = field(default_factory=set, repr=False)
 
     @classmethod
     def open(cls, uri: str, *, shards: int = 4, buckets: int = 4, create: bool = True) -> "Lake":
-        """Open the lake at ``uri``, a local folder; make it first where there is none and ``create`` is true.
+        """Open the lake at ``uri``, a folder or ``s3://bucket/prefix``; make it first if there is none and ``create``.
 
         Raises:
             LakeMismatch: the lake was created with other numbers of shards or buckets.
             LakeError: there is no lake and ``create`` is false, or ``uri`` cannot hold one.
         """
-        root = _local_root(uri)
-        marker = root / _MARKER
-        if not marker.is_file():
+        storage = open_storage(uri)
+        recorded = _shape(storage)
+        if recorded is None:
             if not create:
                 raise LakeError(
-                    f"there is no lake at {root}: `laion build` or `laion demo` makes one, --lake names another"
+                    f"there is no lake at {storage.uri}: `laion build` or `laion demo` makes one, --lake names another"
                 )
-            _write_marker(marker, shards, buckets)
-        recorded = json.loads(marker.read_text())
-        if (recorded["shards"], recorded["buckets"]) != (shards, buckets):
+            content = {
+                "shards": shards,
+                "buckets": buckets,
+                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            storage.create(
+                _MARKER, f"{json.dumps(content)}\n".encode()
+            )  # of two creators one wins, both read its numbers
+            recorded = _shape(storage)
+        if recorded != (shards, buckets):
+            has, have = recorded or (0, 0)
             raise LakeMismatch(
-                f"the lake at {root} was created with {recorded['shards']} shards and {recorded['buckets']} buckets, "
-                f"the settings say {shards} and {buckets}: set LAION_SHARDS={recorded['shards']} "
-                f"LAION_BUCKETS={recorded['buckets']}, or name another lake"
+                f"the lake at {storage.uri} was created with {has} shards and {have} buckets, "
+                f"the settings say {shards} and {buckets}: set LAION_SHARDS={has} "
+                f"LAION_BUCKETS={have}, or name another lake"
             )
-        lake = cls(root=root, shards=shards, buckets=buckets)
+        lake = cls(storage=storage, shards=shards, buckets=buckets)
         lake.table("takedowns")  # there from the first day, so that nobody can forget to read it
         return lake
 
     @classmethod
     def recorded_shape(cls, uri: str) -> tuple[int, int] | None:
         """(shards, buckets) of the lake at ``uri``, or None where there is none."""
-        marker = _local_root(uri) / _MARKER
-        if not marker.is_file():
-            return None
-        recorded = json.loads(marker.read_text())
-        return recorded["shards"], recorded["buckets"]
+        return _shape(open_storage(uri))
 
     @classmethod
     def at(cls, uri: str) -> "Lake":
@@ -102,37 +101,61 @@ class Lake:
                 raise LakeError(f"the catalogue declares {table.name} already: choose another name")
             self.tables[table.name] = table
 
-    def path(self, table: str) -> str:
-        """Where the table lies, for any Delta reader."""
-        return str(self.root / table)
+    @property
+    def uri(self) -> str:
+        """The lake as people name it: its folder, or ``s3://bucket/prefix``."""
+        return self.storage.uri
 
     @property
-    def files(self) -> Path:
-        """Folder of what lies beside the tables: tars, encoders."""
-        return self.root / "files"
+    def name(self) -> str:
+        """What the lake is called: the last part of where it lies."""
+        return self.uri.rpartition("/")[2]
+
+    @property
+    def root(self) -> Path:
+        """The lake's folder.
+
+        Raises:
+            LakeError: it is in a bucket.
+        """
+        if not isinstance(self.storage, FolderStorage):
+            raise LakeError(f"{self.uri} is no folder of this machine, and this needs one")
+        return self.storage.root
+
+    def path(self, table: str) -> str:
+        """Where the table lies, for any Delta reader."""
+        return self.storage.address(table)
 
     @property
     def staging(self) -> Path:
         """Folder of rows on their way into a table, and of what an interrupted step will go on from."""
-        return self.root / ".staging"
+        return self.storage.scratch
 
     def exists(self, table: str) -> bool:
         """Whether the table was created."""
-        return DeltaTable.is_deltatable(self.path(table))
+        if table in self._there:
+            return True
+        found = DeltaTable.is_deltatable(self.path(table), storage_options=self.storage.delta_options or None)
+        if found and not self.storage.is_local:  # asked again and again, over the network
+            self._there.add(table)
+        return found
 
     def table(self, name: str, version: int | None = None) -> DeltaTable:
         """The Delta table, created with its declared schema if nobody did. Safe to race."""
-        path = self.path(name)
         if not self.exists(name):
             self._create(name)
-        return DeltaTable(path, version=version)
+        return self.opened(name, version)
+
+    def opened(self, name: str, version: int | None = None) -> DeltaTable:
+        """The Delta table, which has to be there."""
+        return DeltaTable(self.path(name), version=version, storage_options=self.storage.delta_options or None)
 
     def _create(self, name: str, attempts: int = 50) -> None:
         # Racing creators fail with one of several errors, and only one of them made the table: look, then try again.
         last: Exception | None = None
         for attempt in range(attempts):
             try:
-                self._create_table(name, mode="error")
+                self._create_table(name)
             except (DeltaError, OSError) as error:
                 last = error
                 if self.exists(name):
@@ -142,17 +165,17 @@ class Lake:
                 return
         raise LakeError(f"could not create {name} at {self.path(name)}: {last}") from last
 
-    def _create_table(self, name: str, mode: Literal["error", "overwrite"]) -> None:
+    def _create_table(self, name: str) -> None:
         declared = self.tables[name]
         DeltaTable.create(
             self.path(name),
             schema=declared.schema,
             partition_by=list(declared.partition_by),
-            mode=mode,
+            mode="error",
             name=name,
             description=declared.description,
             configuration=_CONFIGURATION,
-            commit_properties=CommitProperties(custom_metadata={REPLACED: "true"}) if mode == "overwrite" else None,
+            storage_options=self.storage.delta_options or None,
         )
 
     def conform(self, name: str) -> None:
@@ -160,14 +183,21 @@ class Lake:
 
         The versions before stay readable. Only for tables of SQL models: their columns are what their SQL says.
         """
-        if not self.exists(name) or _same_columns(DeltaTable(self.path(name)), self.tables[name]):
-            return
-        self.staging.mkdir(parents=True, exist_ok=True)
-        with (self.staging / f"{name}.columns.lock").open("w") as lock:
-            # Without the lock a second process could replace what a first has already replaced and filled.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _same_columns(DeltaTable(self.path(name)), self.tables[name]):
-                self._create_table(name, mode="overwrite")
+        declared = self.tables[name]
+        while self.exists(name) and not _same_columns(before := self.opened(name), declared):
+            try:
+                write_deltalake(
+                    before,
+                    pa.RecordBatchReader.from_batches(declared.schema, iter(())),
+                    mode="overwrite",
+                    schema_mode="overwrite",
+                    partition_by=list(declared.partition_by),
+                    name=name,
+                    description=declared.description,
+                    commit_properties=CommitProperties(custom_metadata={REPLACED: "true"}),
+                )
+            except CommitFailedError:  # another process wrote since: perhaps what was to be written here
+                continue
 
     def ledger(self, table: str) -> Ledger:
         """The last commit of every partition of ``table``, brought up to date."""
@@ -175,7 +205,7 @@ class Lake:
             return self._ledgers[table]
         ledger = self._ledgers.setdefault(table, Ledger())
         if self.exists(table):
-            delta = DeltaTable(self.path(table))
+            delta = self.opened(table)
             version = delta.version()
             if version > ledger.version:
                 # history() goes back from the newest entry of the log, which may be younger than the version that was
@@ -207,7 +237,7 @@ class Lake:
     def at_rest(self) -> "Lake":
         """The lake as it is now, for a judgement over many partitions: later commits are not seen."""
         ledgers = {name: self.ledger(name).snapshot() for name in self.tables}
-        return Lake(self.root, self.shards, self.buckets, self.tables, ledgers, _still=True)
+        return Lake(self.storage, self.shards, self.buckets, self.tables, ledgers, _still=True)
 
     def commit(self, table: str, partition: Partition) -> Commit | None:
         """The last commit of one partition, or None where it was never built."""
@@ -231,7 +261,7 @@ class Lake:
         values = zip(*fixed, strict=True) if fixed else [()] * len(paths)
         for path, size, partition in zip(paths, sizes, values, strict=True):
             name = partition_name(dict(zip(columns, partition, strict=True)))
-            yield name, str(self.root / table / unquote(path)), size
+            yield name, self.storage.address(f"{table}/{unquote(path)}"), size
 
     def rows(
         self, table: str, partition: Partition, columns: Sequence[str], *, first: int | None = None
@@ -240,7 +270,17 @@ class Lake:
         files = [path for path, _ in self.partition_sizes(table, partition)] if self.exists(table) else []
         if not files:
             return pl.DataFrame(schema=list(columns))
-        return pl.read_parquet(files, columns=list(columns), n_rows=first, hive_partitioning=False)
+        return pl.read_parquet(
+            files,
+            columns=list(columns),
+            n_rows=first,
+            hive_partitioning=False,
+            storage_options=self.storage.polars_options or None,
+        )
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """All rows of a table, which has to be there, as it is now."""
+        return pl.scan_delta(self.opened(table), storage_options=self.storage.polars_options or None)
 
     def sizes(self, table: str) -> Mapping[str, int]:
         """Version, partitions, files, rows and bytes of a table as it is now."""
@@ -264,32 +304,9 @@ def _same_columns(table: DeltaTable, declared: Table) -> bool:
     ) == declared.partition_by
 
 
-def _local_root(uri: str) -> Path:
-    if uri.startswith("file://"):
-        uri = uri.removeprefix("file://")
-    if "://" in uri:
-        raise LakeError(f"a lake is a local folder so far, not {uri!r}: set LAION_LAKE to a path")
-    root = Path(uri).expanduser().resolve()
-    unusable = _UNUSABLE.search(str(root))
-    if unusable is not None:
-        raise LakeError(
-            f"tables cannot be written below {root}: {unusable[0]!r} in it; choose another path for the lake"
-        )
-    return root
-
-
-def _write_marker(marker: Path, shards: int, buckets: int) -> None:
-    # Linking fails if the name exists: of two creators one wins, and both then read the same numbers.
+def _shape(storage: Storage) -> tuple[int, int] | None:
     try:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LakeError(f"cannot make a lake at {marker.parent}: {error}") from error
-    fresh = marker.with_name(f"{_MARKER}.{os.getpid()}")
-    content = {"shards": shards, "buckets": buckets, "created_at": datetime.now(UTC).isoformat(timespec="seconds")}
-    fresh.write_text(json.dumps(content) + "\n")
-    try:
-        os.link(fresh, marker)
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
+        recorded = json.loads(storage.read(_MARKER))
+    except FileNotFoundError:
+        return None
+    return recorded["shards"], recorded["buckets"]

@@ -47,7 +47,7 @@ class RowFinder:
         self._history = history
         self._most = most
         self._spill = tempfile.TemporaryDirectory(prefix="laion-rows-")
-        self._con = open_engine(Path(self._spill.name))
+        self._con = open_engine(Path(self._spill.name), history.lake.storage)
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +83,7 @@ class RowFinder:
             for file in snapshot.files
             if (places is None or file.partition in places) and _may_hold(file, known, snapshot.partition_by)
         ]
-        missing = {file.partition for file in lost(files)}
+        missing = {file.partition for file in lost(self._history.lake, files)}
         found = self._read(snapshot, [f for f in files if f.partition not in missing], wanted)
         for partition in missing:
             found[partition] = self._elsewhere(table, version, partition, facts)
@@ -98,7 +98,7 @@ class RowFinder:
         if then is None or now is None or then.content_digest != now.content_digest or not untouched:
             return gone
         newest = self._history.snapshot(table, history.version)
-        if version == history.version or lost(newest.of({partition})):
+        if version == history.version or lost(self._history.lake, newest.of({partition})):
             return gone
         found = self.find(table, history.version, facts, [partition]).get(partition, gone)
         found.gone = True

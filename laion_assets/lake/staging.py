@@ -8,6 +8,7 @@ so whatever lies unlocked beside it is left over and may go.
 import fcntl
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,19 @@ class StagingFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    @property
+    def mark(self) -> str:
+        """A name no other folder has, on any machine; the same for as long as this one is there.
+
+        For files that are published before the commit: two machines at the same work must not write each other's.
+        """
+        file = self.path / "mark"
+        if not file.is_file():
+            fresh = file.with_suffix(".unfinished")
+            fresh.write_text(uuid.uuid4().hex[:16])
+            fresh.replace(file)
+        return file.read_text()
 
     def part(self, name: str, schema: pa.Schema) -> Part:
         """Begin the part called ``name``."""

@@ -54,7 +54,7 @@ def last_results(lake: Lake | None, model: str) -> list[dict[str, Any]]:
     """The rows of ``model_tests`` that speak of a model, by test and crawl; none where there is no lake."""
     if lake is None or not lake.exists(MODEL_TESTS.name):
         return []
-    found = pl.scan_delta(lake.path(MODEL_TESTS.name)).filter(pl.col("model") == model)
+    found = lake.scan(MODEL_TESTS.name).filter(pl.col("model") == model)
     return found.sort("test", "scope").collect().to_dicts()
 
 

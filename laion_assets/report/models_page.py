@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import polars as pl
 from markupsafe import Markup, escape
 
 from laion_assets.lake.catalogue import Table as LakeTable
@@ -136,7 +135,7 @@ def write_models_page(
     """
     known = gather(project, lake, names=names, deny=deny)
     at = None if lake is None else made_at or datetime.now(UTC)
-    title = project.folder.name if lake is None else lake.root.resolve().name
+    title = project.folder.name if lake is None else lake.name
     return write_page(output, render(known, title=title, made_at=at))
 
 
@@ -164,7 +163,7 @@ def gather(
         states=model_states(project, lake),
         results={model.name: last_results(lake, model.name) for model in shown},
         rows={name: lake.sizes(name)["rows"] for name in built},
-        removals=load_removals(pl.read_delta(lake.path("takedowns")), **(deny or {})).matcher(),
+        removals=load_removals(lake.scan("takedowns").collect(), **(deny or {})).matcher(),
     )
 
 

@@ -135,9 +135,9 @@ def write_report(
             blocks=tables,
         )
     )
-    images = thumbnails(lake.root, _places(material)) if options.show_pictures else {}
+    images = thumbnails(lake.storage, _places(material)) if options.show_pictures else {}
     page = render(
-        name=lake.root.resolve().name,
+        name=lake.name,
         head=head,
         sections=sections,
         images=images,

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 from laion_assets.lake.catalogue import Column, Table
-from laion_assets.lake.commits import Commit
+from laion_assets.lake.commits import REPLACED, Commit
+from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import literal, parse_partition
 
 _COUNTS = pa.map_(pa.string(), pa.int64())
@@ -62,16 +63,22 @@ def commit_rows(commits: Iterable[Commit]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def commits_in_logs(root: str) -> str:
-    """SQL that reads ``commits`` out of the Delta logs of all tables below ``root``, as they are when it is run."""
-    logs = literal(f"{root}/*/_delta_log/*.json")
+def commits_in_logs(lake: Lake, tables: Iterable[str]) -> str:
+    """SQL that reads ``commits`` out of the Delta logs of a lake's tables, as they are when it is run.
+
+    Args:
+        lake: the lake.
+        tables: those that are there. In a folder others that come are read too; a bucket would be listed whole for it.
+    """
+    folders = ["*"] if lake.storage.is_local else list(tables)
+    logs = "[" + ", ".join(literal(f"{lake.uri}/{folder}/_delta_log/*.json") for folder in folders) + "]"
     return f"""
         WITH entries AS (
             SELECT
                 parse_path(filename)[-3] AS table_name,
                 parse_filename(filename, true)::BIGINT AS version,
                 make_timestamp_ms((commitInfo ->> 'timestamp')::BIGINT)::TIMESTAMPTZ AS committed_at,
-                commitInfo ->> 'operation' AS operation,
+                commitInfo ->> {literal(REPLACED)} AS replaced,
                 (commitInfo ->> 'laion')::JSON AS record
             FROM read_json(
                 {logs}, format = 'newline_delimited', columns = {{commitInfo: 'JSON'}}, filename = true,
@@ -81,7 +88,7 @@ def commits_in_logs(root: str) -> str:
         ),
         replaced AS (
             SELECT table_name, max(version) AS version FROM entries
-            WHERE operation = 'CREATE OR REPLACE TABLE' GROUP BY table_name
+            WHERE replaced IS NOT NULL GROUP BY table_name
         )
         SELECT
             table_name,

@@ -4,6 +4,9 @@ DuckDB itself keeps its readers of files inside the lake, links and ``..`` inclu
 beside them: ``FROM enable_logging(...)`` and ``FROM copy_dir(...)`` write files wherever they are told to, and Delta's
 own functions read a table's log past DuckDB's file system, over the network too. So statements are looked at before
 they run.
+
+Of a lake in a bucket DuckDB keeps readers less well: ``..`` leads out of it, and ``?s3_endpoint=…`` to another server.
+There a query names tables and views, and no file at all.
 """
 
 import json
@@ -16,13 +19,15 @@ import duckdb
 
 _DELTA_READERS = frozenset({"delta_scan", "delta_list_files"})
 # fmt: off
-_TABLE_FUNCTIONS = _DELTA_READERS | {
+_FILE_READERS = _DELTA_READERS | {
     "read_parquet", "parquet_scan", "parquet_schema", "parquet_metadata", "parquet_file_metadata",
     "parquet_full_metadata", "parquet_kv_metadata", "parquet_bloom_probe",
     "read_csv", "read_csv_auto", "sniff_csv",
     "read_json", "read_json_auto", "read_json_objects", "read_json_objects_auto",
     "read_ndjson", "read_ndjson_auto", "read_ndjson_objects",
     "read_text", "read_blob", "glob",
+}
+_TABLE_FUNCTIONS = _FILE_READERS | {
     "range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree",
     "histogram", "histogram_values", "summary", "test_all_types", "icu_calendar_names", "pg_timezone_names",
     "duckdb_columns", "duckdb_databases", "duckdb_extensions", "duckdb_functions", "duckdb_keywords", "duckdb_memory",
@@ -74,6 +79,8 @@ def _ensure_reads(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -
             _ensure_reading_function(con, node["function"])
         elif node.get("class") == "FUNCTION" and node.get("function_name", "").lower() in _WRITING_FUNCTIONS:
             raise _refusal(f"the function {node['function_name']}")
+        elif node.get("type") == "BASE_TABLE" and _SCHEME.match(node.get("table_name", "")):
+            _ensure_names_files(con, "FROM")
 
 
 def _refusal(what: str) -> NotAQueryError:
@@ -125,9 +132,27 @@ def _ensure_reading_function(con: duckdb.DuckDBPyConnection, call: Mapping[str, 
     name = call["function_name"].lower()
     if name not in _TABLE_FUNCTIONS:
         raise _refusal(f"the table function {name}")
+    if name in _FILE_READERS:
+        _ensure_names_files(con, name)
     if name in _DELTA_READERS:
         for path in _delta_paths(name, call.get("children", [])):
             _ensure_readable(con, name, path)
+
+
+def _reach(con: duckdb.DuckDBPyConnection) -> tuple[bool, list[str]]:
+    """Whether the session reads files wherever they are, and else the folders below which it does."""
+    settings = "SELECT current_setting('enable_external_access'), current_setting('allowed_directories')"
+    anywhere, folders = con.sql(settings).fetchall()[0]
+    return anywhere, folders
+
+
+def _ensure_names_files(con: duckdb.DuckDBPyConnection, what: str) -> None:
+    anywhere, folders = _reach(con)
+    if not anywhere and any(_SCHEME.match(folder) for folder in folders):
+        raise NotAQueryError(
+            f"{what}: a lake in a bucket is read by the names of its tables and models; --unsafe (unsafe=True) reads "
+            "files too"
+        )
 
 
 def _delta_paths(name: str, arguments: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -147,8 +172,7 @@ def _delta_paths(name: str, arguments: list[Mapping[str, Any]]) -> Iterator[str]
 def _ensure_readable(con: duckdb.DuckDBPyConnection, name: str, path: str) -> None:
     if _SCHEME.match(path):
         raise NotAQueryError(f"{name}: expected the path of a folder on this machine, found {path!r}")
-    settings = "SELECT current_setting('enable_external_access'), current_setting('allowed_directories')"
-    anywhere, folders = con.sql(settings).fetchall()[0]
+    anywhere, folders = _reach(con)
     # A url's parts, escapes and outer blanks are undone behind our back: only a plain absolute path is a path.
     plain = path.startswith("/") and path == path.strip() and path.isprintable() and not set("?#%~") & set(path)
     if not anywhere and not (plain and any(Path(path).resolve().is_relative_to(folder) for folder in folders)):

@@ -28,10 +28,11 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with a view for every table of the lake and every SQL model.
 
-    Tables and models nobody has built yet are there, empty. The session can read files of the lake and no others.
+    Tables and models nobody has built yet are there, empty. The session can read files of the lake and no others. A
+    lake in a bucket is read for as long as the credentials hold that there are now.
 
     Args:
-        lake: the lake or its folder; None: the one ``LAION_LAKE`` names, or ``lake`` in the working folder.
+        lake: the lake or where it is; None: the one ``LAION_LAKE`` names, or ``lake`` in the working folder.
         models: folder of the SQL models.
         at: read these tables as they were at a version, ``{"filtered_pairs": 3}``; the others show every new commit.
         unsafe: let queries read files outside of the lake too. They write nothing either way.
@@ -61,9 +62,10 @@ def connect(
     con.execute("SET TimeZone = 'UTC'")
     con.execute(f"LOAD '{_delta_extension()}'")
     con.execute("SET python_enable_replacements = false")  # a Python variable is no table
+    lake.storage.admit(con)
     if not unsafe:
         # Before access is shut: what the lake holds stays readable.
-        con.execute(f"SET allowed_directories = ['{_quoted(str(lake.root))}/']")
+        con.execute(f"SET allowed_directories = ['{_quoted(lake.uri)}/']")
         con.execute("SET enable_external_access = false")
     create_macros(con)
     # DuckDB binds a view when it is made, and would open every table below it: models are made over empty stand-ins,
@@ -73,9 +75,10 @@ def connect(
     for model in project.enabled.values():
         if model.is_view:
             con.execute(f"CREATE VIEW {model.name} AS {model.template.render()}")
-    con.execute(f"CREATE OR REPLACE VIEW {COMMITS.name} AS {commits_in_logs(str(lake.root))}")
+    built = [name for name in tables if lake.exists(name)]
+    con.execute(f"CREATE OR REPLACE VIEW {COMMITS.name} AS {commits_in_logs(lake, built)}")
     for name, table in tables.items():
-        if lake.exists(name):
+        if name in built:
             version = f", version => {pinned[name]}" if name in pinned else ""
             _show(con, table, f"delta_scan('{_quoted(lake.path(name))}'{version})")
     con.execute("SET lock_configuration = true")

@@ -54,7 +54,7 @@ def rows(lake: Lake, table: str, crawl: str, columns: Sequence[str] | None = Non
     """All rows of one crawl."""
     if not lake.exists(table):
         return pl.DataFrame()
-    found = pl.scan_delta(lake.path(table)).filter(crawl=crawl).collect()
+    found = lake.scan(table).filter(crawl=crawl).collect()
     return found.select(columns) if columns else found
 
 

@@ -319,7 +319,7 @@ def rows(lake: Lake, table: str, *, places: bool = True) -> pl.DataFrame:
     left_out = EITHER_TIME if places else EITHER_TIME | PLACES
     if not lake.exists(table):
         return pl.DataFrame(schema=[c.name for c in declared.columns if c.name not in left_out])
-    frame = pl.scan_delta(lake.path(table)).collect()
+    frame = lake.scan(table).collect()
     return frame.select(pl.exclude(left_out)).sort([*declared.partition_by, *declared.key])
 
 
@@ -368,12 +368,15 @@ def evaluations(instance: dg.DagsterInstance, table: str, check: str) -> list[tu
 
 
 def finished_results(lake: Lake) -> list[Path]:
-    """The file of rows beside each finished tar; it comes last."""
-    found = lake.files.glob("images/**/*.parquet")
+    """The file of rows beside each finished tar of a download that goes on; it comes last."""
+    found = (lake.staging / "images").rglob("files/images/**/*.parquet")
     return [path for path in found if not any(part.startswith(".work-") for part in path.parts)]
 
 
-def tars(lake: Lake) -> Mapping[Path, tuple[int, int]]:
-    """Every finished tar of the lake, with the file it is and when it was written."""
-    found = [rows.with_suffix(".tar") for rows in finished_results(lake)]
-    return {tar.relative_to(lake.root): (tar.stat().st_ino, tar.stat().st_mtime_ns) for tar in found}
+def tars(lake: Lake) -> Mapping[str, tuple[int, int]]:
+    """Every finished tar, published or not, with the file it is and when it was written."""
+    found = [rows.with_suffix(".tar") for rows in finished_results(lake)] + list(
+        lake.root.glob("files/images/**/*.tar")
+    )
+    names = {tar: tar.as_posix()[tar.as_posix().index("files/images/") :] for tar in found}
+    return {name: (tar.stat().st_ino, tar.stat().st_mtime_ns) for tar, name in names.items()}

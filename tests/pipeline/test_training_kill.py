@@ -79,16 +79,17 @@ def refuse(*_: Any, **__: Any) -> Any:
     raise AssertionError("this was not to be done again")
 
 
-def finished_shards(lake: Lake) -> dict[Path, tuple[int, int]]:
-    """Every shard whose record is there, with the file it is and when it was written."""
-    found = [record.with_suffix(".tar") for record in (lake.files / "training_sets").rglob("[0-9]*.json")]
-    return {tar: (tar.stat().st_ino, tar.stat().st_mtime_ns) for tar in found}
+def finished_shards(lake: Lake) -> dict[str, tuple[int, int]]:
+    """Every shard whose record is there or that is published, with the file it is and when it was written."""
+    found = [record.with_suffix(".tar") for record in (lake.staging / "training_sets").rglob("[0-9]*.json")]
+    found += (lake.root / "files" / "training_sets").rglob("*.tar")
+    names = {tar: tar.as_posix()[tar.as_posix().index("files/training_sets/") :] for tar in found}
+    return {name: (tar.stat().st_ino, tar.stat().st_mtime_ns) for tar, name in names.items()}
 
 
 def left_over(lake: Lake) -> list[Path]:
     """Unfinished files that nobody will go on from."""
-    staged = [path for path in lake.staging.rglob("*") if path.is_file()]
-    return [*staged, *lake.files.rglob("*.unfinished"), *lake.files.rglob(".epoch-*")]
+    return [path for path in lake.staging.rglob("*") if path.is_file()]
 
 
 def assert_trained(lake: Lake, recipe: str) -> pl.DataFrame:

@@ -63,7 +63,9 @@ def test_the_environment_sets_nested_options_in_their_types(monkeypatch):
 
 
 def test_a_lake_s_own_settings_go_before_defaults_and_after_the_environment(lake, monkeypatch):
-    write_lake_settings(lake, {"LAION_FILTER__POLICY": "none", "LAION_DOWNLOAD__THREADS": "7", "LAION_SOURCE": "/kept"})
+    write_lake_settings(
+        str(lake), {"LAION_FILTER__POLICY": "none", "LAION_DOWNLOAD__THREADS": "7", "LAION_SOURCE": "/kept"}
+    )
     settings = load_settings()
     assert (settings.filter.policy, settings.download.threads, settings.source) == ("none", 7, "/kept")
     monkeypatch.setenv("LAION_DOWNLOAD__THREADS", "9")
@@ -87,14 +89,14 @@ def test_a_lake_s_own_settings_go_before_defaults_and_after_the_environment(lake
     ],
 )
 def test_whatever_is_kept_in_a_lake_comes_back_as_it_was(lake, value):
-    write_lake_settings(lake, {"LAION_SOURCE": value, "LAION_CALIBRATION__PICTURE_DOMAIN": value})
+    write_lake_settings(str(lake), {"LAION_SOURCE": value, "LAION_CALIBRATION__PICTURE_DOMAIN": value})
     settings = load_settings()
     assert (settings.source, settings.calibration.picture_domain) == (value, value)
 
 
 def test_keeping_settings_leaves_one_file(lake):
     for policy in ("none", "laion"):
-        write_lake_settings(lake, {"LAION_FILTER__POLICY": policy})
+        write_lake_settings(str(lake), {"LAION_FILTER__POLICY": policy})
     assert [file.name for file in lake.iterdir()] == [LAKE_SETTINGS_FILE]
     assert load_settings().filter.policy == "laion"
 
@@ -135,7 +137,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(lake, monkeypatch, where, nam
     if where == "environment":
         monkeypatch.setenv(name, value)
     else:
-        write_lake_settings(lake, {name: value})
+        write_lake_settings(str(lake), {name: value})
     with pytest.raises(SettingsError, match=said) as caught:
         load_settings()
     assert name.removesuffix("__TIMOUT_SECONDS").partition("__")[0] in str(caught.value)
@@ -150,7 +152,7 @@ def test_all_wrong_settings_are_named_at_once(monkeypatch):
 
 
 def test_a_misspelt_setting_of_a_lake_is_refused(lake):
-    write_lake_settings(lake, {"LAION_SHRADS": "4"})
+    write_lake_settings(str(lake), {"LAION_SHRADS": "4"})
     with pytest.raises(SettingsError, match="LAION_SHRADS"):
         load_settings()
 

@@ -156,9 +156,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pl.DataFrame({"a": [1]}).write_delta(outside / "delta")
     (lake.root / "link.csv").symlink_to(outside / "secret.csv")
     (lake.root / "linked").symlink_to(outside)
-    lake.files.mkdir()
-    (lake.files / "schema.sql").write_text(f"COPY (SELECT 1) TO '{lake.root}/x.csv';")
-    (lake.files / "load.sql").write_text("")
+    (lake.root / "files").mkdir()
+    (lake.root / "files" / "schema.sql").write_text(f"COPY (SELECT 1) TO '{lake.root}/x.csv';")
+    (lake.root / "files" / "load.sql").write_text("")
     write_model(folder / "project", "listed", "SELECT * FROM {{ source('wat_files') }}", header="materialized: view")
     return folder
 

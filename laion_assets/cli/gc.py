@@ -1,0 +1,155 @@
+"""``laion gc``: what the lake may forget, shown and on request removed."""
+
+import json
+import sys
+from collections import defaultdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from laion_assets.cli.common import LakeOption, UsageError, complain, out, settings_of
+
+if TYPE_CHECKING:
+    from laion_assets.automation.maintenance import Survey
+    from laion_assets.lake.retention import RetentionPlan
+    from laion_assets.lake.sweep import Swept
+
+
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it. Without this nothing is touched.")] = False,
+    days: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="Days for which replaced versions stay readable, and files that no row names "
+            "(LAION_RETENTION__DAYS; 30).",
+            show_default=False,
+        ),
+    ] = None,
+    unpin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unpin",
+            metavar="RECIPE",
+            help="Keep nothing that this recipe's training set was made from; may be given several times. Its shards "
+            "and checkpoints stay, but it cannot be made again as it was: only with `laion train --refresh`.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    lake: LakeOption = None,
+) -> None:
+    """Show how much the lake could forget, by table; with `--delete`, remove it.
+
+    Every build of a partition adds a version of its table and removes nothing: what was there before can still be
+    read. Of those old versions these stay, with all files they name:
+
+    - the newest of each table, and those that were the newest within the last `--days`;
+
+    - those that a training set, or the set behind a checkpoint, was made from, however old (its pins), and those that
+      a recipe's file names;
+
+    - all that could be read when the oldest running step began.
+
+    Beside the tables lie pictures, training shards and weights. They stay while a row of any of those versions names
+    them. Files younger than `--days` stay in any case: somebody may be about to name them, or to go on with an
+    interrupted training. What you put into `files/` yourself, encoders and evaluation sets, is never touched. Nor is
+    the log: `laion lineage` tells of old versions whose rows are gone.
+
+    **Removal requests** take rows out of the newest versions when they are built again. The rows lie in old versions
+    for `--days` more, and in pinned ones until `laion train RECIPE --refresh` or `--unpin RECIPE` lets them go; where
+    that is so this command says it.
+
+    The schedule `maintenance` does the same, once somebody turns it on.
+    """
+    from laion_assets.automation.maintenance import survey
+    from laion_assets.cli.abandoned import end_abandoned_runs
+    from laion_assets.cli.home import dagster_instance
+    from laion_assets.lake.sweep import sweep
+
+    settings = settings_of(lake)
+    opened = settings.open_lake(create=False)
+    instance = dagster_instance()
+    end_abandoned_runs(instance)
+    let_go = unpin or []
+    for name in let_go:
+        if name not in settings.known_recipes and opened.commit("training_sets", {"recipe": name}) is None:
+            raise UsageError(f"--unpin: there is no recipe {name!r}; `laion recipes` lists them")
+    seen = survey(settings, opened, instance, days=days, let_go=let_go)
+    swept = sweep(opened, seen.plan) if delete else None
+    if as_json:
+        sys.stdout.write(json.dumps(_as_json(seen, swept), indent=2) + "\n")
+        return
+    _show(opened.uri, seen, swept)
+
+
+def _show(uri: str, seen: "Survey", swept: "Swept | None") -> None:
+    from laion_assets.report.blocks import size
+
+    plan = seen.plan
+    table = Table(title=Text(uri), box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("what", no_wrap=True)
+    for heading in ("stays", "for pins alone", "goes" if swept is None else "could go", "files"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for area in plan.areas:
+        sizes = [size(n) if n else "" for n in (area.kept, area.pinned, area.freed)]
+        table.add_row(Text(area.name), *sizes, f"{area.freed_files:,}" if area.freed_files else "")
+    out.print(table)
+    for area in plan.areas:
+        if area.note:
+            out.print(Text(f"{area.name}: {area.note}"), soft_wrap=True)
+    out.print(f"readable stays what could be read since {plan.since:%Y-%m-%d %H:%M} UTC", highlight=False)
+    if plan.running_since is not None:
+        out.print(f"(a step has been running since {plan.running_since:%Y-%m-%d %H:%M} UTC)", highlight=False)
+    for reader, versions in _by_reader(plan).items():
+        out.print(Text(f"pinned by {reader}: {', '.join(versions)}"), soft_wrap=True)
+    for name, rows in seen.removed_rows.items():
+        complain(
+            "warning",
+            f"{rows:,} rows of {name} that removal requests name stay readable in pinned versions: `laion train RECIPE "
+            "--refresh` selects anew without them, `laion gc --unpin RECIPE` lets the old versions go",
+        )
+    if swept is None:
+        done = f"{size(plan.freed_bytes)} in {plan.freed_files:,} files would go"
+        out.print(f"{done}; `laion gc --delete` removes them" if plan.freed_files else "nothing to remove")
+        return
+    spared = f"; {swept.spared:,} were taken into use meanwhile, and stay" if swept.spared else ""
+    removed = f"{size(sum(swept.bytes.values()))} in {sum(swept.files.values()):,} files removed"
+    out.print(f"{removed}{spared}", highlight=False)
+
+
+def _by_reader(plan: "RetentionPlan") -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for pin in plan.pins:
+        found[pin.reader].append(f"{pin.table} {pin.version}")
+    return found
+
+
+def _as_json(seen: "Survey", swept: "Swept | None") -> dict[str, object]:
+    plan = seen.plan
+    return {
+        "made_at": plan.made_at.isoformat(),
+        "readable_since": plan.since.isoformat(),
+        "running_since": plan.running_since.isoformat() if plan.running_since else None,
+        "areas": [
+            {
+                "name": area.name,
+                "bytes_kept": area.kept,
+                "bytes_pinned": area.pinned,
+                "bytes_to_free": area.freed,
+                "files_to_free": area.freed_files,
+                "note": area.note or None,
+            }
+            for area in plan.areas
+        ],
+        "pins": [
+            {"table": pin.table, "version": pin.version, "partition": pin.partition, "reader": pin.reader}
+            for pin in plan.pins
+        ],
+        "removed_rows_in_pinned_versions": dict(seen.removed_rows),
+        "removed": None
+        if swept is None
+        else {"files": dict(swept.files), "bytes": dict(swept.bytes), "spared": swept.spared},
+    }
