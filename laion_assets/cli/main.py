@@ -77,6 +77,14 @@ def main() -> None:
             raise
         complain("laion:", f"{error.filename}: {error.strerror}")
         sys.exit(2)
+    except Exception as error:
+        from laion_assets.cli.home import storage_fault
+
+        told = storage_fault(error)
+        if told is None:
+            raise
+        complain("laion:", told)
+        sys.exit(2)
 
 
 app.command()(sql)
