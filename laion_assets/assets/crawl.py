@@ -108,7 +108,8 @@ def candidate_pairs(step: Step) -> Metadata:
     step.build.rows_in = total.links
     for reason, rows in total.drops.items():
         step.build.drop(reason, rows)
-    step.build.counts.update(records=total.records, pages=total.pages)
+    step.build.counts.update(files=files.height, records=total.records, pages=total.pages)
+    step.build.counts["bytes read"] = total.bytes
     step.build.counts.update({f"bad record: {reason}": n for reason, n in total.bad_records.items()})
     step.row_groups = step.lake.buckets
     return {"bad records": sum(total.bad_records.values())}

@@ -9,6 +9,7 @@ import polars as pl
 from laion_assets.assets.metadata import picture
 from laion_assets.assets.step import Metadata, Step
 from laion_assets.clip.calibration import calibrate, distribution_warning
+from laion_assets.clip.device import device_name
 from laion_assets.clip.embed import EmbeddingCounts, embed_tar
 from laion_assets.clip.encoder import Encoder, EncoderOptions, load_encoder
 from laion_assets.clip.plan import EmbeddingPlan, plan_embeddings, wanted_by_tar
@@ -74,6 +75,7 @@ def _held_out_pairs(path: str, settings: Settings) -> pl.DataFrame:
 def clip_embeddings(step: Step) -> Metadata:
     """One row per pair with a picture, by the encoder of its language; rows that are still right are taken over."""
     encoders = {group: loaded_encoder(options) for group, options in step.settings.encoders.items()}
+    step.build.device = device_name(encoders["en"].device)
     taken_over = step.build.folder.path / "taken-over.parquet"
     step.build.own_earlier_rows("own_rows")
     plan = plan_embeddings(

@@ -3,6 +3,7 @@
 import hashlib
 
 import dagster as dg
+import polars as pl
 
 from laion_assets.assets.metadata import counts_table
 from laion_assets.assets.step import Metadata, Step
@@ -58,9 +59,10 @@ def _attempt(step: Step, reuse: Reuse) -> None:
     removals = step.build.folder.path / "removals"
     step.removals.write(removals)
     progress = step.progress(reuse.attempted, "images")
+    output = folder.path / "files" / "images" / step.build.name / folder.mark
     for frame in download(
         con.table("attempted").pl(),
-        output=folder.path / "files" / "images" / step.build.name / folder.mark,
+        output=output,
         relative_to=folder.path,
         options=options,
         removals=removals,
@@ -69,6 +71,16 @@ def _attempt(step: Step, reuse: Reuse) -> None:
         for tar in frame["shard_path"].drop_nulls().unique():
             step.lake.storage.publish(folder.path / tar, tar)
         step.build.add(frame)
+        _count(step, frame)
+    step.build.counts["bytes of tars"] = sum(tar.stat().st_size for tar in output.glob("*.tar"))
+
+
+def _count(step: Step, frame: pl.DataFrame) -> None:
+    counts = step.build.counts
+    counts["requests"] += int(frame["attempts"].sum())
+    counts["bytes downloaded"] += int(frame["byte_size"].sum())
+    for failure, rows in frame.group_by("failure").len().sort("failure").iter_rows():
+        counts[f"failure: {failure}" if failure else "succeeded"] += rows
 
 
 def _summary(step: Step) -> Metadata:

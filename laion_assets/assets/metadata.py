@@ -78,7 +78,15 @@ def commit_metadata(
             {name: {"version": r.version, "partitions": r.partitions} for name, r in commit.upstreams.items()}
         ),
         "seconds": round(seconds, 2),
+        **_cost(commit),
     }
+
+
+def _cost(commit: Commit) -> dict[str, Any]:
+    """What the step used, for Dagster's plots over time; ``step_metrics`` has it as a table."""
+    names = {"cpu_seconds": "processor seconds", "peak_memory_bytes": "peak memory (bytes)", "device": "device"}
+    cost = dict(commit.cost)
+    return {shown: cost[name] for name, shown in names.items() if name in cost}
 
 
 def counts_table(counts: dict[str, int], what: str) -> dg.MetadataValue:

@@ -15,9 +15,8 @@ from laion_assets.partitions import CRAWLS, mapping
 from laion_assets.resources import LakeResource
 from laion_assets.sql.build import build_model, stage_of
 from laion_assets.sql.column_lineage import column_lineage
-from laion_assets.sql.commits import COMMITS
 from laion_assets.sql.model import Model
-from laion_assets.sql.project import Project, tables_of
+from laion_assets.sql.project import RECORDS, Project, tables_of
 
 
 def model_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -82,7 +81,7 @@ def _deps(project: Project, model: Model) -> list[dg.AssetDep]:
     """Everything the model and its tests name, with how the partitions belong together."""
     upstream: dict[str, tuple[str, ...]] = {}
     for source in project.sources(model.name):
-        names = PER_CRAWL if source == COMMITS.name else (source,)
+        names = PER_CRAWL if source in RECORDS else (source,)
         upstream.update({name: TABLES[name].partition_by for name in names})
     for name in project.upstream(model.name):
         upstream[name] = ("crawl",) if project.models[name].is_incremental else ()

@@ -12,6 +12,7 @@ import polars as pl
 
 from laion_assets.assets.metadata import counts_table, picture
 from laion_assets.assets.step import Metadata, Step
+from laion_assets.clip.device import device_name
 from laion_assets.evaluation.decontamination import find_contaminated
 from laion_assets.figures import read_pictures
 from laion_assets.lake.errors import LakeError
@@ -192,6 +193,7 @@ def clip_checkpoints(step: Step) -> Metadata:
         with step.lake.storage.mirror(shards["shard_path"]) as root:
             verify_shards(_rows(shards), root)
             training = _training(step, recipe, shards, root)
+            step.build.device = device_name(training.placement.device)
             records = training.run()
         gmacs = gmacs_per_sample(open_model(recipe.model, training.output / records[-1].weights, recipe.model_configs))
     except (ShardError, ScheduleError, PlacementError, TrainingFailed, CheckpointError) as error:

@@ -10,10 +10,10 @@ from laion_assets.assets.step import current_removals
 from laion_assets.cli.runs import Outcome, Reporter, Runner
 from laion_assets.download.failures import is_transient
 from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import Partition, partition_name
-from laion_assets.lake.stages import PER_CRAWL, partitions_of
+from laion_assets.lake.partition import Partition
+from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.staleness import PartitionState, State, lake_states
-from laion_assets.partitions import CRAWLS, Partitions
+from laion_assets.partitions import CRAWLS
 from laion_assets.settings import Settings
 
 
@@ -110,18 +110,3 @@ def current_states(
     known = sorted(built | set(crawls))
     expectations = settings.expectations(current_removals(lake, settings).digest)
     return lake_states(lake, known, expectations, until=until)
-
-
-def failed_partitions(instance: dg.DagsterInstance, settings: Settings, table: str, crawls: Sequence[str]) -> set[str]:
-    """Names of the partitions whose last run failed, as Dagster remembers."""
-    partitions = Partitions(shards=settings.shards, buckets=settings.buckets)
-    definition = partitions.definition(table)
-    if definition is None:
-        return set()
-    keys = {
-        partitions.key(p): partition_name(p)
-        for crawl in crawls
-        for p in partitions_of(settings.open_lake(create=False), table, crawl)
-    }
-    status = instance.get_status_by_partition(dg.AssetKey(table), list(keys), definition) or {}
-    return {keys[key] for key, state in status.items() if state is not None and state.value == "FAILED"}

@@ -1,34 +1,28 @@
 """The commands of ``laion``."""
 
-import logging
 import os
 import sys
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, SourceOption, UsageError, complain, existing_lake, out, settings_of
+from laion_assets.cli.crawls import crawls, known_crawls
+from laion_assets.cli.doctor import doctor
 from laion_assets.cli.gc import gc
 from laion_assets.cli.lineage import diff, lineage
 from laion_assets.cli.models import models
 from laion_assets.cli.report import report
 from laion_assets.cli.sql import sql
+from laion_assets.cli.status import status
+from laion_assets.cli.tables import tables
 from laion_assets.cli.training import benchmarks, evaluate, recipes, train
 from laion_assets.lake.errors import LakeError
-from laion_assets.lake.lake import Lake
 from laion_assets.lake.stages import PER_CRAWL
-from laion_assets.lake.staleness import PartitionState, State
 from laion_assets.lake.storage import open_storage
-from laion_assets.settings import Settings, SettingsError
+from laion_assets.settings import SettingsError
 from laion_assets.sql.errors import ModelError
-from laion_assets.sql.project import load_project, tables_of
-
-if TYPE_CHECKING:
-    from laion_assets.crawl.index import Crawl
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -96,6 +90,10 @@ app.command()(train)
 app.command()(benchmarks)
 app.command()(evaluate)
 app.command()(gc)
+app.command()(status)
+app.command()(doctor)
+app.command()(crawls)
+app.command()(tables)
 
 
 @app.command()
@@ -122,7 +120,7 @@ def build(
     from laion_assets.cli.display import build_display
     from laion_assets.cli.home import dagster_instance
 
-    _known_crawls(settings, crawls)
+    known_crawls(settings, crawls)
     request = Request(crawls=crawls, until=until, retry_failed=retry_failed, refetch=refetch)
     with build_display(out) as reporter:
         outcome = Builder(settings, dagster_instance(), reporter).build(request)
@@ -152,80 +150,6 @@ def demo(
     if not storage.is_local:
         raise UsageError(f"--lake: the demo makes a lake in a folder, found {storage.uri}")
     run_demo(Path(storage.uri), folder, out, quick=quick)
-
-
-@app.command()
-def crawls(lake: LakeOption = None, source: SourceOption = None, most: int = 20) -> None:
-    """List the crawls of the source, the newest first, and which of them the lake has."""
-    settings = settings_of(lake, source)
-    uri, listed = _listed_crawls(settings)
-    have = settings.open_lake(create=False).ledger("crawl_snapshots").crawls if _has_lake(settings) else set()
-    table = Table(title=Text(uri))
-    table.add_column("crawl", no_wrap=True)  # what `laion build` asks for
-    for heading in ("name", "first capture", "last capture", "in the lake"):
-        table.add_column(heading)
-    for crawl in sorted(listed, key=lambda c: c.crawl, reverse=True)[:most]:
-        dates = [f"{t:%Y-%m-%d}" if t else "" for t in (crawl.first_capture, crawl.last_capture)]
-        table.add_row(Text(crawl.crawl), Text(crawl.name), *dates, "yes" if crawl.crawl in have else "")
-    out.print(table)
-    if len(listed) > most:
-        out.print(f"{len(listed) - most} older ones are left out; --most shows more")
-
-
-@app.command()
-def tables(lake: LakeOption = None) -> None:
-    """List the tables: rows, partitions, files, bytes, version."""
-    settings = settings_of(lake)
-    opened = settings.open_lake(create=False)
-    opened.declare(tables_of(load_project(settings.models).models.values()))
-    table = Table("table", title=Text(opened.uri))
-    for heading in ("rows", "partitions", "files", "bytes", "version"):
-        table.add_column(heading, justify="right")
-    for name in opened.tables:
-        sizes = opened.sizes(name)
-        version = str(sizes["version"]) if sizes["version"] >= 0 else "–"
-        counts = [f"{sizes[key]:,}" for key in ("rows", "partitions", "files")]
-        table.add_row(name, *counts, _bytes(sizes["bytes"]), version)
-    out.print(table)
-
-
-@app.command()
-def status(
-    lake: LakeOption = None,
-    why: Annotated[bool, typer.Option("--why", help="Say of each stale or failed partition why.")] = False,
-) -> None:
-    """Show how many partitions of each stage and crawl are done, stale, missing or failed."""
-    settings = settings_of(lake)
-    opened = settings.open_lake(create=False)
-    from laion_assets.cli.build import current_states, failed_partitions
-    from laion_assets.cli.home import dagster_instance
-    from laion_assets.lake.partition import partition_name
-    from laion_assets.partitions import CRAWLS
-
-    instance = dagster_instance()
-    registered = instance.get_dynamic_partitions(str(CRAWLS.name))
-    states = current_states(opened, settings, registered)
-    known = sorted({str(s.partition["crawl"]) for s in states})
-    failed = {table: failed_partitions(instance, settings, table, known) for table in PER_CRAWL}
-    table = Table("table", "crawl", title=Text(opened.uri))
-    for heading in ("done", "stale", "missing", "failed"):
-        table.add_column(heading, justify="right")
-    for name in PER_CRAWL:
-        for crawl in known:
-            of_crawl = [s for s in states if s.table == name and s.partition["crawl"] == crawl]
-            shown = Counter(_shown_state(s, failed[name]) for s in of_crawl)
-            table.add_row(name, crawl, *(str(shown[key] or "") for key in ("done", "stale", "missing", "failed")))
-    out.print(table if known else "no crawl yet: `laion build CRAWL` builds one")
-    for state in states if why else ():
-        if state.state is State.STALE:
-            reasons = "; ".join((*state.reasons, *state.inherited))
-            out.print(Text(f"{state.table} {partition_name(state.partition)}: {reasons}"), soft_wrap=True)
-
-
-def _shown_state(state: PartitionState, failed: set[str]) -> str:
-    from laion_assets.lake.partition import partition_name
-
-    return "failed" if partition_name(state.partition) in failed and state.state is not State.DONE else str(state.state)
 
 
 @app.command()
@@ -282,44 +206,6 @@ def serve(folder: Annotated[Path, typer.Argument(help="A published sample web.")
     serve_forever(folder, out)
 
 
-def _has_lake(settings: Settings) -> bool:
-    return Lake.recorded_shape(settings.lake) is not None
-
-
 def _known_table(name: str) -> None:
     if name not in PER_CRAWL:
         raise UsageError(f"--until: there is no stage {name!r}; the stages are {', '.join(PER_CRAWL)}")
-
-
-def _known_crawls(settings: Settings, names: list[str]) -> None:
-    uri, listed = _listed_crawls(settings)
-    unknown = sorted({*names} - {crawl.crawl for crawl in listed})
-    if unknown:
-        raise UsageError(f"{uri} has no crawl {', '.join(unknown)}; `laion crawls` lists those it has")
-
-
-def _listed_crawls(settings: Settings) -> "tuple[str, list[Crawl]]":
-    """The source's address and crawls. Somebody waits for the answer: it is asked for a few times at most."""
-    from laion_assets.crawl.index import list_crawls
-    from laion_assets.crawl.sources import RetryPolicy
-    from laion_assets.resources import SourceResource
-
-    retries = logging.getLogger("laion_assets.crawl")
-    level = retries.level
-    retries.setLevel(logging.ERROR)  # if no try succeeds the error says so
-    try:
-        source = SourceResource(uri=settings.source).open(RetryPolicy(attempts=3))
-        return source.uri, list_crawls(source)
-    except ValueError as error:
-        raise UsageError(f"LAION_SOURCE: {error}") from error
-    finally:
-        retries.setLevel(level)
-
-
-def _bytes(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

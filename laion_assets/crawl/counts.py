@@ -20,6 +20,8 @@ class ExtractionCounts:
     """HTML pages among them."""
     links: int = 0
     """Image links on these pages: ``IMG@/src`` in a WAT, ``<img>`` with a usable source in a WARC."""
+    bytes: int = 0
+    """Bytes the source delivered, those of repeated readings too."""
     rows: int = 0
     """Pairs yielded."""
     drops: dict[str, int] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class ExtractionCounts:
             records=self.records + other.records,
             pages=self.pages + other.pages,
             links=self.links + other.links,
+            bytes=self.bytes + other.bytes,
             rows=self.rows + other.rows,
             drops=_sum(self.drops, other.drops),
             bad_records=_sum(self.bad_records, other.bad_records),
@@ -59,6 +62,7 @@ class ExtractionCounts:
                 "records": self.records,
                 "pages": self.pages,
                 "links": self.links,
+                "bytes": self.bytes,
                 "rows": self.rows,
                 "drops": self.drops,
                 "bad_records": self.bad_records,

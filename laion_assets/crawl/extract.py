@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, BinaryIO, Self, cast
 
 import polars as pl
 
@@ -92,10 +93,50 @@ def extract(
     if format not in readers:
         raise ValueError(f"a crawl is read from 'wat' or 'warc' files, found {format!r}")
     identifier = LanguageIdentifier(options.language_floor)
-    for links in _batches(readers[format](source, path, counts), batch_rows):
+    for links in _batches(readers[format](_CountedSource(source, counts), path, counts), batch_rows):
         candidates = _candidates(links, options, identifier, counts)
         if not candidates.is_empty():
             yield candidates
+
+
+class _CountedSource:
+    """A source that counts the bytes it delivers."""
+
+    def __init__(self, source: Source, counts: ExtractionCounts) -> None:
+        self._source = source
+        self._counts = counts
+
+    @property
+    def uri(self) -> str:
+        return self._source.uri
+
+    def open(self, path: str, *, offset: int = 0) -> BinaryIO:
+        return cast(BinaryIO, _CountedStream(self._source.open(path, offset=offset), self._counts))
+
+    def read(self, path: str) -> bytes:
+        content = self._source.read(path)
+        self._counts.bytes += len(content)
+        return content
+
+
+class _CountedStream:
+    def __init__(self, stream: BinaryIO, counts: ExtractionCounts) -> None:
+        self._stream = stream
+        self._counts = counts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._stream.read(size)
+        self._counts.bytes += len(content)
+        return content
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
 
 
 def _batches(pages: Iterator[Page], batch_rows: int) -> Iterator[pl.DataFrame]:

@@ -17,6 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -28,6 +29,7 @@ from deltalake.exceptions import CommitFailedError
 
 from laion_assets.lake.catalogue import Table
 from laion_assets.lake.commits import Commit, Ledger, Provenance, UpstreamRead, combined_digest
+from laion_assets.lake.cost import CPU, Meter
 from laion_assets.lake.engine import open_engine
 from laion_assets.lake.errors import (
     CheckOutcome,
@@ -63,6 +65,9 @@ class PartitionBuild:
         self.drops: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.checks: tuple[CheckOutcome, ...] = ()
+        self.device = CPU
+        """Name of the accelerator that does the work; whoever knows it says so."""
+        self._meter = Meter()
         self._adopted: list[Path] = []
         self._part: Part | None = None
         self._digest: str | None = None
@@ -282,7 +287,8 @@ class PartitionBuild:
             },
             counts=dict(self.counts),
         )
-        self._write(commit, self._ordered_files(), row_groups)
+        files = self._ordered_files()
+        self._write(replace(commit, cost=self._meter.read(self.device)), files, row_groups)
         published = self.lake.commit(self.table.name, self.partition)
         if published is None:
             raise LakeError(f"{self.table.name} [{self.name}] was written, but its commit cannot be found")

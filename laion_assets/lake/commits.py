@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from laion_assets.lake.cost import Cost
 from laion_assets.lake.partition import parse_partition
 
 _KEY = "laion"
@@ -57,6 +58,7 @@ class Commit:
     externals: dict[str, str]
     upstreams: dict[str, UpstreamRead]
     counts: dict[str, int]
+    cost: Cost = field(default_factory=Cost)
     validated: bool = True
     version: int = -1
     timestamp_ms: int = 0

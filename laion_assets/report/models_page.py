@@ -26,9 +26,8 @@ from laion_assets.report.document import rendered, write_page
 from laion_assets.report.graph import Node, dependency_graph
 from laion_assets.sql.build import declared, model_states, standing
 from laion_assets.sql.column_lineage import column_lineage
-from laion_assets.sql.commits import COMMITS
 from laion_assets.sql.model import LAYERS, Model
-from laion_assets.sql.project import SOURCES, Project
+from laion_assets.sql.project import RECORDS, SOURCES, Project
 from laion_assets.sql.template import SOME_CRAWL
 
 _KINDS = {
@@ -326,7 +325,7 @@ def _codes(model: Model) -> list[Code]:
 def _table_entry(known: Known, table: LakeTable) -> Entry:
     above = [m.name for m in known.project.models.values() if table.name in known.inputs(m)]
     testing = [m.name for m in known.project.models.values() if table.name in known.tested_against(m)]
-    facts = [] if table is COMMITS else [("Key", words(", ".join(table.key)))]
+    facts = [] if table.name in RECORDS else [("Key", words(", ".join(table.key)))]
     if table.partition_by:
         facts.append(("Partitions", words(", ".join(table.partition_by))))
     if table.name in known.rows:

@@ -25,8 +25,9 @@ from laion_assets.lake.verdicts import (
 )
 from laion_assets.sql.commits import COMMITS, commit_rows
 from laion_assets.sql.macros import MACROS, create_macros
+from laion_assets.sql.metrics import STEP_METRICS, metrics_in_logs
 from laion_assets.sql.model import Model
-from laion_assets.sql.project import Project, tables_of
+from laion_assets.sql.project import RECORDS, Project, tables_of
 
 EXPECTATION = Expectation(settings_digest="")
 """No setting shapes a model's rows."""
@@ -54,7 +55,7 @@ def stage_of(project: Project, name: str) -> Stage:
     tables: list[str] = []
     for part in (name, *views_under(project, name)):
         for source in project.sources(part):
-            tables += PER_CRAWL if source == COMMITS.name else [source]
+            tables += PER_CRAWL if source in RECORDS else [source]
         tables += [n for n in project.upstream(part) if not project.models[n].is_view]
     return Stage(
         table=MODEL_TESTS.name if model.is_view else name,
@@ -165,9 +166,14 @@ def open_inputs(
     for table, partitions in places.items() if tables else ():
         build.view(table, table, partitions)
     create_macros(build.con)
-    if any(COMMITS.name in project.sources(part) for part in (name, *views_under(project, name))):
+    named = {source for part in (name, *views_under(project, name)) for source in project.sources(part)}
+    if not named.isdisjoint(RECORDS):
         records = [commit for table in PER_CRAWL for commit in build.commits(table, places[table])]
         build.con.register(COMMITS.name, commit_rows(records))
+    if STEP_METRICS.name in named:
+        versions = {table: build.pinned(table).version for table in PER_CRAWL}
+        measured = metrics_in_logs(build.lake, versions, up_to=versions, crawl=_crawl(partition))
+        build.con.execute(f"CREATE TABLE {STEP_METRICS.name} AS {measured}")
     for view in views_under(project, name):
         build.refuse_failed(view, {})
         build.con.execute(f"CREATE VIEW {view} AS {project.models[view].template.render(_crawl(partition))}")

@@ -63,15 +63,22 @@ def commit_rows(commits: Iterable[Commit]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
+def log_files(lake: Lake, tables: Iterable[str]) -> str:
+    """The entries of the Delta logs of these tables, as an SQL list of patterns.
+
+    In a folder tables that are made later are found too; a bucket would be listed whole for it.
+    """
+    folders = ["*"] if lake.storage.is_local else list(tables)
+    return "[" + ", ".join(literal(f"{lake.uri}/{folder}/_delta_log/*.json") for folder in folders) + "]"
+
+
 def commits_in_logs(lake: Lake, tables: Iterable[str]) -> str:
     """SQL that reads ``commits`` out of the Delta logs of a lake's tables, as they are when it is run.
 
     Args:
         lake: the lake.
-        tables: those that are there. In a folder others that come are read too; a bucket would be listed whole for it.
+        tables: those that are there.
     """
-    folders = ["*"] if lake.storage.is_local else list(tables)
-    logs = "[" + ", ".join(literal(f"{lake.uri}/{folder}/_delta_log/*.json") for folder in folders) + "]"
     return f"""
         WITH entries AS (
             SELECT
@@ -81,7 +88,8 @@ def commits_in_logs(lake: Lake, tables: Iterable[str]) -> str:
                 commitInfo ->> {literal(REPLACED)} AS replaced,
                 (commitInfo ->> 'laion')::JSON AS record
             FROM read_json(
-                {logs}, format = 'newline_delimited', columns = {{commitInfo: 'JSON'}}, filename = true,
+                {log_files(lake, tables)}, format = 'newline_delimited', filename = true,
+                columns = {{commitInfo: 'JSON'}},
                 maximum_object_size = 1000000000
             )
             WHERE commitInfo IS NOT NULL

@@ -16,11 +16,15 @@ from laion_assets.sql.binding import Binder
 from laion_assets.sql.cache import ModelCache
 from laion_assets.sql.commits import COMMITS
 from laion_assets.sql.errors import Fault, ModelError
+from laion_assets.sql.metrics import STEP_METRICS
 from laion_assets.sql.model import LAYERS, Model, SingularTest, read_model, with_columns
 from laion_assets.sql.parse import check_sql
 from laion_assets.sql.template import CRAWL_NOT_KNOWN, Reference, Template, read_template
 
-SOURCES: Mapping[str, Table] = {**TABLES, COMMITS.name: COMMITS}
+RECORDS: Mapping[str, Table] = {table.name: table for table in (COMMITS, STEP_METRICS)}
+"""No tables of the lake: what its commits say of themselves, read out of the logs of all tables."""
+
+SOURCES: Mapping[str, Table] = {**TABLES, **RECORDS}
 """Everything that ``source()`` can name."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

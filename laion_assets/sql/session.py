@@ -15,7 +15,8 @@ from laion_assets.sql import PROJECT
 from laion_assets.sql.commits import COMMITS, commits_in_logs
 from laion_assets.sql.guard import reading_statements
 from laion_assets.sql.macros import create_macros
-from laion_assets.sql.project import load_project, tables_of
+from laion_assets.sql.metrics import STEP_METRICS, metrics_in_logs
+from laion_assets.sql.project import RECORDS, load_project, tables_of
 from laion_assets.sql.versions import ensure_versions
 
 
@@ -70,13 +71,14 @@ def connect(
     create_macros(con)
     # DuckDB binds a view when it is made, and would open every table below it: models are made over empty stand-ins,
     # and the tables take their places afterwards.
-    for name, table in {**tables, COMMITS.name: COMMITS}.items():
+    for name, table in {**tables, **RECORDS}.items():
         con.execute(f"CREATE VIEW {name} AS FROM {hive_relation(table, [])}")
     for model in project.enabled.values():
         if model.is_view:
             con.execute(f"CREATE VIEW {model.name} AS {model.template.render()}")
     built = [name for name in tables if lake.exists(name)]
     con.execute(f"CREATE OR REPLACE VIEW {COMMITS.name} AS {commits_in_logs(lake, built)}")
+    con.execute(f"CREATE OR REPLACE VIEW {STEP_METRICS.name} AS {metrics_in_logs(lake, built)}")
     for name, table in tables.items():
         if name in built:
             version = f", version => {pinned[name]}" if name in pinned else ""

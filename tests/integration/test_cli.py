@@ -134,7 +134,7 @@ def test_help_names_every_command_and_stage_and_where_to_begin(place):
     ("command", "options"),
     [
         ("build", ["--lake", "--source", "--until", "--wat-files", "--format", "--retry-failed", "--refetch"]),
-        ("status", ["--lake", "--why"]),
+        ("status", ["--lake", "--why", "--crawl", "--json", "--most"]),
         ("sql", ["--lake", "--format"]),
     ],
 )
@@ -247,6 +247,11 @@ def test_a_partition_that_cannot_be_built_is_one_line_and_exit_code_1(built):
         assert [row for row in table(shown) if row[:2] == ["candidate_pairs", OTHER]] == [
             ["candidate_pairs", OTHER, "", "", "", "1"]
         ]
+        said = built.good("status", "--why", "--crawl", OTHER)
+        assert f"candidate_pairs crawl={OTHER}/shard=0: failed 1 time, last at " in said
+        assert "has no file" in said
+        [failed] = [p for p in json.loads(built.good("status", "--json"))["partitions"] if p["state"] == "failed"]
+        assert (failed["table"], failed["failures"]) == ("candidate_pairs", 1)
     finally:
         file.with_name("hidden").rename(file)
 

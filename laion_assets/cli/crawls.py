@@ -1,0 +1,65 @@
+"""``laion crawls``: what the source has, and which of it the lake has."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from laion_assets.cli.common import LakeOption, SourceOption, UsageError, out, settings_of
+from laion_assets.lake.lake import Lake
+from laion_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from laion_assets.crawl.index import Crawl
+
+
+def crawls(lake: LakeOption = None, source: SourceOption = None, most: int = 20) -> None:
+    """List the crawls of the source, the newest first, and which of them the lake has."""
+    settings = settings_of(lake, source)
+    uri, listed = listed_crawls(settings)
+    have = settings.open_lake(create=False).ledger("crawl_snapshots").crawls if _has_lake(settings) else set()
+    table = Table(title=Text(uri))
+    table.add_column("crawl", no_wrap=True)  # what `laion build` asks for
+    for heading in ("name", "first capture", "last capture", "in the lake"):
+        table.add_column(heading)
+    for crawl in sorted(listed, key=lambda c: c.crawl, reverse=True)[:most]:
+        dates = [f"{t:%Y-%m-%d}" if t else "" for t in (crawl.first_capture, crawl.last_capture)]
+        table.add_row(Text(crawl.crawl), Text(crawl.name), *dates, "yes" if crawl.crawl in have else "")
+    out.print(table)
+    if len(listed) > most:
+        out.print(f"{len(listed) - most} older ones are left out; --most shows more")
+
+
+def _has_lake(settings: Settings) -> bool:
+    return Lake.recorded_shape(settings.lake) is not None
+
+
+def known_crawls(settings: Settings, names: list[str]) -> None:
+    """Make sure that the source has these crawls.
+
+    Raises:
+        UsageError: it has not.
+    """
+    uri, listed = listed_crawls(settings)
+    unknown = sorted({*names} - {crawl.crawl for crawl in listed})
+    if unknown:
+        raise UsageError(f"{uri} has no crawl {', '.join(unknown)}; `laion crawls` lists those it has")
+
+
+def listed_crawls(settings: Settings) -> "tuple[str, list[Crawl]]":
+    """The source's address and crawls. Somebody waits for the answer: it is asked for a few times at most."""
+    from laion_assets.crawl.index import list_crawls
+    from laion_assets.crawl.sources import RetryPolicy
+    from laion_assets.resources import SourceResource
+
+    retries = logging.getLogger("laion_assets.crawl")
+    level = retries.level
+    retries.setLevel(logging.ERROR)  # if no try succeeds the error says so
+    try:
+        source = SourceResource(uri=settings.source).open(RetryPolicy(attempts=3))
+        return source.uri, list_crawls(source)
+    except ValueError as error:
+        raise UsageError(f"LAION_SOURCE: {error}") from error
+    finally:
+        retries.setLevel(level)
