@@ -23,8 +23,10 @@ from laion_assets.assets.evaluation import (
 from laion_assets.assets.images import images
 from laion_assets.assets.models import model_assets
 from laion_assets.assets.pairs import filtered_pairs, unique_pairs
+from laion_assets.assets.states import partition_states
 from laion_assets.assets.step import stage_asset
 from laion_assets.assets.training import clip_checkpoints, training_sets
+from laion_assets.automation.front import automated
 from laion_assets.automation.maintenance import maintenance
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.tables import MODEL_TESTS, TABLES
@@ -95,18 +97,20 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         ),
         *(
             stage_asset(function, settings=settings, partitions=partitions, kinds={"polars"}, whole=whole)
-            for function in (robustness, scaling_laws)
+            for function in (robustness, scaling_laws, partition_states)
         ),
     ]
     written_beside = [
         dg.AssetSpec(name, description=TABLES[name].description, group_name=group, kinds={"deltalake"})
         for name, group in (("takedowns", STAGES["takedowns"].group), (MODEL_TESTS.name, "verdicts"))
     ]
+    automation = automated([*written_beside, *assets, *model_assets(project)], settings, project, partitions)
     upkeep = maintenance(settings)
     return dg.Definitions(
-        assets=[*written_beside, upkeep.shown, *assets, *model_assets(project)],
+        assets=[*automation.assets, upkeep.shown],
         jobs=[upkeep.job],
-        schedules=[upkeep.schedule],
+        sensors=automation.sensors,
+        schedules=[*automation.schedules, upkeep.schedule],
         resources={
             "lake": LakeResource(uri=settings.lake, shards=settings.shards, buckets=settings.buckets),
             "source": SourceResource(uri=settings.source),

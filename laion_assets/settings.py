@@ -93,6 +93,36 @@ class EvaluationOptions:
     """Measure every epoch, not the final one alone."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AutomationOptions:
+    """What may run without anybody asking, and how much of it."""
+
+    first_crawl: str | None = None
+    """The first crawl that is taken on, by name; None: all that a source lists, and none of the real Common Crawl."""
+    interval_seconds: int = 30
+    """Seconds between two looks at what became due."""
+    crawl_interval_seconds: int = 3_600
+    """Seconds between two looks at the source's list of crawls."""
+    attempts: int = 3
+    """Runs that a partition may cost for the same inputs, code and settings; then it waits for a change or a person."""
+    retry_minutes: float = 10.0
+    """Minutes from a failure to the next attempt; twice as many before each further one."""
+    runs_at_once: int = 20
+    """Runs, queued ones included, beyond which nothing more is asked for."""
+    partitions_per_run: int = 32
+    """Short partitions that one run over a range may build."""
+    nightly: str = "0 2 * * *"
+    """When the nightly backfill begins, as cron has it, UTC."""
+    nightly_runs: int = 200
+    """Runs a night."""
+    nightly_gigabytes: float = 500.0
+    """Gigabytes a night may download, as estimated from what was downloaded before."""
+    nightly_gpu_hours: float = 24.0
+    """Hours of GPU a night may take, as estimated from embeddings made before."""
+    nightly_retries: bool = True
+    """Whether a night downloads again what failed for a reason that can pass, as long as that changes anything."""
+
+
 class Settings(BaseSettings):
     """All settings of one process."""
 
@@ -127,6 +157,7 @@ class Settings(BaseSettings):
     training: ComputeOptions = ComputeOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
     retention: RetentionOptions = RetentionOptions()
+    automation: AutomationOptions = AutomationOptions()
 
     @property
     def benchmark_folder(self) -> Path:

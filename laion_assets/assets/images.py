@@ -1,6 +1,7 @@
 """Downloading the pictures of one bucket: what is known is taken over, the rest is attempted."""
 
 import hashlib
+from collections import Counter
 
 import dagster as dg
 import polars as pl
@@ -8,11 +9,16 @@ import polars as pl
 from laion_assets.assets.metadata import counts_table
 from laion_assets.assets.step import Metadata, Step
 from laion_assets.download.driver import download
+from laion_assets.download.failures import is_transient
 from laion_assets.download.reuse import Reuse, plan_attempts
 from laion_assets.lake.partition import parse_partition, partition_name
 
 REFETCH_TAG = "laion/refetch"
 """A run with this tag attempts every url again, known or not."""
+
+
+TRANSIENT = "failed, can pass"
+"""Count in a commit: urls that failed for a reason that can pass."""
 
 
 def images(step: Step) -> Metadata:
@@ -87,7 +93,11 @@ def _summary(step: Step) -> Metadata:
     """Success by host and by failure: a bad resolver or a blocked agent shows at once."""
     con = step.build.con
     con.execute(f"CREATE VIEW staged AS SELECT * FROM {step.build.staged()}")
-    failures = dict(con.execute("SELECT coalesce(failure, 'success'), count(*) FROM staged GROUP BY 1").fetchall())
+    found = con.execute("SELECT failure, http_status, count(*) FROM staged GROUP BY ALL ORDER BY ALL").fetchall()
+    step.build.counts[TRANSIENT] = sum(rows for failure, status, rows in found if is_transient(failure, status))
+    failures: Counter[str] = Counter()
+    for failure, _, rows in found:
+        failures[failure or "success"] += rows
     total = sum(failures.values())
     hosts = con.execute("""
         SELECT regexp_extract(url, '^[a-z]+://(?:[^/@]*@)?([^/:?#]+)', 1) AS host, count(*) AS urls,

@@ -45,6 +45,7 @@ class Step:
     source: SourceResource
     log: Any
     run_tags: Mapping[str, str]
+    instance: dg.DagsterInstance
     row_groups: int | None = None
     warnings: dict[str, str] = field(default_factory=dict)
 
@@ -210,7 +211,7 @@ def _build(
         externals=expected.externals,
     )
     with lake_build(lake, table, partition, provenance) as build:
-        step = Step(table, partition, settings, lake, build, source, context.log, context.run.tags)
+        step = Step(table, partition, settings, lake, build, source, context.log, context.run.tags, context.instance)
         shown = function(step) or {}
         commit = build.publish(row_groups=step.row_groups)
     declared = TABLES[table]

@@ -7,6 +7,7 @@ import dagster as dg
 
 from laion_assets.assets.images import REFETCH_TAG
 from laion_assets.assets.step import current_removals
+from laion_assets.automation.overview import calibration_is_due
 from laion_assets.cli.runs import Outcome, Reporter, Runner
 from laion_assets.download.failures import is_transient
 from laion_assets.lake.lake import Lake
@@ -50,7 +51,7 @@ class Builder:
         self._instance.add_dynamic_partitions(str(CRAWLS.name), list(request.crawls))
         outcome = Outcome()
         with self._runner.building():
-            if "filtered_pairs" in request.tables and self._calibration_is_due():
+            if "filtered_pairs" in request.tables and calibration_is_due(self._lake, self._settings):
                 self._runner.run("calibrations", {}, outcome)
             for table in request.tables:
                 self._build_stage(table, request, outcome)
@@ -93,13 +94,6 @@ class Builder:
     def _has_transient(self, partition: Partition) -> bool:
         rows = self._lake.rows("images", partition, ["failure", "http_status"]).unique().iter_rows()
         return any(is_transient(failure, status) for failure, status in rows)
-
-    def _calibration_is_due(self) -> bool:
-        if self._settings.calibration.pairs is None:
-            return False
-        expected = self._settings.expectations("")["calibrations"].settings_digest
-        ledger = self._lake.ledger("calibrations")
-        return not any(c.settings_digest == expected and ledger.is_trusted(c) for c in ledger.commits.values())
 
 
 def current_states(

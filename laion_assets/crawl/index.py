@@ -37,6 +37,12 @@ class Crawl:
     """Time of the last capture, UTC; null where the list does not say."""
 
 
+def is_common_crawl(uri: str) -> bool:
+    """Whether this is the real Common Crawl, in its bucket or its mirror."""
+    parts = urlsplit(uri)
+    return (parts.scheme, parts.netloc) in _COMMON_CRAWL
+
+
 def list_crawls(source: Source) -> list[Crawl]:
     """List the crawls of a source, in the order of its ``collinfo.json`` (Common Crawl: newest first).
 
@@ -49,8 +55,7 @@ def list_crawls(source: Source) -> list[Crawl]:
     try:
         content = source.read(_COLLINFO)
     except SourceNotFound:
-        parts = urlsplit(source.uri)
-        if (parts.scheme, parts.netloc) not in _COMMON_CRAWL:
+        if not is_common_crawl(source.uri):
             raise
         source = open_source(_COLLINFO_OF_COMMON_CRAWL)
         content = source.read(_COLLINFO)

@@ -6,7 +6,7 @@ record, made by hand or by another tool, is *foreign*: what it may have touched 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -95,7 +95,13 @@ class Ledger:
     version: int = -1
     commits: dict[str, Commit] = field(default_factory=dict)
     foreign_version: int = -1
-    crawls: set[str] = field(default_factory=set)
+    touched: dict[str, int] = field(default_factory=dict)
+    """By crawl, the version that wrote one of its partitions last."""
+
+    @property
+    def crawls(self) -> Set[str]:
+        """The crawls of which a partition is there."""
+        return self.touched.keys()
 
     def advance(self, entries: Iterable[Mapping[str, Any]], version: int) -> None:
         """Take in history entries, oldest first."""
@@ -103,17 +109,19 @@ class Ledger:
             commit = parse(entry)
             if commit is not None:
                 self.commits[commit.partition] = commit
-                self.crawls |= {str(v) for k, v in parse_partition(commit.partition).items() if k == "crawl"}
+                crawl = parse_partition(commit.partition).get("crawl")
+                if crawl is not None:
+                    self.touched[str(crawl)] = commit.version
             elif REPLACED in entry:  # nothing is left of what was there
                 self.commits.clear()
-                self.crawls.clear()
+                self.touched.clear()
             elif entry["operation"] not in _HARMLESS:
                 self.foreign_version = entry["version"]
         self.version = version
 
     def snapshot(self) -> "Ledger":
         """The ledger as it is now, unmoved by later commits."""
-        return Ledger(self.version, dict(self.commits), self.foreign_version, set(self.crawls))
+        return Ledger(self.version, dict(self.commits), self.foreign_version, dict(self.touched))
 
     def is_trusted(self, commit: Commit) -> bool:
         """Whether the partition's last write was validated and no foreign write came after it."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
@@ -16,6 +17,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from laion_assets.lake.catalogue import Table
 from laion_assets.lake.commits import REPLACED, Commit, Ledger
 from laion_assets.lake.errors import LakeError, LakeMismatch
+from laion_assets.lake.ledger_cache import entry_digest, keep_ledger, kept_ledger
 from laion_assets.lake.partition import Partition, ordered, partition_name
 from laion_assets.lake.storage import FolderStorage, Storage, open_storage
 from laion_assets.lake.tables import TABLES
@@ -206,14 +208,22 @@ class Lake:
         ledger = self._ledgers.setdefault(table, Ledger())
         if self.exists(table):
             delta = self.opened(table)
-            version = delta.version()
-            if version > ledger.version:
-                # history() goes back from the newest entry of the log, which may be younger than the version that was
-                # loaded, and yet numbers from that version down: take the oldest entries and number them anew.
-                count = version - ledger.version
-                entries = delta.history(limit=count)[-count:]
-                numbered = [{**entry, "version": version - place} for place, entry in enumerate(entries)]
-                ledger.advance(reversed(numbered), version)
+            if delta.version() > ledger.version:
+                ledger = self._ledgers[table] = self._brought_up_to_date(table, ledger, delta)
+        return ledger
+
+    def _brought_up_to_date(self, table: str, ledger: Ledger, delta: DeltaTable) -> Ledger:
+        version, table_id = delta.version(), str(delta.metadata().id)
+        kept = kept_ledger(self.path(table), table_id, version) if ledger.version < 0 else None
+        if kept is not None:
+            newest = _entries(delta, version - kept[0].version + 1)[0]
+            if entry_digest(newest) == kept[1]:
+                ledger = kept[0]
+        known = ledger.version
+        entries = _entries(delta, version - known)
+        ledger.advance(entries, version)
+        if entries:
+            keep_ledger(self.path(table), table_id, ledger, entry_digest(entries[-1]), known)
         return ledger
 
     def ledger_at(self, table: str, version: int) -> Ledger:
@@ -229,13 +239,13 @@ class Lake:
         ledger = Ledger()
         if version < 0:
             return ledger
-        entries = self.table(table, version).history()
-        numbered = [{**entry, "version": version - place} for place, entry in enumerate(entries[-(version + 1) :])]
-        ledger.advance(reversed(numbered), version)
+        ledger.advance(_entries(self.table(table, version), version + 1), version)
         return ledger
 
     def at_rest(self) -> "Lake":
         """The lake as it is now, for a judgement over many partitions: later commits are not seen."""
+        if self._still:
+            return self
         ledgers = {name: self.ledger(name).snapshot() for name in self.tables}
         return Lake(self.storage, self.shards, self.buckets, self.tables, ledgers, _still=True)
 
@@ -295,6 +305,16 @@ class Lake:
             "rows": sum(n or 0 for n in actions.column("num_records").to_pylist()),
             "bytes": sum(actions.column("size_bytes").to_pylist()),
         }
+
+
+def _entries(delta: DeltaTable, count: int) -> list[dict[str, Any]]:
+    """The last ``count`` entries of the log up to the version that was loaded, oldest first."""
+    if count <= 0:
+        return []
+    # history() goes back from the newest entry of the log, which may be younger than the version that was loaded, and
+    # yet numbers from that version down: the oldest entries are taken and numbered anew.
+    found = delta.history(limit=count)[-count:]
+    return [{**entry, "version": delta.version() - place} for place, entry in enumerate(found)][::-1]
 
 
 def _same_columns(table: DeltaTable, declared: Table) -> bool:

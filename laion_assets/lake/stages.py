@@ -148,6 +148,8 @@ STAGES: Mapping[str, Stage] = {
                 Read(table="clip_checkpoints", crawls="all"),
             ),
         ),
+        # Reads the commit records of all tables, and no rows.
+        Stage(table="partition_states", code_version="1", group="operations"),
     )
 }
 """Every stage by table, upstream first."""

@@ -262,6 +262,22 @@ MODEL_TESTS = Table(
     ),
 )
 
+PARTITION_STATES = Table(
+    name="partition_states",
+    description="How every partition stood when it was looked at last: done, stale, missing or failed, and why.",
+    key=("table_name", "partition"),
+    partition_by=(),
+    order_by=("table_name", "partition"),
+    columns=(
+        column("table_name", STRING, "The table, or SQL model."),
+        column("partition", STRING, "The partition, crawl=CC-MAIN-2024-10/bucket=3."),
+        column("crawl", STRING, "Its crawl, where it has one.", nullable=True),
+        column("state", STRING, "How it stands.", accepted=("done", "stale", "missing", "failed")),
+        column("reasons", STRING, "What is not up to date.", nullable=True),
+        column("judged_at", TIME, "When it was looked at.", digested=False),
+    ),
+)
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -282,6 +298,7 @@ TABLES: dict[str, Table] = {
         RETRIEVAL_SCORES,
         ROBUSTNESS,
         SCALING_LAWS,
+        PARTITION_STATES,
     )
 }
 """Every table by name, in the order in which data flows."""

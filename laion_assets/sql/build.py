@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 
 import duckdb
 
 from laion_assets.lake.build import PartitionBuild, lake_build
 from laion_assets.lake.commits import Commit, Provenance
 from laion_assets.lake.errors import CheckOutcome, ValidationFailed
+from laion_assets.lake.inputs import Inputs, Judged
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, literal, partition_name
 from laion_assets.lake.stages import PER_CRAWL, Read, Stage
@@ -90,12 +92,12 @@ def partitions_of_model(lake: Lake, model: Model) -> list[Partition]:
 
 
 def model_state(
-    project: Project, lake: Lake, name: str, partition: Partition, judged: dict[tuple[str, str], PartitionState]
+    project: Project, lake: Lake, name: str, partition: Partition, inputs: Inputs, stage: Stage | None = None
 ) -> PartitionState:
-    """Whether a model's partition is there, up to date and tested; ``judged`` as for :func:`judge`."""
-    model, stage = project.models[name], stage_of(project, name)
+    """Whether a model's partition is there, up to date and tested; ``inputs`` as for :func:`judge`."""
+    model = project.models[name]
     place = verdict_partition(name, partition) if model.is_view else partition
-    state = judge(lake, stage, place, EXPECTATION, judged)
+    state = judge(lake, stage or stage_of(project, name), place, EXPECTATION, {}, inputs)
     tested = verdict(lake, name, partition)
     reasons = list(state.reasons)
     if state.state is not State.MISSING and model.test_names:
@@ -122,13 +124,24 @@ def declared(lake: Lake, project: Project) -> Lake:
     return lake
 
 
-def model_states(project: Project, lake: Lake) -> dict[tuple[str, str], PartitionState]:
-    """The state of every partition of every enabled model, by (model, partition name)."""
+def model_states(
+    project: Project, lake: Lake, judged: Judged | None = None, stages: Mapping[str, Stage] | None = None
+) -> dict[tuple[str, str], PartitionState]:
+    """The state of every partition of every enabled model, by (model, partition name).
+
+    Args:
+        project: the models.
+        lake: the lake.
+        judged: states of the tables below the models; those that are not there count as done.
+        stages: what the models are built from, where that is known already.
+    """
     states: dict[tuple[str, str], PartitionState] = {}
     still = lake.at_rest()
+    inputs = Inputs(still, ChainMap(states, dict(judged or {})))
     for name, model in project.enabled.items():
+        stage = stages[name] if stages else stage_of(project, name)
         for partition in partitions_of_model(still, model):
-            state = model_state(project, still, name, partition, states)
+            state = model_state(project, still, name, partition, inputs, stage)
             states[name, partition_name(partition)] = state
     return states
 

@@ -76,7 +76,8 @@ def connect(
     for model in project.enabled.values():
         if model.is_view:
             con.execute(f"CREATE VIEW {model.name} AS {model.template.render()}")
-    built = [name for name in tables if lake.exists(name)]
+    there = set(lake.storage.folders())
+    built = [name for name in tables if name in there and lake.exists(name)]
     con.execute(f"CREATE OR REPLACE VIEW {COMMITS.name} AS {commits_in_logs(lake, built)}")
     con.execute(f"CREATE OR REPLACE VIEW {STEP_METRICS.name} AS {metrics_in_logs(lake, built)}")
     for name, table in tables.items():

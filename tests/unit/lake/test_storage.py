@@ -14,7 +14,7 @@ from deltalake import write_deltalake
 
 from laion_assets.lake.errors import LakeError, StorageUnavailable
 from laion_assets.lake.storage import FolderStorage, Storage, open_storage
-from tests.integration.s3 import BUCKET, environment, s3_server, troubled
+from tests.s3 import BUCKET, environment, s3_server, troubled
 
 
 @pytest.fixture(scope="module")

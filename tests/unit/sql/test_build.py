@@ -8,6 +8,7 @@ from deltalake import DeltaTable
 
 from laion_assets.lake.build import PartitionBuild, lake_build
 from laion_assets.lake.errors import PartitionBusy, UpstreamMissing, UpstreamTestsFailed, ValidationFailed
+from laion_assets.lake.inputs import Inputs
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.staleness import State
 from laion_assets.lake.takedowns import request_takedown
@@ -60,7 +61,7 @@ def states(lake, folder):
     judged = {}
     for name, model in project.enabled.items():
         for partition in partitions_of_model(lake, model):
-            state = model_state(project, lake, name, partition, judged)
+            state = model_state(project, lake, name, partition, Inputs(lake, judged))
             judged[name, str(partition.get("crawl", "all"))] = state
     return judged
 

@@ -12,10 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.pipeline.conftest import free_port
-
 BUCKET = "lakes"
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "a-key-that-stays-secret", "AWS_REGION": "us-east-1"}
 
 
 @contextmanager
@@ -23,7 +21,8 @@ def s3_server(log: Path) -> Iterator[str]:
     """The address of an S3 server that holds an empty bucket."""
     import boto3
 
-    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
     command = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)]
     with log.open("wb") as said:
         process = subprocess.Popen(command, stdout=said, stderr=said)

@@ -120,6 +120,9 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 1024
     daemon_threads = True
 
+    def handle_error(self, *_: Any) -> None:
+        """Clients hang up when they have heard enough."""
+
 
 def main() -> None:
     """Listen until the input ends."""

@@ -1,0 +1,100 @@
+"""What building a partition will cost, from what building others cost in this lake."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import dagster as dg
+from dagster import AssetMaterialization
+
+from laion_assets.assets.images import TRANSIENT
+from laion_assets.automation.plan import Item
+from laion_assets.lake.commits import Commit
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.partition import parse_partition, partition_name
+
+BYTES_PER_URL = 50_000.0
+"""Bytes a url costs where this lake has downloaded nothing yet."""
+PAIRS_PER_SECOND = 200.0
+"""Pairs a GPU embeds in a second where this lake has embedded nothing yet."""
+ROWS_PER_BUCKET = 100_000.0
+"""Pairs of a bucket where this lake has none yet."""
+_SAMPLED = 4
+"""How many of the newest partitions are looked into."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What something costs, or may cost."""
+
+    runs: float = 0
+    bytes: float = 0
+    gpu_seconds: float = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.runs + other.runs, self.bytes + other.bytes, self.gpu_seconds + other.gpu_seconds)
+
+    def fits(self, budget: "Cost") -> bool:
+        """Whether it is within a budget."""
+        return self.runs <= budget.runs and self.bytes <= budget.bytes and self.gpu_seconds <= budget.gpu_seconds
+
+
+class Estimates:
+    """Rates of one lake, measured once.
+
+    Args:
+        lake: the lake.
+        instance: Dagster's, which knows how long steps took.
+    """
+
+    def __init__(self, lake: Lake, instance: dg.DagsterInstance) -> None:
+        self._lake = lake
+        pairs = [commit.rows for commit in lake.ledger("unique_pairs").commits.values()]
+        self.rows_per_bucket = fmean(pairs) if pairs else ROWS_PER_BUCKET
+        self.bytes_per_url = _bytes_per_url(lake) or BYTES_PER_URL
+        self.pairs_per_second = _pairs_per_second(instance) or PAIRS_PER_SECOND
+
+    def of(self, item: Item) -> Cost:
+        """What one partition costs, besides its run."""
+        pairs = self._rows("unique_pairs", item, self.rows_per_bucket)
+        done = self._rows(item.asset, item, 0)
+        if item.asset == "images":
+            commit = self._lake.ledger("images").commits.get(item.name)
+            again = commit.counts.get(TRANSIENT, 0) if commit is not None else 0
+            return Cost(bytes=(max(0.0, pairs - done) + again) * self.bytes_per_url)
+        if item.asset == "clip_embeddings":
+            return Cost(gpu_seconds=pairs / self.pairs_per_second)
+        return Cost()
+
+    def _rows(self, table: str, item: Item, unknown: float) -> float:
+        ledger = self._lake.ledger(table) if table in self._lake.tables else None
+        commit = ledger.commits.get(partition_name(item.partition)) if ledger is not None else None
+        return commit.rows if commit is not None else unknown
+
+
+def _bytes_per_url(lake: Lake) -> float | None:
+    found = [
+        (commit.rows, lake.rows("images", parse_partition(commit.partition), ["byte_size"])["byte_size"].sum())
+        for commit in _newest(list(lake.ledger("images").commits.values()))
+    ]
+    rows = sum(r for r, _ in found)
+    return sum(int(size) for _, size in found) / rows if rows else None
+
+
+def _newest(commits: Sequence[Commit]) -> list[Commit]:
+    with_rows = [commit for commit in commits if commit.rows]
+    return sorted(with_rows, key=lambda commit: commit.version)[-_SAMPLED:]
+
+
+def _pairs_per_second(instance: dg.DagsterInstance) -> float | None:
+    records = instance.fetch_materializations(dg.AssetKey("clip_embeddings"), limit=_SAMPLED).records
+    made = [record.asset_materialization for record in records]
+    measured = [found for one in made if one is not None and (found := _rows_and_seconds(one)) is not None]
+    seconds = sum(s for _, s in measured)
+    return sum(rows for rows, _ in measured) / seconds if seconds else None
+
+
+def _rows_and_seconds(made: AssetMaterialization) -> tuple[float, float] | None:
+    values = [made.metadata[name].value for name in ("rows in", "seconds") if name in made.metadata]
+    rows_and_seconds = [float(value) for value in values if isinstance(value, int | float)]
+    return (rows_and_seconds[0], rows_and_seconds[1]) if len(rows_and_seconds) == 2 else None
