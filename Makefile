@@ -35,7 +35,6 @@ test: $(INSTALLED)  ## run the tests; TIER=all runs the slow ones too
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(MARKERS)
 
 ui: $(INSTALLED)  ## open the Dagster UI on what was built
-	mkdir -p $(DAGSTER_HOME) && cp -n infra/local/dagster.yaml $(DAGSTER_HOME)/ || true
 	$(BIN)/laion ui
 
 lint: $(INSTALLED)  ## check style, types and who imports whom

@@ -1,12 +1,12 @@
 """The front door: builds the Definitions from the settings, nothing else."""
 
 import warnings
+from typing import Any
 
 import dagster as dg
 
 from laion_assets.assets.crawl import candidate_pairs, crawl_snapshots, wat_files
 from laion_assets.assets.embeddings import (
-    GPU_OP_TAGS,
     SCORE_CHECK,
     calibrations,
     clip_embeddings,
@@ -24,10 +24,11 @@ from laion_assets.assets.images import images
 from laion_assets.assets.models import model_assets
 from laion_assets.assets.pairs import filtered_pairs, unique_pairs
 from laion_assets.assets.states import partition_states
-from laion_assets.assets.step import stage_asset
+from laion_assets.assets.step import StepFunction, stage_asset
 from laion_assets.assets.training import clip_checkpoints, training_sets
 from laion_assets.automation.front import automated
 from laion_assets.automation.maintenance import maintenance
+from laion_assets.execution.executors import executor
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.tables import MODEL_TESTS, TABLES
 from laion_assets.partitions import Partitions
@@ -48,63 +49,36 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     project = load_project(settings.models)
     sources = [recipe.selection.source for recipe in settings.known_recipes.values()]
     score_check = {SCORE_CHECK: "the crawl's similarities look like those the encoder was calibrated on"}
+
+    def asset(function: StepFunction, *kinds: str, **options: Any) -> dg.AssetsDefinition:
+        return stage_asset(function, settings=settings, partitions=partitions, kinds={*kinds}, **options)
+
     assets = [
-        stage_asset(crawl_snapshots, settings=settings, partitions=partitions, kinds={"s3"}, pool="network"),
-        stage_asset(wat_files, settings=settings, partitions=partitions, kinds={"s3"}, pool="network"),
-        stage_asset(candidate_pairs, settings=settings, partitions=partitions, kinds={"s3", "polars"}),
-        stage_asset(unique_pairs, settings=settings, partitions=partitions, kinds={"duckdb"}),
-        stage_asset(images, settings=settings, partitions=partitions, kinds={"python"}, pool="network"),
-        stage_asset(
-            calibrations,
-            settings=settings,
-            partitions=partitions,
-            kinds={"pytorch"},
-            pool="gpu",
-            op_tags=GPU_OP_TAGS,
-            whole=encoders_to_calibrate,
-        ),
-        stage_asset(
-            clip_embeddings,
-            settings=settings,
-            partitions=partitions,
-            kinds={"pytorch"},
-            pool="gpu",
-            op_tags=GPU_OP_TAGS,
-            warnings=score_check,
-        ),
-        stage_asset(filtered_pairs, settings=settings, partitions=partitions, kinds={"duckdb"}),
-        stage_asset(benchmark_images, settings=settings, partitions=partitions, kinds={"python"}),
-        stage_asset(
+        asset(crawl_snapshots, "s3"),
+        asset(wat_files, "s3"),
+        asset(candidate_pairs, "s3", "polars"),
+        asset(unique_pairs, "duckdb"),
+        asset(images, "python"),
+        asset(calibrations, "pytorch", whole=encoders_to_calibrate),
+        asset(clip_embeddings, "pytorch", warnings=score_check),
+        asset(filtered_pairs, "duckdb"),
+        asset(benchmark_images, "python"),
+        asset(
             training_sets,
-            settings=settings,
-            partitions=partitions,
-            kinds={"duckdb"},
+            "duckdb",
             more_deps=[
                 dg.AssetDep(table, partition_mapping=dg.AllPartitionMapping() if partitioned else None)
                 for table, partitioned in selected_from(sources, project).items()
             ],
         ),
-        *(
-            stage_asset(
-                function,
-                settings=settings,
-                partitions=partitions,
-                kinds={"pytorch"},
-                pool="gpu",
-                op_tags=GPU_OP_TAGS,
-            )
-            for function in (clip_checkpoints, zero_shot_scores, retrieval_scores)
-        ),
-        *(
-            stage_asset(function, settings=settings, partitions=partitions, kinds={"polars"}, whole=whole)
-            for function in (robustness, scaling_laws, partition_states)
-        ),
+        *(asset(function, "pytorch") for function in (clip_checkpoints, zero_shot_scores, retrieval_scores)),
+        *(asset(function, "polars", whole=whole) for function in (robustness, scaling_laws, partition_states)),
     ]
     written_beside = [
         dg.AssetSpec(name, description=TABLES[name].description, group_name=group, kinds={"deltalake"})
         for name, group in (("takedowns", STAGES["takedowns"].group), (MODEL_TESTS.name, "verdicts"))
     ]
-    automation = automated([*written_beside, *assets, *model_assets(project)], settings, project, partitions)
+    automation = automated([*written_beside, *assets, *model_assets(project, settings)], settings, project, partitions)
     upkeep = maintenance(settings)
     return dg.Definitions(
         assets=[*automation.assets, upkeep.shown],
@@ -115,6 +89,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             "lake": LakeResource(uri=settings.lake, shards=settings.shards, buckets=settings.buckets),
             "source": SourceResource(uri=settings.source),
         },
+        executor=executor(settings),
     )
 
 

@@ -22,6 +22,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 from laion_assets.clip.encoder import EncoderOptions, content_sha256, encoder_identity
 from laion_assets.crawl.extract import ExtractionOptions
 from laion_assets.download.options import DownloadOptions
+from laion_assets.execution.needs import GPU_NODES, Executor, Limits, RetryOptions
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition
 from laion_assets.lake.retention import RetentionOptions
@@ -158,6 +159,13 @@ class Settings(BaseSettings):
     evaluation: EvaluationOptions = EvaluationOptions()
     retention: RetentionOptions = RetentionOptions()
     automation: AutomationOptions = AutomationOptions()
+    executor: Executor = "in-process"
+    """Who runs the steps of a run."""
+    limits: Limits = Field(default_factory=dict)
+    """By table, what a step may take and asks for: LAION_LIMITS__IMAGES__MEMORY_GIB=16."""
+    retries: RetryOptions = RetryOptions()
+    gpu_nodes: Mapping[str, str] = GPU_NODES
+    """Labels of the Kubernetes nodes that have GPUs, as a JSON object."""
 
     @property
     def benchmark_folder(self) -> Path:

@@ -21,12 +21,6 @@ from laion_assets.settings import Settings
 from laion_assets.text.language import LanguageIdentifier, language_group
 from laion_assets.text.normalise import normalise
 
-GPU_OP_TAGS = {
-    # One whole GPU a step, wherever steps are pods or Ray tasks; a machine without one runs the same code on its CPU.
-    "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
-    "dagster-ray/config": {"num_gpus": 1},
-}
-
 SCORE_CHECK = "score_distribution"
 
 

@@ -8,21 +8,23 @@ import dagster as dg
 
 from laion_assets.assets.metadata import column_schema, commit_metadata, preview
 from laion_assets.assets.publishing import Places, Published, keys_of, publish_each
+from laion_assets.execution.executors import asset_options
 from laion_assets.lake.partition import Partition
 from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.tables import TABLES
 from laion_assets.partitions import CRAWLS, mapping
 from laion_assets.resources import LakeResource
+from laion_assets.settings import Settings
 from laion_assets.sql.build import build_model, stage_of
 from laion_assets.sql.column_lineage import column_lineage
 from laion_assets.sql.model import Model
 from laion_assets.sql.project import RECORDS, Project, tables_of
 
 
-def model_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def model_assets(project: Project, settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Every model as an asset; a disabled one as a name in the graph that says why."""
     return [
-        _asset(project, model)
+        _asset(project, model, settings)
         if model.disabled is None
         else dg.AssetSpec(
             model.name,
@@ -34,7 +36,7 @@ def model_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     ]
 
 
-def _asset(project: Project, model: Model) -> dg.AssetsDefinition:
+def _asset(project: Project, model: Model, settings: Settings) -> dg.AssetsDefinition:
     definition = CRAWLS if model.is_incremental else None
 
     @dg.asset(
@@ -50,6 +52,7 @@ def _asset(project: Project, model: Model) -> dg.AssetsDefinition:
             for name, text in model.test_names.items()
         ],
         output_required=False,
+        **asset_options(model.name, settings),
         backfill_policy=dg.BackfillPolicy.multi_run(1) if definition else None,
         metadata={
             "dagster/column_schema": column_schema(model.table()),
@@ -72,7 +75,7 @@ def _asset(project: Project, model: Model) -> dg.AssetsDefinition:
             return Published({**metadata, **shown}, commit.content_digest, outcomes)
 
         places: Places = [(key, {"crawl": key} if key else {}) for key in keys_of(context)]
-        yield from publish_each(context, model.name, places, build)
+        yield from publish_each(context, settings, model.name, places, build)
 
     return asset
 

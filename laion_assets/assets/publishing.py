@@ -6,9 +6,13 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
+from laion_assets.execution.failures import told
+from laion_assets.execution.needs import need_of
+from laion_assets.execution.watch import watched
 from laion_assets.lake.commits import combined_digest
-from laion_assets.lake.errors import CheckOutcome, LakeError, ValidationFailed
+from laion_assets.lake.errors import CheckOutcome, ValidationFailed
 from laion_assets.lake.partition import Partition
+from laion_assets.settings import Settings
 
 Places: TypeAlias = Sequence[tuple[str | None, Partition]]
 """Dagster's key of each partition to build, None where the asset has no partitions, and the partition."""
@@ -32,12 +36,17 @@ def keys_of(context: dg.AssetExecutionContext) -> list[str | None]:
 
 
 def publish_each(
-    context: dg.AssetExecutionContext, asset: str, places: Places, build: Callable[[Partition], Published]
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    asset: str,
+    places: Places,
+    build: Callable[[Partition], Published],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """Build partition after partition, and report them as one step.
+    """Build partition after partition, each within its limits, and report them as one step.
 
     Args:
         context: of the step.
+        settings: with the limits of a step, and how often it is tried again where that may help.
         asset: its name.
         places: what to build.
         build: builds one partition; raises ``ValidationFailed`` where nothing was published for a failed check.
@@ -45,7 +54,7 @@ def publish_each(
     results: list[dg.MaterializeResult[Any]] = []
     ranged = len({key for key, _ in places}) > 1
     for key, partition in places:
-        result = yield from _one(asset, partition, build)
+        result = yield from _one(context, settings, asset, partition, build)
         if ranged:
             context.add_asset_metadata(dict(result.metadata or {}), partition_key=key)
         results.append(result)
@@ -53,16 +62,22 @@ def publish_each(
 
 
 def _one(
-    asset: str, partition: Partition, build: Callable[[Partition], Published]
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    asset: str,
+    partition: Partition,
+    build: Callable[[Partition], Published],
 ) -> Generator[dg.AssetCheckResult, None, dg.MaterializeResult[Any]]:
     """One partition. Yields its checks only where they failed: then nothing was published."""
+    label = " ".join([asset, *map(str, partition.values())])
     try:
-        published = build(partition)
-    except ValidationFailed as error:
-        yield from check_results(asset, error.checks)
-        raise dg.Failure(description=str(error), allow_retries=False) from error
-    except LakeError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+        with watched(asset, label, need_of(asset, settings.limits)):
+            published = build(partition)
+    except Exception as error:  # noqa: BLE001 - it goes on as what Dagster understands
+        if isinstance(error, ValidationFailed):
+            yield from check_results(asset, error.checks)
+        verdict = told(error, settings.retries, context.retry_number)
+        raise verdict from verdict.__cause__
     return dg.MaterializeResult(
         asset_key=asset,
         metadata=dict(published.metadata),

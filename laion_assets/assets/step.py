@@ -15,6 +15,8 @@ import polars as pl
 
 from laion_assets.assets.metadata import column_lineage, column_schema, commit_metadata
 from laion_assets.assets.publishing import Published, keys_of, publish_each
+from laion_assets.execution.executors import asset_options
+from laion_assets.execution.needs import need_of
 from laion_assets.lake.build import PartitionBuild, lake_build
 from laion_assets.lake.commits import Provenance
 from laion_assets.lake.errors import LakeError
@@ -126,8 +128,6 @@ def stage_asset(
     settings: Settings,
     partitions: Partitions,
     kinds: set[str],
-    pool: str | None = None,
-    op_tags: Mapping[str, Any] | None = None,
     warnings: Mapping[str, str] | None = None,
     whole: Callable[[Settings], Iterable[Partition]] | None = None,
     more_deps: Iterable[dg.AssetDep] = (),
@@ -139,8 +139,6 @@ def stage_asset(
         settings: the settings of this code location.
         partitions: the partitions of the lake.
         kinds: Dagster's kinds, beside ``deltalake``.
-        pool: the concurrency pool the step takes a place in.
-        op_tags: what Kubernetes, Ray and others are to give the step.
         warnings: checks, with their meanings, that ``function`` may let fail by :meth:`Step.warn`.
         whole: the Delta partitions to build where the asset has none in Dagster.
         more_deps: edges beside those of what the stage always reads.
@@ -169,8 +167,7 @@ def stage_asset(
         + list(more_deps),
         check_specs=specs,
         output_required=False,
-        pool=pool,
-        op_tags=dict(op_tags or {}),
+        **asset_options(table, settings),
         backfill_policy=dg.BackfillPolicy.multi_run(1) if definition else None,
         metadata={"dagster/column_schema": column_schema(declared), "key": dg.MetadataValue.json(list(declared.key))},
     )
@@ -186,7 +183,7 @@ def stage_asset(
                 places += [(None, partition) for partition in (whole(settings) if whole else ())]
             else:
                 places.append((key, partitions.partition(table, key)))
-        yield from publish_each(context, table, places, build)
+        yield from publish_each(context, settings, table, places, build)
 
     return asset
 
@@ -211,6 +208,7 @@ def _build(
         externals=expected.externals,
     )
     with lake_build(lake, table, partition, provenance) as build:
+        build.engine_bytes = min(build.engine_bytes, need_of(table, settings.limits).memory_bytes // 2)
         step = Step(table, partition, settings, lake, build, source, context.log, context.run.tags, context.instance)
         shown = function(step) or {}
         commit = build.publish(row_groups=step.row_groups)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from laion_assets.assets.step import current_removals
 from laion_assets.lake.engine import open_engine
@@ -126,10 +127,12 @@ class Maintenance:
 class MaintenanceConfig(dg.Config):
     """How one run is done."""
 
-    dry_run: bool = False
-    """Show what would be removed, and remove nothing."""
-    days: float | None = None
-    """Days for which replaced versions stay readable; none: as LAION_RETENTION__DAYS says."""
+    dry_run: bool = Field(default=False, description="Show what would be removed, and remove nothing.")
+    days: float | None = Field(
+        default=None,
+        ge=1,
+        description="Days for which replaced versions stay readable; none: as LAION_RETENTION__DAYS says.",
+    )
 
 
 def maintenance(settings: Settings) -> Maintenance:

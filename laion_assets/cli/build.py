@@ -36,12 +36,12 @@ class Request:
 class Builder:
     """Builds partitions of one lake as runs of one Dagster instance."""
 
-    def __init__(self, settings: Settings, instance: dg.DagsterInstance, reporter: Reporter) -> None:
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance, reporter: Reporter, *, jobs: int = 1) -> None:
         self._settings = settings
         self._instance = instance
         self._reporter = reporter
         self._lake = settings.open_lake()
-        self._runner = Runner(settings, instance, reporter, self._lake)
+        self._runner = Runner(settings, instance, reporter, self._lake, jobs=jobs)
 
     def build(self, request: Request) -> Outcome:
         """Build what is missing or stale of the crawls, stage by stage, the earliest crawl first.
@@ -52,7 +52,8 @@ class Builder:
         outcome = Outcome()
         with self._runner.building():
             if "filtered_pairs" in request.tables and calibration_is_due(self._lake, self._settings):
-                self._runner.run("calibrations", {}, outcome)
+                self._reporter.begin("calibrations", 1)
+                self._runner.run_each("calibrations", [{}], outcome)
             for table in request.tables:
                 self._build_stage(table, request, outcome)
         return outcome
@@ -66,10 +67,7 @@ class Builder:
         tags = {REFETCH_TAG: "true"} if request.refetch and table == "images" else {}
         for number, crawls in enumerate(batches):
             partitions = due[number] if number == 0 else self._due(table, crawls, request)
-            for partition in partitions:
-                if self._runner.founded(table, partition, outcome):
-                    self._runner.run(table, partition, outcome, tags)
-                self._reporter.advance(table)
+            self._runner.run_each(table, partitions, outcome, tags)
 
     def _due(self, table: str, crawls: Sequence[str], request: Request) -> list[Partition]:
         states = current_states(self._lake, self._settings, crawls, until=table)

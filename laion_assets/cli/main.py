@@ -21,7 +21,7 @@ from laion_assets.cli.training import benchmarks, evaluate, recipes, train
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.storage import open_storage
-from laion_assets.settings import SettingsError
+from laion_assets.settings import Settings, SettingsError
 from laion_assets.sql.errors import ModelError
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ def main() -> None:
     from laion_assets.clip.encoder import EncoderError
     from laion_assets.crawl.sources import SourceError
     from laion_assets.evaluation.benchmark import BenchmarkError
+    from laion_assets.execution import ExecutorError
     from laion_assets.pairs.removals import RemovalError
     from laion_assets.sample.publish import SampleError
     from laion_assets.training.recipe import RecipeError
@@ -59,6 +60,7 @@ def main() -> None:
         SampleError,
         RecipeError,
         BenchmarkError,
+        ExecutorError,
     ) as error:
         complain("laion:", str(error))
         sys.exit(2)
@@ -72,7 +74,7 @@ def main() -> None:
         complain("laion:", f"{error.filename}: {error.strerror}")
         sys.exit(2)
     except Exception as error:
-        from laion_assets.cli.home import storage_fault
+        from laion_assets.cli.storage_faults import storage_fault
 
         told = storage_fault(error)
         if told is None:
@@ -108,14 +110,29 @@ def build(
         bool, typer.Option("--retry-failed", help="Attempt downloads again that failed for a reason that can pass.")
     ] = False,
     refetch: Annotated[bool, typer.Option("--refetch", help="Download every picture again, known or not.")] = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            help="Who runs the steps: `in-process`, `multiprocess` or `ray` (LAION_EXECUTOR).",
+            show_default=False,
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Partitions to build at once, by other executors than `in-process`.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Build what is missing or stale of some crawls, stage by stage.
 
     What is done is left alone, so the same command goes on after an interruption. Exit code 1 if a partition could not
-    be built; the others are built all the same.
+    be built; the others are built all the same. Whatever the executor and the number of jobs, no more steps run at once
+    than their pools hold (`dagster instance concurrency`).
     """
-    settings = settings_of(lake, source, wat_files=wat_files, format=format)
+    settings = settings_of(lake, source, wat_files=wat_files, format=format, executor=executor)
     _known_table(until)
+    at_once = _jobs(settings, jobs)
     from laion_assets.cli.build import Builder, Request
     from laion_assets.cli.display import build_display
     from laion_assets.cli.home import dagster_instance
@@ -123,7 +140,7 @@ def build(
     known_crawls(settings, crawls)
     request = Request(crawls=crawls, until=until, retry_failed=retry_failed, refetch=refetch)
     with build_display(out) as reporter:
-        outcome = Builder(settings, dagster_instance(), reporter).build(request)
+        outcome = Builder(settings, dagster_instance(), reporter, jobs=at_once).build(request)
     for table, partition, error in outcome.failures:
         complain("failed", f"{table} {partition}: {error}")
     left_out = f", {len(outcome.left_out)} left out that are built on them" if outcome.left_out else ""
@@ -209,3 +226,12 @@ def serve(folder: Annotated[Path, typer.Argument(help="A published sample web.")
 def _known_table(name: str) -> None:
     if name not in PER_CRAWL:
         raise UsageError(f"--until: there is no stage {name!r}; the stages are {', '.join(PER_CRAWL)}")
+
+
+def _jobs(settings: Settings, asked: int | None) -> int:
+    """Partitions to build at once. Where somebody else's machines do the work, more than this one has cores."""
+    if settings.executor == "in-process":
+        if asked not in (None, 1):
+            raise UsageError("--jobs: in one process one partition is built at a time; add --executor multiprocess")
+        return 1
+    return asked or (os.cpu_count() or 1 if settings.executor == "multiprocess" else 32)

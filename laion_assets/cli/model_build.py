@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs
-from laion_assets.cli.runs import Reporter, error_of
-from laion_assets.definitions import build_definitions
+from laion_assets.cli.runs import Reporter, Runner, error_of
 from laion_assets.lake.partition import WHOLE, Partition, partition_name
 from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.staleness import State
@@ -51,7 +49,7 @@ class ModelBuilder:
         self._instance = instance
         self._reporter = reporter
         self._lake = declared(settings.open_lake(create=False), project)
-        self._job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+        self._runner = Runner(settings, instance, reporter, self._lake)
 
     def build(self, names: Sequence[str], *, force: bool = False) -> ModelOutcome:
         """Build what is missing or stale of these models; with ``force`` all of them."""
@@ -59,11 +57,10 @@ class ModelBuilder:
         due = self._due(names, force)
         crawls = sorted({str(p["crawl"]) for partitions in due.values() for p in partitions if "crawl" in p})
         self._instance.add_dynamic_partitions(str(CRAWLS.name), crawls)
-        end_abandoned_runs(self._instance)
         self._reporter.begin(_BAR, sum(map(len, due.values())))
-        with builder_lock(self._lake.staging / "builders") as lock:
+        with self._runner.building():
             for batch in self._batches(names, due):
-                self._run(batch, lock, outcome)
+                self._run(batch, outcome)
         return outcome
 
     def _due(self, names: Sequence[str], force: bool) -> dict[str, list[Partition]]:
@@ -113,14 +110,15 @@ class ModelBuilder:
                 batches.append(Batch(places[place], models))
         return batches
 
-    def _run(self, batch: Batch, lock: str, outcome: ModelOutcome) -> None:
+    def _run(self, batch: Batch, outcome: ModelOutcome) -> None:
         place = partition_name(batch.partition)
         left_out: list[str] = []
         for name in batch.models:
             if any(outcome.lacks(n, place) or n in left_out for n in self._project.upstream(name)):
                 left_out.append(name)
         chosen = [n for n in batch.models if n not in left_out]
-        events = self._execute(chosen, batch.partition, lock) if chosen else []
+        key = str(batch.partition["crawl"]) if batch.partition else None
+        events = self._runner.execute(chosen, key, {}).all_events if chosen else []
         failed = {e.step_key: error_of([e]) for e in events if e.is_step_failure}
         built = {e.asset_key.path[-1] for e in events if e.is_step_materialization and e.asset_key is not None}
         for name in batch.models:
@@ -133,13 +131,3 @@ class ModelBuilder:
             else:
                 outcome.left_out.append((name, place))
             self._reporter.advance(_BAR)
-
-    def _execute(self, names: Sequence[str], partition: Partition, lock: str) -> Sequence[dg.DagsterEvent]:
-        return self._job.execute_in_process(
-            instance=self._instance,
-            asset_selection=[dg.AssetKey(name) for name in names],
-            partition_key=str(partition["crawl"]) if partition else None,
-            tags={BUILDER_TAG: lock},
-            raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        ).all_events

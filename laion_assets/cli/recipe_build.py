@@ -124,10 +124,7 @@ class RecipeBuilder:
         due = [partition for partition in partitions if self._is_due(table, partition, refresh)]
         self._reporter.begin(table, len(due))
         tags = {REFRESH_TAG: "true"} if refresh else {}
-        for partition in due:
-            if self._runner.founded(table, partition, outcome):
-                self._runner.run(table, partition, outcome, tags)
-            self._reporter.advance(table)
+        self._runner.run_each(table, due, outcome, tags)
 
     def _is_due(self, table: str, partition: Partition, refresh: bool) -> bool:
         state = _state(self._lake, self._settings, table, partition)

@@ -1,20 +1,34 @@
-"""One partition, one Dagster run in this process: how the builders run them, what they report, what came of it."""
+"""One partition, one Dagster run: how the builders run them, what they report, what came of it."""
 
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import dagster as dg
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
+from dagster._core.execution.execution_result import ExecutionResult
+from dagster._core.origin import get_python_environment_entry_point
+from dagster._utils.interrupts import _received_interrupt
 
 from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs
+from laion_assets.cli.common import UsageError
 from laion_assets.definitions import build_definitions
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, partition_name
 from laion_assets.lake.stages import STAGES
 from laion_assets.partitions import Partitions
 from laion_assets.settings import Settings
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Run configuration of runs whose going is shown by other means."""
 
 
 class Reporter(Protocol):
@@ -46,40 +60,131 @@ class Outcome:
 
 
 class Runner:
-    """Runs partitions of one lake as runs of one Dagster instance."""
+    """Runs partitions of one lake as runs of one Dagster instance, in this process or where the executor sends them."""
 
-    def __init__(self, settings: Settings, instance: dg.DagsterInstance, reporter: Reporter, lake: Lake) -> None:
+    def __init__(
+        self, settings: Settings, instance: dg.DagsterInstance, reporter: Reporter, lake: Lake, *, jobs: int = 1
+    ) -> None:
+        """Nothing runs yet.
+
+        Args:
+            settings: of the lake, and the executor.
+            instance: keeps the runs.
+            reporter: shows how it goes.
+            lake: what is built.
+            jobs: partitions to build at once; only 1 in this process.
+        """
         self._instance = instance
         self._reporter = reporter
         self._lake = lake
         self._lock = ""
+        self._jobs = jobs
+        self._executor = settings.executor
         self._partitions = Partitions(shards=settings.shards, buckets=settings.buckets, recipes=settings.known_recipes)
         self._job = build_definitions(settings).resolve_implicit_global_asset_job_def()
 
     @contextmanager
     def building(self) -> Iterator[None]:
-        """Ends what dead builders left behind; runs inside the block are known as those of a living one."""
+        """Ends what dead builders left behind; runs inside the block are known as those of a living one.
+
+        Raises:
+            UsageError: the instance would take runs for lost that its launcher did not start, or the executor needs one
+                that did.
+        """
+        watches = self._instance.run_monitoring_enabled and self._instance.run_launcher.supports_check_run_worker_health
+        if self._executor == "kubernetes" or watches:
+            raise UsageError(
+                "here runs are started by Dagster's launcher, which looks after them: launch a backfill in the UI, or "
+                "name another DAGSTER_HOME and --executor"
+            )
         end_abandoned_runs(self._instance)
         with builder_lock(self._lake.staging / "builders") as self._lock:
             yield
 
-    def run(self, table: str, partition: Partition, outcome: Outcome, tags: Mapping[str, str] | None = None) -> None:
-        """Build one partition, or a table that Dagster sees whole."""
-        name = partition_name(partition) if partition else ""
-        result = self._job.execute_in_process(
-            instance=self._instance,
-            asset_selection=[dg.AssetKey(table)],
-            partition_key=self._partitions.key(partition) if partition else None,
-            tags={**(tags or {}), BUILDER_TAG: self._lock},
-            raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        )
-        if result.success:
+    def run_each(
+        self, table: str, partitions: Sequence[Partition], outcome: Outcome, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Build partitions of a table, or a table that Dagster sees whole; leave out those that lack what they need.
+
+        Raises:
+            KeyboardInterrupt: somebody wants everything to stop. What ran was stopped.
+        """
+        due = []
+        for partition in partitions:
+            if self.founded(table, partition, outcome):
+                due.append(partition)
+            else:
+                self._reporter.advance(table)
+        if self._executor == "in-process":
+            for partition in due:
+                self._note(table, partition, self._run(table, partition, tags or {}), outcome)
+        else:
+            self._run_at_once(table, due, outcome, tags or {})
+
+    def execute(self, names: Sequence[str], key: str | None, tags: Mapping[str, str]) -> ExecutionResult:
+        """One run of some assets.
+
+        Args:
+            names: of the assets.
+            key: Dagster's of their partition, None where they have none.
+            tags: of the run.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted, and stopped.
+        """
+        keys = [dg.AssetKey(name) for name in names]
+        # The next build makes what is missing; a daemon that launched the run again would get in its way.
+        tags = {**tags, BUILDER_TAG: self._lock, "dagster/max_retries": "0"}
+        with interrupts() as interrupted:
+            if self._executor == "in-process":
+                result: ExecutionResult = self._job.execute_in_process(
+                    instance=self._instance,
+                    asset_selection=keys,
+                    partition_key=key,
+                    tags=tags,
+                    raise_on_error=False,
+                    run_config=_QUIET,
+                )
+            else:
+                partition = self._job.get_tags_for_partition_key(key, keys) if key else {}
+                result = dg.execute_job(
+                    loadable_job(self._job.name),
+                    instance=self._instance,
+                    asset_selection=keys,
+                    tags={**partition, **tags},
+                    run_config=_QUIET,
+                )
+        if interrupted():
+            raise KeyboardInterrupt
+        return result
+
+    def _run(self, table: str, partition: Partition, tags: Mapping[str, str]) -> str | None:
+        """One partition of one table; gives what went wrong."""
+        result = self.execute([table], self._partitions.key(partition) if partition else None, tags)
+        return None if result.success else error_of(result.all_events)
+
+    def _note(self, table: str, partition: Partition, error: str | None, outcome: Outcome) -> None:
+        if error is None:
             outcome.built += 1
-            return
-        error = error_of(result.all_events)
-        outcome.failures.append((table, name, error))
-        self._reporter.failed(table, name, error)
+        else:
+            name = partition_name(partition) if partition else ""
+            outcome.failures.append((table, name, error))
+            self._reporter.failed(table, name, error)
+        self._reporter.advance(table)
+
+    def _run_at_once(
+        self, table: str, partitions: Sequence[Partition], outcome: Outcome, tags: Mapping[str, str]
+    ) -> None:
+        """Runs whose steps the executor sends to other processes: a thread of this one watches over each."""
+        with ThreadPoolExecutor(self._jobs, thread_name_prefix="run") as pool:
+            runs = {pool.submit(self._run, table, partition, tags): partition for partition in partitions}
+            try:
+                for run in as_completed(runs):
+                    self._note(table, runs[run], run.result(), outcome)
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                stop_runs(runs)
+                raise
 
     def founded(self, table: str, partition: Partition, outcome: Outcome) -> bool:
         """Whether nothing that goes into the partition failed in this build; noted as left out otherwise."""
@@ -91,6 +196,49 @@ class Runner:
         if lacking:
             outcome.left_out.append((table, partition_name(partition)))
         return not lacking
+
+
+def loadable_job(name: str) -> ReconstructableJob:
+    """The job of all assets, as another process can load it: with the settings of its environment."""
+    repository = ReconstructableRepository(
+        ModuleCodePointer("laion_assets.definitions", "defs"),
+        executable_path=sys.executable,
+        entry_point=get_python_environment_entry_point(sys.executable),  # a bare `dagster` need not be on the path
+    )
+    return repository.get_reconstructable_job(name)
+
+
+@contextmanager
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Hear of Ctrl-C and SIGTERM, also of those that Dagster takes for itself: it ends one run and says nothing.
+
+    Gives a function that says whether any came. In a thread other than the main one it hears nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    heard: set[int] = set()
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield lambda: bool(heard & {signal.SIGINT, signal.SIGTERM})
+    finally:
+        signal.set_wakeup_fd(before)
+        with suppress(BlockingIOError):
+            heard.update(os.read(reading, 4096))
+        os.close(reading)
+        os.close(writing)
+
+
+def stop_runs(runs: Iterable[Future[Any]]) -> None:
+    """Let the executors of all runs in threads stop their steps, and wait until they have.
+
+    An executor looks for an interrupt that Dagster's signal handler took, and takes it away from the others: there is
+    no handler here, since signals come to the main thread, and several look.
+    """
+    while wait(runs, timeout=0.1).not_done:
+        _received_interrupt["received"] = True
+    _received_interrupt["received"] = False
 
 
 def error_of(events: Iterable[dg.DagsterEvent]) -> str:
@@ -105,4 +253,6 @@ def error_of(events: Iterable[dg.DagsterEvent]) -> str:
                 return "the step failed"
             # What a step of ours raises explains itself; of others the kind of error is part of what they say.
             return re.sub(r"^laion_assets(\.\w+)*: ", "", error.message.strip())
+        if event.is_job_failure and event.job_failure_data.error is not None:  # no step began
+            return event.job_failure_data.error.message.strip()
     return "the run failed before its step began"

@@ -30,7 +30,7 @@ from deltalake.exceptions import CommitFailedError
 from laion_assets.lake.catalogue import Table
 from laion_assets.lake.commits import Commit, Ledger, Provenance, UpstreamRead, combined_digest
 from laion_assets.lake.cost import CPU, Meter
-from laion_assets.lake.engine import open_engine
+from laion_assets.lake.engine import memory_limit_bytes, open_engine
 from laion_assets.lake.errors import (
     CheckOutcome,
     LakeError,
@@ -40,6 +40,7 @@ from laion_assets.lake.errors import (
     UpstreamTestsFailed,
     ValidationFailed,
 )
+from laion_assets.lake.history import LakeHistory, lost
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, literal, ordered, partition_name, predicate
 from laion_assets.lake.staging import Part, StagingFolder
@@ -74,6 +75,8 @@ class PartitionBuild:
         self._pinned: dict[str, Ledger] = {}
         self._earlier: set[str] = set()
         self._digests: dict[str, dict[str, str]] = {}
+        self.engine_bytes = memory_limit_bytes()
+        """What DuckDB may hold before it spills; settled once :attr:`con` is first used."""
         self._con: duckdb.DuckDBPyConnection | None = None
         self._resumable = ExitStack()
         self._resumables: list[StagingFolder] = []
@@ -87,7 +90,7 @@ class PartitionBuild:
     def con(self) -> duckdb.DuckDBPyConnection:
         """The DuckDB connection of this build; it spills into the staging folder."""
         if self._con is None:
-            self._con = open_engine(self.folder.path / "spill", self.lake.storage)
+            self._con = open_engine(self.folder.path / "spill", self.lake.storage, memory_bytes=self.engine_bytes)
         return self._con
 
     @property
@@ -138,9 +141,16 @@ class PartitionBuild:
         """Read ``table`` as it was at an earlier version.
 
         Raises:
-            LakeError: there is no such version.
+            LakeError: there is no such version, or its files were removed.
         """
         self._pinned[table] = self.lake.ledger_at(table, version)
+        gone = lost(self.lake, LakeHistory(self.lake).snapshot(table, version).files) if version >= 0 else []
+        if gone:
+            raise LakeError(
+                f"version {version} of {table} cannot be read any more: {len(gone)} of its files were removed, as "
+                "`laion gc` removes what nothing pins; name another version, or select anew with "
+                "`laion train RECIPE --refresh`"
+            )
         self._earlier.add(table)
 
     def _is_replaced(self, table: str, commit: Commit) -> bool:

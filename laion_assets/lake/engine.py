@@ -1,11 +1,15 @@
 """The DuckDB engine that steps work in: in memory, spilling to a folder of its own, bounded."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
+from weakref import WeakSet
 
 import duckdb
 
 from laion_assets.lake.storage import Storage
+
+_open: WeakSet[duckdb.DuckDBPyConnection] = WeakSet()
 
 
 def memory_limit_bytes(share: float = 0.25) -> int:
@@ -34,4 +38,12 @@ def open_engine(spill: Path, storage: Storage, *, memory_bytes: int | None = Non
     )
     con.execute("SET TimeZone = 'UTC'")
     storage.admit(con)
+    _open.add(con)
     return con
+
+
+def interrupt_engines() -> None:
+    """End the queries that this process' engines are busy with; they raise. Signals do not reach a query."""
+    for con in [*_open]:
+        with suppress(duckdb.ConnectionException):  # it is closed
+            con.interrupt()

@@ -13,7 +13,7 @@ delta-rs' own vacuum is not used. It judges a replaced file by its tombstone, wh
 week, and by the file's age after that: a version replaced yesterday would lose files that were written long before.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -139,7 +139,8 @@ def plan_retention(
     oldest = min(began, default=None)
     since = min([made_at, *began]) - timedelta(days=days)
     known = _readable(lake)
-    pins = (*pins_of(known, since, let_go), *(pin for pin in more_pins if pin.table in known.tables))
+    asked = (p for p in more_pins if p.table in known.tables and 0 <= p.version <= known.of(p.table).version)
+    pins = (*pins_of(known, since, let_go), *asked)
     names = NamedFiles(lake, storage)
     judged = [_judge_table(known, storage, names, table, since, pins) for table in known.tables]
     beside = _judge_files(storage, names, since)
@@ -203,13 +204,12 @@ class NamedFiles:
                     self._units["kept"] |= self._named(fresh, column, certain=True)
                 self._read[table] = (newest.version(), known | {*fresh})
 
-    def why(self) -> pl.Expr:
-        """``kept`` or ``pinned`` where a row names the file's unit, else null; for frames of name and work."""
-        unit = pl.coalesce(pl.col("name").str.extract(_OF_ONE_TAR), pl.col("work"))
-        return (
-            pl.when(unit.is_in(sorted(self._units["kept"]))).then(pl.lit("kept"))
-            .when(unit.is_in(sorted(self._units["pinned"]))).then(pl.lit("pinned"))
-        )  # fmt: skip
+    def why(self, files: pl.DataFrame) -> pl.Series:
+        """``kept`` or ``pinned`` where a row names the file's unit, else null. Needs the columns name and work."""
+        units = files.select(pl.coalesce(pl.col("name").str.extract(_OF_ONE_TAR), "work")).to_series()
+        kept, pinned = self._units["kept"], self._units["pinned"]  # sets: polars would build a table for each batch
+        found = ["kept" if unit in kept else "pinned" if unit in pinned else None for unit in units]
+        return pl.Series("why", found, dtype=pl.String)
 
     def _named(self, files: list[str], column: str, *, certain: bool) -> set[str]:
         found: set[str] = set()
@@ -262,14 +262,15 @@ def _judge_table(
 ) -> tuple[Area, pl.DataFrame]:
     history, own = known.of(table), [pin for pin in pins if pin.table == table]
     files = _listed(f for f in storage.files(table) if _is_data(f.name.removeprefix(f"{table}/")))
-    note = ""
+    current = [*_live(known.lake, table, history.version)]
+    pinned: list[str] = []
+    note = "" if table in known.lake.tables or history.commits or history.resets else "not written by laion: left alone"
     try:
-        current = [name for v in _recent(history, since) for name in _live(known.lake, table, v)]
-        pinned = [n for v, p in {(i.version, i.partition) for i in own} for n in _live(known.lake, table, v, p)]
-        if not (table in known.lake.tables or history.commits or history.resets):
-            note = "not written by laion: left alone"
-    except (LakeError, DeltaError) as error:
-        current, pinned, note = [], [], f"a version cannot be read, left alone: {error}"
+        current += _live(known.lake, table, _newest_at(history, since))
+        for version, partition in {(pin.version, pin.partition) for pin in own}:
+            pinned += _live(known.lake, table, version, partition)
+    except LakeError as error:
+        note = f"left alone: {error}"
     is_young = pl.col("modified_at") >= since - LONGEST_WRITE
     judged = files.with_columns(
         area=pl.lit(table),
@@ -287,28 +288,34 @@ def _judge_table(
     )
 
 
-def _recent(history: TableHistory, since: datetime) -> set[int]:
-    """The newest version, and the one that was the newest at ``since``.
+def _newest_at(history: TableHistory, moment: datetime) -> int:
+    """The version that was the newest at a moment, or the oldest there is.
 
-    Files of versions between them are in one of the two, or younger than that.
+    The files of all versions since are in it, in the newest one, or younger than that.
     """
-    limit = since.timestamp() * 1000
+    limit = moment.timestamp() * 1000
     first = next((entry.version for entry in history.entries if entry.timestamp_ms > limit), history.version + 1)
-    return {history.version, max(first - 1, history.entries[0].version if history.entries else 0)}
+    return max(first - 1, history.entries[0].version if history.entries else 0)
 
 
-def _live(lake: Lake, table: str, version: int, partition: str | None = None) -> Iterator[str]:
-    """The names of the data files of one version, of one of its partitions or all."""
-    delta = lake.opened(table, version)
-    actions = pa.table(delta.get_add_actions(flatten=True))
+def _live(lake: Lake, table: str, version: int, partition: str | None = None) -> list[str]:
+    """The names of the data files of one version, of one of its partitions or all.
+
+    Raises:
+        LakeError: the log does not say any more.
+    """
+    try:
+        delta = lake.opened(table, version)
+        actions = pa.table(delta.get_add_actions(flatten=True))
+    except DeltaError as error:
+        raise LakeError(f"version {version} of {table} cannot be read: {error}") from error
     paths = actions.column("path").to_pylist()
     if partition is not None:
         columns = delta.metadata().partition_columns
         values = zip(*(actions.column(f"partition.{c}").to_pylist() for c in columns), strict=True)
         of = [partition_name(dict(zip(columns, value, strict=True))) for value in values]
         paths = [path for path, name in zip(paths, of, strict=True) if name == partition]
-    for path in paths:
-        yield f"{table}/{unquote(path)}"
+    return [f"{table}/{unquote(path)}" for path in paths]
 
 
 def _is_data(path: str) -> bool:
@@ -325,7 +332,7 @@ def _judge_files(storage: Storage, names: NamedFiles, since: datetime) -> pl.Dat
         "name", "bytes", "work",
         area=parts,
         why=pl.when(pl.col("work").is_null() | (newest >= since - LONGEST_WRITE)).then(pl.lit("kept"))
-        .otherwise(pl.coalesce(names.why(), pl.lit("free"))),
+        .otherwise(names.why(files).fill_null("free")),
     ).select("area", "name", "bytes", "work", "why")  # fmt: skip
 
 

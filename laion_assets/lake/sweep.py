@@ -106,8 +106,9 @@ def _remove_work(storage: Storage, plan: RetentionPlan, folders: list[pl.DataFra
     with ExitStack() as held:
         free = [files for files in folders if _hold(held, storage, str(files["work"][0]), plan, going_on)]
         plan.names.refresh()
-        for files in free:
-            _remove(storage, files.filter(plan.names.why().is_null()), swept)
+        if free:
+            files = pl.concat(free)
+            _remove(storage, files.filter(plan.names.why(files).is_null()), swept)
     total = sum(files.height for files in folders)
     swept.spared += total - sum(files.height for files in free)
     return total

@@ -28,6 +28,7 @@ from laion_assets.clip.cpu import prepare_cpu
 from laion_assets.clip.encoder import EncoderOptions, add_model_configs
 from laion_assets.definitions import build_definitions
 from laion_assets.download.options import DownloadOptions
+from laion_assets.execution.needs import RetryOptions
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition
 from laion_assets.lake.stages import PER_CRAWL, STAGES
@@ -113,6 +114,7 @@ def make_settings(
         "encoder": encoder,
         "calibration": CalibrationOptions(pairs=str(calibration)),
         "filter": FilterOptions(policy="none"),
+        "retries": RetryOptions(seconds=0.05),
         # Written as the environment gives them (2.0, not 2): a killed download is found again by these values.
         "download": DownloadOptions(
             allow_private_addresses=True,
@@ -139,7 +141,7 @@ def environment(settings: Settings, home: Path) -> dict[str, str]:
     for name in Settings.model_fields:
         value = getattr(settings, name)
         if not is_dataclass(value):
-            variables |= {} if value is None else {f"LAION_{name.upper()}": str(value)}
+            variables |= {} if value is None else {f"LAION_{name.upper()}": _text(value)}
             continue
         for field in fields(value):
             given = getattr(value, field.name)
@@ -149,7 +151,13 @@ def environment(settings: Settings, home: Path) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return json.dumps({key: _set(part) if is_dataclass(part) else part for key, part in value.items()})
     return json.dumps(value) if isinstance(value, tuple | bool) else str(value)
+
+
+def _set(value: Any) -> dict[str, Any]:
+    return {field.name: given for field in fields(value) if (given := getattr(value, field.name)) is not None}
 
 
 class Quiet:

@@ -13,6 +13,8 @@ import dagster as dg
 import pytest
 
 from laion_assets.definitions import build_definitions
+from laion_assets.execution.failures import policy
+from laion_assets.execution.needs import GPU_NODES, need_of, op_tags
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.stages import PER_CRAWL, STAGES, partitions_of
 from laion_assets.lake.tables import TABLES
@@ -29,7 +31,21 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TWO_CRAWLS = ("CC-MAIN-2024-10", "CC-MAIN-2024-18")
 SHARDS, BUCKETS = 3, 12
 BUILT = [name for name in STAGES if name != "takedowns"]
-HEAVY = ("torch", "torchvision", "open_clip", "img2dataset", "matplotlib", "dagster_aws", "cv2", "boto3", "ftfy")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "open_clip",
+    "img2dataset",
+    "matplotlib",
+    "dagster_aws",
+    "cv2",
+    "boto3",
+    "ftfy",
+    "ray",
+    "dagster_ray",
+    "dagster_k8s",
+    "kubernetes",
+)
 
 _LOAD = """
 import json, resource, sys
@@ -124,17 +140,21 @@ def test_every_check_before_a_commit_is_one_that_dagster_knows(graph, table):
     assert names >= set(CHECKS)
 
 
-@pytest.mark.parametrize("table", BUILT)
-def test_steps_that_compute_vectors_ask_for_a_gpu_and_no_others_do(definitions, table):
-    op = definitions.resolve_assets_def(table).op
-    if table in ("clip_embeddings", "calibrations", "clip_checkpoints", "zero_shot_scores", "retrieval_scores"):
-        assert op.pool == "gpu"
-        assert op.tags["dagster-ray/config"] == '{"num_gpus": 1}'
-        kubernetes = json.loads(op.tags["dagster-k8s/config"])
-        assert kubernetes["container_config"]["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    else:
-        assert op.pool == ("network" if table in ("crawl_snapshots", "wat_files", "images") else None)
-        assert not op.tags.keys() & {"dagster-ray/config", "dagster-k8s/config"}
+@pytest.mark.parametrize("name", [*BUILT, *load_project().enabled])
+def test_a_step_asks_for_what_its_table_needs(definitions, name):
+    op = definitions.resolve_assets_def(name).op
+    need = need_of(name, {})
+    assert op.pool == need.pool
+    for key, value in op_tags(need, GPU_NODES).items():
+        assert json.loads(op.tags[key]) == value
+    assert op.retry_policy is None, "in one process nothing is lost but all of it"
+
+
+def test_steps_elsewhere_are_tried_again_when_their_process_is_lost(tmp_path):
+    settings = Settings(_env_file=None, lake=str(tmp_path / "lake"), executor="multiprocess")  # type: ignore[call-arg]
+    definitions = build_definitions(settings)
+    policies = {definitions.resolve_assets_def(name).op.retry_policy for name in (*BUILT, *load_project().enabled)}
+    assert policies == {policy(settings.retries)}
 
 
 @pytest.mark.parametrize("table", PER_CRAWL)
