@@ -21,6 +21,7 @@ from laion_assets.assets.evaluation import (
     zero_shot_scores,
 )
 from laion_assets.assets.images import images
+from laion_assets.assets.metadata import description
 from laion_assets.assets.models import model_assets
 from laion_assets.assets.pairs import filtered_pairs, unique_pairs
 from laion_assets.assets.states import partition_states
@@ -75,7 +76,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         *(asset(function, "polars", whole=whole) for function in (robustness, scaling_laws, partition_states)),
     ]
     written_beside = [
-        dg.AssetSpec(name, description=TABLES[name].description, group_name=group, kinds={"deltalake"})
+        dg.AssetSpec(name, description=description(TABLES[name]), group_name=group, kinds={"deltalake"})
         for name, group in (("takedowns", STAGES["takedowns"].group), (MODEL_TESTS.name, "verdicts"))
     ]
     automation = automated([*written_beside, *assets, *model_assets(project, settings)], settings, project, partitions)

@@ -50,8 +50,9 @@ def histogram(
     for number, (name, values) in enumerate(shown.items()):
         color = f"C{number}"
         axes.hist(values, bins=edges.tolist(), histtype="stepfilled", alpha=0.35, color=color)
-        axes.hist(values, bins=edges.tolist(), histtype="step", color=color, label=f"{name} ({len(values):,})")
-        if name in thresholds:
+        kept = f", kept from {thresholds[name]:.2f}" if name in thresholds else ""
+        axes.hist(values, bins=edges.tolist(), histtype="step", color=color, label=f"{name} ({len(values):,}{kept})")
+        if kept:
             axes.axvline(thresholds[name], color=color, linestyle="--", linewidth=1)
     axes.set(title=title, xlabel=label, ylabel="pairs")
     if shown:
@@ -63,19 +64,25 @@ def histogram(
 
 
 def contact_sheet(samples: Sequence[Sample], *, columns: int = 4) -> str:
-    """A Markdown table of thumbnails, each with its text and note."""
-    cells = [_cell(sample) for sample in samples]
-    cells += [""] * (-len(cells) % columns)
-    if not cells:
+    """A Markdown table of thumbnails, the text and note of each below it."""
+    if not samples:
         return "none"
-    rows = ["| " + " | ".join(cells[i : i + columns]) + " |" for i in range(0, len(cells), columns)]
-    return "\n".join(["| " + " | ".join([" "] * columns) + " |", "|" + "---|" * columns, *rows])
+    rows = []
+    for first in range(0, len(samples), columns):
+        row = samples[first : first + columns]
+        words = [f"{plain_markdown(sample.text)} *{plain_markdown(sample.note)}*" for sample in row]
+        rows += [_row(map(_picture, row), columns), _row(words, columns)]
+    return "\n".join([_row([], columns), "|" + "---|" * columns, *rows])
 
 
-def _cell(sample: Sample) -> str:
+def _row(cells: Iterable[str], columns: int) -> str:
+    filled = list(cells)
+    return "| " + " | ".join(filled + [""] * (columns - len(filled))) + " |"
+
+
+def _picture(sample: Sample) -> str:
     small = thumbnail(sample.image) if sample.image else None
-    picture = f"![picture](data:image/jpeg;base64,{base64.b64encode(small).decode()}) " if small else ""
-    return f"{picture}{plain_markdown(sample.text)} *{plain_markdown(sample.note)}*"
+    return f"![picture](data:image/jpeg;base64,{base64.b64encode(small).decode()})" if small else "no picture"
 
 
 def plain_markdown(text: str) -> str:

@@ -248,6 +248,24 @@ class Settings(BaseSettings):
         }
 
 
+_DENY = "LAION_DENY__…"
+_ENCODERS = ("LAION_ENCODER__…", "LAION_MULTILINGUAL_ENCODER__…")
+
+SHAPED_BY: Mapping[str, tuple[str, ...]] = {
+    "candidate_pairs": ("LAION_EXTRACTION__…",),
+    "unique_pairs": (_DENY,),
+    "images": (_DENY,),
+    "calibrations": ("LAION_CALIBRATION__…", *_ENCODERS),
+    "clip_embeddings": _ENCODERS,
+    "filtered_pairs": ("LAION_FILTER__…", _DENY),
+    "training_sets": ("LAION_RECIPES", _DENY),
+    "clip_checkpoints": ("LAION_RECIPES",),
+    "zero_shot_scores": ("LAION_EVALUATION__…",),
+    "retrieval_scores": ("LAION_EVALUATION__…",),
+}
+"""The settings that make a table stale, as people know them; :meth:`Settings.expectation` has what of them counts."""
+
+
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from functools import lru_cache
 
-import dagster as dg
 import polars as pl
 
-from laion_assets.assets.metadata import picture
+from laion_assets.assets.metadata import picture, rows_table
 from laion_assets.assets.step import Metadata, Step
 from laion_assets.clip.calibration import calibrate, distribution_warning
 from laion_assets.clip.device import device_name
@@ -47,9 +46,8 @@ def calibrations(step: Step) -> Metadata:
     measured = calibrate(encoder, pairs, seed=options.seed, picture_domain=options.picture_domain)
     step.build.add(measured)
     step.build.rows_in = len(SUBSETS)
-    shown = measured.select("language_group", "threshold", "keep_rate", "drop_rate", "roc_auc", "positives", "method")
-    with pl.Config(tbl_formatting="MARKDOWN", tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True):
-        return {"encoder": encoder.name, "thresholds": dg.MetadataValue.md(str(shown))}
+    shown = measured.select("language_group", "threshold", "keep_rate", "drop_rate", "roc_auc", "positives")
+    return {"encoder": encoder.name, "thresholds": rows_table(shown)}
 
 
 def _held_out_pairs(path: str, settings: Settings) -> pl.DataFrame:

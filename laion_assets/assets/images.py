@@ -107,7 +107,7 @@ def _summary(step: Step) -> Metadata:
     lines = ["| host | urls | success | most common failure |", "|---|---:|---:|---|"]
     lines += [f"| {host} | {urls:,} | {success:.1%} | {failure or ''} |" for host, urls, success, failure in hosts]
     return {
-        "success rate": failures.get("success", 0) / total if total else 0.0,
+        "success rate": round(failures.get("success", 0) / total, 4) if total else 0.0,
         "outcomes": counts_table(failures, "outcome"),
         "hosts": dg.MetadataValue.md("\n".join(lines)),
     }

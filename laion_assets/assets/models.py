@@ -6,7 +6,12 @@ from typing import Any
 
 import dagster as dg
 
-from laion_assets.assets.metadata import column_schema, commit_metadata, preview
+from laion_assets.assets.metadata import (
+    commit_metadata,
+    definition_metadata,
+    first_rows,
+    model_description,
+)
 from laion_assets.assets.publishing import Places, Published, keys_of, publish_each
 from laion_assets.execution.executors import asset_options
 from laion_assets.lake.partition import Partition
@@ -28,7 +33,7 @@ def model_assets(project: Project, settings: Settings) -> list[dg.AssetsDefiniti
         if model.disabled is None
         else dg.AssetSpec(
             model.name,
-            description=f"{model.description}\n\nDisabled: {model.disabled}",
+            description=f"{model.description}\n\n**Disabled:** {model.disabled}",
             group_name=model.layer,
             kinds={"sql", "disabled"},
         )
@@ -41,7 +46,7 @@ def _asset(project: Project, model: Model, settings: Settings) -> dg.AssetsDefin
 
     @dg.asset(
         name=model.name,
-        description=model.description,
+        description=model_description(model),
         group_name=model.layer,
         code_version=stage_of(project, model.name).code_version,
         kinds={"duckdb", "view" if model.is_view else "deltalake"},
@@ -55,7 +60,7 @@ def _asset(project: Project, model: Model, settings: Settings) -> dg.AssetsDefin
         **asset_options(model.name, settings),
         backfill_policy=dg.BackfillPolicy.multi_run(1) if definition else None,
         metadata={
-            "dagster/column_schema": column_schema(model.table()),
+            **definition_metadata(model.table(), None if model.is_view else settings.lake),
             "materialized": model.materialized,
             "sql": dg.MetadataValue.md(f"```sql\n{model.template.body}\n```"),
         },
@@ -71,8 +76,8 @@ def _asset(project: Project, model: Model, settings: Settings) -> dg.AssetsDefin
             if model.is_view:
                 return Published({"dagster/column_lineage": lineage}, commit.content_digest, outcomes)
             metadata = commit_metadata(commit, model.table(), lineage, opened, time.monotonic() - started)
-            shown = {"first rows": preview(opened, model.table(), partition)}
-            return Published({**metadata, **shown}, commit.content_digest, outcomes)
+            shown = {"first rows": first_rows(opened, model.table(), partition)}
+            return Published({**shown, **metadata}, commit.content_digest, outcomes)
 
         places: Places = [(key, {"crawl": key} if key else {}) for key in keys_of(context)]
         yield from publish_each(context, settings, model.name, places, build)

@@ -89,16 +89,15 @@ def _one(
 def check_results(asset: str, outcomes: Iterable[CheckOutcome]) -> Iterator[dg.AssetCheckResult]:
     """Checks as Dagster shows them, with a sample of the rows that broke them."""
     for outcome in outcomes:
-        seen: dict[str, Any] = {
-            "failing rows": outcome.failing,
-            "sample": dg.MetadataValue.json([_plain(row) for row in outcome.sample]),
-        }
+        seen: dict[str, Any] = {"failing rows": outcome.failing}
+        if outcome.sample:
+            seen["sample"] = dg.MetadataValue.json([_plain(row) for row in outcome.sample])
         yield dg.AssetCheckResult(
             asset_key=asset,
             check_name=outcome.name,
             passed=outcome.passed,
             description=outcome.description,
-            metadata=seen if outcome.sample else None,
+            metadata=seen,
         )
 
 

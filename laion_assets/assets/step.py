@@ -13,7 +13,15 @@ from typing import Any, TypeAlias
 import dagster as dg
 import polars as pl
 
-from laion_assets.assets.metadata import column_lineage, column_schema, commit_metadata
+from laion_assets.assets.metadata import (
+    arranged,
+    column_lineage,
+    commit_metadata,
+    definition_metadata,
+    description,
+    preview,
+    tags,
+)
 from laion_assets.assets.publishing import Published, keys_of, publish_each
 from laion_assets.execution.executors import asset_options
 from laion_assets.execution.needs import need_of
@@ -154,10 +162,11 @@ def stage_asset(
 
     @dg.asset(
         name=table,
-        description=declared.description,
+        description=description(declared),
         group_name=stage.group,
         code_version=stage.code_version,
         kinds={"deltalake", *kinds},
+        tags=tags(table, need_of(table, settings.limits).pool),
         partitions_def=definition,
         deps=[
             dg.AssetDep(read.table, partition_mapping=partitions.mapping(read, table))
@@ -169,7 +178,7 @@ def stage_asset(
         output_required=False,
         **asset_options(table, settings),
         backfill_policy=dg.BackfillPolicy.multi_run(1) if definition else None,
-        metadata={"dagster/column_schema": column_schema(declared), "key": dg.MetadataValue.json(list(declared.key))},
+        metadata=definition_metadata(declared, settings.lake),
     )
     def asset(context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource) -> Iterator[Any]:
         opened = lake.open()
@@ -215,7 +224,7 @@ def _build(
     declared = TABLES[table]
     metadata = commit_metadata(commit, declared, column_lineage(table), lake, time.monotonic() - started)
     return Published(
-        {**shown, **metadata},  # what a person looks for stands above the books
+        arranged({**shown, **preview(lake, declared, partition)}, metadata),
         commit.content_digest,
         build.checks,
         [_warning_result(table, name, step.warnings.get(name)) for name in warnings],

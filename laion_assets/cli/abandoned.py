@@ -16,8 +16,8 @@ from pathlib import Path
 
 import dagster as dg
 
-BUILDER_TAG = "laion/builder"
-"""A run's tag: the machine and the lock file of the process that executes it."""
+BUILDER_TAG = ".dagster/laion_builder"
+"""A run's tag: the machine and the lock file of the process that executes it. Dagster's pages show no such tags."""
 
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,

@@ -1,12 +1,9 @@
 """The demo: a sample web with known truth, from publishing to the filter's measured quality."""
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +13,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from laion_assets.lake.lake import Lake
-from laion_assets.lake.storage import open_storage
 from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS, PICTURE_DOMAIN, training_pairs, write_calibration
 from laion_assets.sample.truth import Score, score
 from laion_assets.settings import Settings, load_settings, write_lake_settings
@@ -204,30 +200,6 @@ def print_score(lake: Lake, truth: pl.DataFrame, console: Console) -> Score:
     verdict = "met" if measured.passes() else "[red]NOT met[/]"
     console.print(f"goal (90 % kept in every language, 90 % dropped of the second line): {verdict}")
     return measured
-
-
-def run_ui(settings: Settings, port: int, console: Console) -> None:
-    """Run Dagster's web server and daemon until interrupted, and serve the sample's pictures if it is the source."""
-    from laion_assets.cli.home import dagster_instance
-    from laion_assets.sample.publish import find_sample
-    from laion_assets.sample.server import SampleServer
-
-    dagster_instance()
-    folder = Path(settings.source)
-    workspace = Path(__file__).resolve().parents[2] / "workspace.yaml"
-    os.environ["LAION_LAKE"] = open_storage(settings.lake).uri  # the UI's working directory is another one
-    if folder.is_dir():
-        os.environ["LAION_SOURCE"] = str(folder.resolve())
-    command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(workspace), "--port", str(port)]
-    console.print(f"Dagster at http://127.0.0.1:{port}; Ctrl-C ends it", highlight=False)
-    with SampleServer(folder) if find_sample(folder) else nullcontext():
-        process = subprocess.Popen(command, cwd=workspace.parent)
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # Ctrl-C reaches the child by itself
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            code = process.wait()
-    raise SystemExit(code)
 
 
 def serve_forever(folder: Path, console: Console) -> None:

@@ -195,7 +195,7 @@ def ui(
     source: SourceOption = None,
 ) -> None:
     """Open the Dagster UI and daemon on the same lake and runs; serves the sample's pictures if that is the source."""
-    from laion_assets.cli.demo import run_ui
+    from laion_assets.cli.ui import run_ui
 
     run_ui(settings_of(lake, source), port, out)
 

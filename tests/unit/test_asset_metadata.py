@@ -1,9 +1,20 @@
-"""What Dagster is told of columns."""
+"""What Dagster is told of tables and columns."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from laion_assets.assets.metadata import column_lineage
+from laion_assets.assets.metadata import column_lineage, description, preview, tags
+from laion_assets.clip.encoder import EncoderOptions
+from laion_assets.crawl.extract import ExtractionOptions
+from laion_assets.lake.lake import Lake
 from laion_assets.lake.stages import STAGES
+from laion_assets.lake.tables import TABLES
+from laion_assets.pairs.policy import FilterOptions
+from laion_assets.settings import SHAPED_BY, CalibrationOptions, EvaluationOptions, Settings
+from tests.filled import fill
 
 
 def sources(table: str, column: str) -> set[tuple[str, str]]:
@@ -27,6 +38,47 @@ def test_a_tar_s_digest_is_not_made_of_pictures_digests(table, column):
 
 @pytest.mark.parametrize("table", sorted(STAGES))
 def test_every_column_has_its_line(table):
-    from laion_assets.lake.tables import TABLES
-
     assert set(column_lineage(table).deps_by_column) == {column.name for column in TABLES[table].columns}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_description_says_how_to_ask_and_its_commands_exist(table):
+    said = description(TABLES[table])
+    for command in re.findall(r"`laion ([a-z]+)", said):
+        assert command in {"sql", "build", "train", "evaluate", "takedown", "models"}
+    assert all(f"`{name}`" in said for name in TABLES[table].key)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("LAION_EXTRACTION__…", {"extraction": ExtractionOptions(language_floor=0.9)}),
+        ("LAION_ENCODER__…", {"encoder": EncoderOptions(model="RN50", pretrained="openai")}),
+        ("LAION_CALIBRATION__…", {"calibration": CalibrationOptions(seed=7)}),
+        ("LAION_FILTER__…", {"filter": FilterOptions(policy="none")}),
+        ("LAION_EVALUATION__…", {"evaluation": EvaluationOptions(all_epochs=True)}),
+    ],
+)
+def test_a_description_names_the_settings_that_make_it_stale(name: str, changes: Mapping[str, Any]):
+    usual, changed = Settings(_env_file=None), Settings(_env_file=None, **changes)
+    partition = {"recipe": "sample-filtered-4k", "benchmark": "any", "crawl": "any"}
+    shaped = {t for t in STAGES if usual.expectation(t, partition, "") != changed.expectation(t, partition, "")}
+    assert shaped
+    assert {table for table, names in SHAPED_BY.items() if name in names} == shaped
+    assert all(f"`{name}`" in description(TABLES[table]) for table in shaped)
+
+
+def test_assets_are_found_by_what_they_need_and_by_what_a_rerun_gives():
+    assert tags("images", "network") == {"rerun": "recorded", "needs": "network"}
+    assert tags("unique_pairs", None) == {"rerun": "pure"}
+
+
+def test_dagster_keeps_no_row_that_somebody_may_ask_to_remove(tmp_path):
+    lake = Lake.open(str(tmp_path / "lake"), shards=1, buckets=1)
+    for table in ("wat_files", "images", "unique_pairs", "takedowns"):
+        fill(lake, table, 2, crawl=["CC-MAIN-2026-04"] * 2)
+    rows = preview(lake, TABLES["wat_files"], {"crawl": "CC-MAIN-2026-04"})["first rows"].value.splitlines()
+    assert rows[0] == "| file_number | path | shard |"
+    assert len(rows) == 4
+    for table in ("images", "unique_pairs", "takedowns", "clip_embeddings", "filtered_pairs", "candidate_pairs"):
+        assert preview(lake, TABLES[table], {"crawl": "CC-MAIN-2026-04", "bucket": 0}) == {}

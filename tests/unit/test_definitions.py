@@ -121,7 +121,9 @@ def test_an_asset_hangs_on_what_its_stage_reads(graph, table):
 @pytest.mark.parametrize("table", STAGES)
 def test_an_asset_is_described_by_its_table(definitions, graph, table):
     node = graph.get(dg.AssetKey(table))
-    assert node.description == TABLES[table].description
+    first, *lines = node.description.splitlines()
+    assert first == TABLES[table].description
+    assert f'Ask it: `laion sql "FROM {table} LIMIT 10"`  ' in lines
     assert node.group_name == STAGES[table].group
     assert "deltalake" in node.kinds
     assert node.code_version == (STAGES[table].code_version if table in BUILT else None)
@@ -208,7 +210,8 @@ def test_a_model_is_an_asset_that_hangs_on_what_it_names(graph, name):
     if "commits" in expected:
         expected = expected - {"commits"} | set(PER_CRAWL)
     assert {key.to_user_string() for key in node.parent_keys} == expected
-    assert (node.group_name, node.description) == (model.layer, model.description)
+    assert node.group_name == model.layer
+    assert node.description.startswith(f"{model.description}\n\nPartitions: ")
     assert node.code_version == stage_of(project, name).code_version
     assert (node.partitions_def == CRAWLS) == model.is_incremental
     columns = [(c.name, c.description) for c in node.metadata["dagster/column_schema"].columns]

@@ -1,0 +1,81 @@
+"""The Dagster UI on a lake: its web server, daemon and code server as one thing that starts and ends whole."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+
+from laion_assets.lake.storage import open_storage
+from laion_assets.settings import Settings
+
+_GRACE_SECONDS = 5
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
+    """Run Dagster's web server and daemon until interrupted, and serve the sample's pictures if it is the source."""
+    from laion_assets.cli.home import dagster_instance
+    from laion_assets.sample.publish import find_sample
+    from laion_assets.sample.server import SampleServer
+
+    dagster_instance()
+    folder = Path(settings.source)
+    workspace = Path(__file__).resolve().parents[2] / "workspace.yaml"
+    os.environ["LAION_LAKE"] = open_storage(settings.lake).uri  # the UI's working directory is another one
+    if folder.is_dir():
+        os.environ["LAION_SOURCE"] = str(folder.resolve())
+    quietly = ("-W", "ignore:Function `dev_command` is superseded")
+    options = ("--workspace", str(workspace), "--port", str(port), "--log-level", "warning")
+    command = [sys.executable, *quietly, "-m", "dagster", "dev", *options]
+    console.print(f"Dagster at http://127.0.0.1:{port}; Ctrl-C ends it", highlight=False)
+    with SampleServer(folder) if find_sample(folder) else nullcontext():
+        raise SystemExit(_run_until_interrupted(command, workspace.parent))
+
+
+def _run_until_interrupted(command: list[str], folder: Path) -> int:
+    """Run a command until it ends by itself or this process is told to end; nothing it started outlives that.
+
+    Returns:
+        its exit code; 0 where somebody ended it.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: what a shell starts with & or nohup ignores it
+        signal.signal(number, _interrupt)
+    # A process group of its own: one signal reaches servers and runs alike, and a Ctrl-C reaches us alone.
+    process = subprocess.Popen(command, cwd=folder, start_new_session=True, preexec_fn=_end_with_parent)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not leave the work half done
+            signal.signal(number, signal.SIG_IGN)
+        _end_group(process)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    if sys.platform.startswith("linux"):  # elsewhere a kill -9 of `laion ui` leaves the servers to themselves
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)
+
+
+def _end_group(process: "subprocess.Popen[bytes]") -> None:
+    """Interrupt servers and runs, so that runs tell Dagster of it, and end what is still there a little later."""
+    give_up = time.monotonic() + _GRACE_SECONDS
+    with suppress(ProcessLookupError, PermissionError):  # macOS refuses a group that has ended
+        os.killpg(process.pid, signal.SIGINT)
+        while time.monotonic() < give_up:
+            process.poll()  # a leader that nobody has asked for would count as one of the group
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

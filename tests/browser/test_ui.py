@@ -1,0 +1,80 @@
+"""What a person does in the Dagster UI: look at the graph, build a partition, look at its pictures, backfill two."""
+
+import pytest
+from playwright.sync_api import expect
+
+from laion_assets.lake.stages import STAGES
+from laion_assets.sample.options import CRAWLS
+from tests.browser.conftest import Site
+from tests.browser.ui import SCREENSHOTS, Visitor, asset_path, visiting
+
+pytestmark = [pytest.mark.slow, pytest.mark.integration]
+
+LAST = "filtered_pairs"
+FIRST, SECOND = CRAWLS
+
+
+def test_a_partition_and_a_backfill_are_built_from_the_pages(site: Site) -> None:
+    with visiting(site.server, SCREENSHOTS) as visitor:
+        look_at_the_graph(visitor)
+        build_a_partition(site, visitor)
+        look_at_its_pictures(site, visitor)
+        backfill_two(site, visitor)
+        assert visitor.outside == [], "pages of a local UI ask nobody else"
+
+
+def look_at_the_graph(visitor: Visitor) -> None:
+    page = visitor.open("/asset-groups")
+    for group in dict.fromkeys(stage.group for stage in STAGES.values()):
+        expect(page.get_by_role("button", name=group).first).to_be_visible()
+    visitor.shoot("graph")
+
+
+def build_a_partition(site: Site, visitor: Visitor) -> None:
+    """From the page of its asset, which turns green by itself."""
+    page = visitor.open(asset_path(LAST, "partitions"))
+    expect(page.get_by_text("Missing (4)")).to_be_visible()
+    page.get_by_role("button", name="Materialize").first.click()
+    visitor.choose(["0"], [FIRST])
+    visitor.shoot("launch")
+    page.get_by_role("button", name="Launch 1 run").click()
+    expect(page.get_by_text("Launched run")).to_be_visible()
+    expect(page.get_by_text("Materialized (1)")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("Missing (3)")).to_be_visible()
+    assert site.server.partitions(LAST) == {"materialized": 1, "materializing": 0, "failed": 0}
+
+
+def look_at_its_pictures(site: Site, visitor: Visitor) -> None:
+    commit = site.settings.open_lake(create=False).commit(LAST, {"crawl": FIRST, "bucket": 0})
+    assert commit is not None
+    page = visitor.open(asset_path(LAST, "partitions", f"0|{FIRST}"))
+    numbers = page.get_by_role("row").filter(has=page.get_by_text("rows in", exact=True))
+    expect(numbers.first).to_contain_text(str(commit.rows_in))
+    visitor.shoot("partition")
+    pictures = visitor.show("kept").get_by_role("img", name="picture")
+    expect(pictures).to_have_count(min(16, commit.rows))
+    assert all(pictures.evaluate_all("found => found.map(picture => picture.naturalWidth)"))
+    visitor.shoot("pictures")
+
+
+def backfill_two(site: Site, visitor: Visitor) -> None:
+    """The other crawl, to its end."""
+    server = site.server
+    page = visitor.open(asset_path(LAST, "partitions"))
+    page.get_by_role("button", name="Materialize").first.click()
+    visitor.choose(["0", "1"], [SECOND])
+    expect(page.get_by_text("2 partitions", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Launch backfill").click()
+    (backfill,) = server.wait_for("the backfill", server.backfills)
+    visitor.open(f"/runs/b/{backfill}")
+    expect(page.get_by_text("In progress").first).to_be_visible()
+    visitor.shoot("backfill-begun")
+    server.wait_for("its end", lambda: server.backfills()[backfill] == "COMPLETED_SUCCESS", 180)
+    expect(page.get_by_text("Completed").first).to_be_visible()
+    visitor.shoot("backfill")
+    assert server.partitions(LAST) == {"materialized": 3, "materializing": 0, "failed": 0}
+    commits = site.settings.open_lake(create=False).ledger(LAST).commits
+    assert {*commits} == {f"crawl={SECOND}/bucket={bucket}" for bucket in (0, 1)} | {f"crawl={FIRST}/bucket=0"}
+    visitor.open(asset_path(LAST, "partitions"))
+    expect(page.get_by_text("Materialized (3)")).to_be_visible()
+    visitor.shoot("partitions")
