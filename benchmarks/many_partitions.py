@@ -246,25 +246,28 @@ PAGE = {
 """The queries of the asset page, by what they fill."""
 
 
-def materialised(environment: dict[str, str], tables: tuple[str, ...], crawls: list[str]) -> None:
-    """Let Dagster hear of every partition, as runs would have told it, and of every crawl."""
+def materialised(environment: dict[str, str], tables: tuple[str, ...], crawls: list[str], told: int) -> None:
+    """Let Dagster hear of every crawl, and of every partition of the first of them, as runs would have told it."""
     code = """
 import json, sys
 import dagster as dg
 from laion_assets.partitions import CRAWLS, Partitions
-tables, crawls, buckets = json.loads(sys.argv[1])
+tables, crawls, told, buckets = json.loads(sys.argv[1])
 instance = dg.DagsterInstance.get()
 instance.add_dynamic_partitions(CRAWLS.name, crawls)
 keys = Partitions(shards=64, buckets=buckets)
 for table in tables:
-    for crawl in crawls:
+    for crawl in crawls[:told]:
         for bucket in range(buckets):
             key = keys.key({"crawl": crawl, "bucket": bucket})
             instance.report_runless_asset_event(dg.AssetMaterialization(table, partition=key))
 """
     buckets = int(environment["LAION_BUCKETS"])
     subprocess.run(
-        [sys.executable, "-c", code, json.dumps([tables, crawls, buckets])], env=environment, check=True, text=True
+        [sys.executable, "-c", code, json.dumps([tables, crawls, told, buckets])],
+        env=environment,
+        check=True,
+        text=True,
     )
 
 
@@ -286,13 +289,14 @@ def main() -> None:
     }
     crawls = crawl_names(options.crawls)
     settings = Settings(_env_file=None, lake=str(folder / "lake"), shards=SHARDS, buckets=options.buckets)  # type: ignore[call-arg]
-    if not (folder / "home").exists():
+    if not (folder / "lake").exists():
         started = time.perf_counter()
         commits = write_log(settings, crawls)
         print(f"{commits:,} commit records of {options.crawls} crawls written in {time.perf_counter() - started:.0f} s")
+    if not (folder / "home").exists():
         (folder / "home").mkdir(parents=True)
         (folder / "home" / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-        materialised(environment, ("images",), crawls[: options.told])
+        materialised(environment, ("images",), crawls, options.told)
     print(f"{options.crawls * options.buckets:,} partitions of a bucket table; seconds (of processor time):")
     for name in ("build_due", "build_due", "nightly_backfill"):
         loaded, found = ticks(name, environment)

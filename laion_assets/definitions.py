@@ -1,5 +1,6 @@
 """The front door: builds the Definitions from the settings, nothing else."""
 
+import logging
 import warnings
 from typing import Any
 
@@ -32,6 +33,7 @@ from laion_assets.automation.maintenance import maintenance
 from laion_assets.execution.executors import executor
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.tables import MODEL_TESTS, TABLES
+from laion_assets.logs import configure_logs, console
 from laion_assets.partitions import Partitions
 from laion_assets.resources import LakeResource, SourceResource
 from laion_assets.settings import Settings, load_settings
@@ -91,7 +93,23 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             "source": SourceResource(uri=settings.source),
         },
         executor=executor(settings),
+        loggers={"console": json_console} if settings.log_format == "json" else None,
     )
 
 
-defs = build_definitions(load_settings())
+@dg.logger(
+    {"log_level": dg.Field(str, is_required=False, default_value="INFO", description="The least that is shown.")},
+    description="One JSON object a line, as LAION_LOG_FORMAT=json asks for.",
+)
+def json_console(context: dg.InitLoggerContext) -> logging.Logger:
+    """Dagster's own console, in the lines that everything else is logged in."""
+    return console(context.logger_config["log_level"])
+
+
+def _loaded() -> dg.Definitions:
+    settings = load_settings()
+    configure_logs(settings.log_format, settings.log_level)
+    return build_definitions(settings)
+
+
+defs = _loaded()

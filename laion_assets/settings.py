@@ -29,6 +29,7 @@ from laion_assets.lake.retention import RetentionOptions
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.staleness import Expectation
 from laion_assets.lake.storage import open_storage
+from laion_assets.logs import LogFormat, LogLevel
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sql import PROJECT
 from laion_assets.training.compute import ComputeOptions
@@ -166,6 +167,10 @@ class Settings(BaseSettings):
     retries: RetryOptions = RetryOptions()
     gpu_nodes: Mapping[str, str] = GPU_NODES
     """Labels of the Kubernetes nodes that have GPUs, as a JSON object."""
+    log_format: LogFormat = "text"
+    """How log lines are written: `text`, or `json` for one JSON object a line."""
+    log_level: LogLevel | None = None
+    """The least that is logged; None: WARNING as text, INFO as JSON."""
 
     @property
     def benchmark_folder(self) -> Path:

@@ -19,6 +19,8 @@ REFETCH_TAG = "laion/refetch"
 
 TRANSIENT = "failed, can pass"
 """Count in a commit: urls that failed for a reason that can pass."""
+BYTES = "bytes"
+"""Count in a commit: bytes of all that was downloaded, in this run or before."""
 
 
 def images(step: Step) -> Metadata:
@@ -93,10 +95,13 @@ def _summary(step: Step) -> Metadata:
     """Success by host and by failure: a bad resolver or a blocked agent shows at once."""
     con = step.build.con
     con.execute(f"CREATE VIEW staged AS SELECT * FROM {step.build.staged()}")
-    found = con.execute("SELECT failure, http_status, count(*) FROM staged GROUP BY ALL ORDER BY ALL").fetchall()
-    step.build.counts[TRANSIENT] = sum(rows for failure, status, rows in found if is_transient(failure, status))
+    found = con.execute("""
+        SELECT failure, http_status, count(*), coalesce(sum(byte_size), 0)::BIGINT FROM staged GROUP BY ALL ORDER BY ALL
+    """).fetchall()
+    step.build.counts[TRANSIENT] = sum(rows for failure, status, rows, _ in found if is_transient(failure, status))
+    step.build.counts[BYTES] = sum(size for *_, size in found)
     failures: Counter[str] = Counter()
-    for failure, _, rows in found:
+    for failure, _, rows, _ in found:
         failures[failure or "success"] += rows
     total = sum(failures.values())
     hosts = con.execute("""

@@ -11,7 +11,8 @@ from laion_assets.execution.needs import need_of
 from laion_assets.execution.watch import watched
 from laion_assets.lake.commits import combined_digest
 from laion_assets.lake.errors import CheckOutcome, ValidationFailed
-from laion_assets.lake.partition import Partition
+from laion_assets.lake.partition import Partition, partition_name
+from laion_assets.logs import speaking_of
 from laion_assets.settings import Settings
 
 Places: TypeAlias = Sequence[tuple[str | None, Partition]]
@@ -71,7 +72,10 @@ def _one(
     """One partition. Yields its checks only where they failed: then nothing was published."""
     label = " ".join([asset, *map(str, partition.values())])
     try:
-        with watched(asset, label, need_of(asset, settings.limits)):
+        with (
+            watched(asset, label, need_of(asset, settings.limits)),
+            speaking_of(run_id=context.run.run_id, table=asset, partition=partition_name(partition)),
+        ):
             published = build(partition)
     except Exception as error:  # noqa: BLE001 - it goes on as what Dagster understands
         if isinstance(error, ValidationFailed):

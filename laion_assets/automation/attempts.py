@@ -67,9 +67,9 @@ class Attempts:
     def requested(self, items: Iterable[Item]) -> None:
         """Note what is asked for now."""
         for item in items:
-            known = self._known.get((item.asset, item.name))
-            runs = known.runs if known is not None and known.digest == item.digest else 0
-            self._known[item.asset, item.name] = _Attempt(item.digest, runs + 1, self._clock())
+            known, digest = self._known.get((item.asset, item.name)), item.digest()
+            runs = known.runs if known is not None and known.digest == digest else 0
+            self._known[item.asset, item.name] = _Attempt(digest, runs + 1, self._clock())
 
     def keep(self, open_: Container[tuple[str, str]]) -> None:
         """Keep what is known of partitions that are not up to date, and forget the others."""

@@ -1,17 +1,15 @@
 """What building a partition will cost, from what building others cost in this lake."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import dagster as dg
 from dagster import AssetMaterialization
 
-from laion_assets.assets.images import TRANSIENT
+from laion_assets.assets.images import BYTES, TRANSIENT
 from laion_assets.automation.plan import Item
-from laion_assets.lake.commits import Commit
 from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import parse_partition, partition_name
+from laion_assets.lake.partition import partition_name
 
 BYTES_PER_URL = 50_000.0
 """Bytes a url costs where this lake has downloaded nothing yet."""
@@ -73,17 +71,9 @@ class Estimates:
 
 
 def _bytes_per_url(lake: Lake) -> float | None:
-    found = [
-        (commit.rows, lake.rows("images", parse_partition(commit.partition), ["byte_size"])["byte_size"].sum())
-        for commit in _newest(list(lake.ledger("images").commits.values()))
-    ]
-    rows = sum(r for r, _ in found)
-    return sum(int(size) for _, size in found) / rows if rows else None
-
-
-def _newest(commits: Sequence[Commit]) -> list[Commit]:
-    with_rows = [commit for commit in commits if commit.rows]
-    return sorted(with_rows, key=lambda commit: commit.version)[-_SAMPLED:]
+    commits = [c for c in lake.ledger("images").commits.values() if c.rows and BYTES in c.counts]
+    newest = sorted(commits, key=lambda commit: commit.version)[-_SAMPLED:]
+    return sum(c.counts[BYTES] for c in newest) / sum(c.rows for c in newest) if newest else None
 
 
 def _pairs_per_second(instance: dg.DagsterInstance) -> float | None:

@@ -94,7 +94,7 @@ class Night:
             self.left_out = f"{len(plan.standings)} partitions wait for others, run already or have failed too often"
         names = {state.name for state in again}
         retried = [item for item in items_of(chosen) if item.asset == "images" and item.name in names]
-        self._attempts.requested(replace(item, digest=_content(picture, item.name)) for item in retried)
+        self._attempts.requested(replace(item, digest=partial(_content, picture, item.name)) for item in retried)
         self._attempts.keep({("images", name) for name in picture.lake.ledger("images").commits})
         return chosen
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from laion_assets.assets.step import current_removals
 from laion_assets.lake.inputs import Inputs
 from laion_assets.lake.lake import Lake
+from laion_assets.lake.ledger_cache import no_collection
 from laion_assets.lake.partition import WHOLE, Partition
 from laion_assets.lake.stages import PER_CRAWL, STAGES, Stage
 from laion_assets.lake.staleness import Expectation, Groups, Judge, PartitionState, standing_digest
@@ -37,11 +38,9 @@ class Picture:
     expectations: Mapping[str, Expectation]
     stages: Mapping[str, Stage] = field(repr=False)
     """By asset, what it is built from: the stages, and the models."""
+    inputs: Inputs = field(repr=False)
+    """Their content."""
     calibration_due: bool = False
-
-    @cached_property
-    def _inputs(self) -> Inputs:
-        return Inputs(self.lake, {})
 
     @cached_property
     def standing(self) -> str:
@@ -70,7 +69,7 @@ class Picture:
         if asset in self.project.models:
             told.append(tests_version(self.project.models[asset]))
         if asset != CALIBRATIONS:
-            told.append({table: found.digest for table, found in self._inputs.of(stage, partition).items()})
+            told.append({table: found.digest for table, found in self.inputs.of(stage, partition).items()})
         return _digest(told)
 
 
@@ -82,6 +81,7 @@ class Overview:
         self.project = project
         self.judge = Judge()
         self._lake: Lake | None = None
+        self._still: tuple[object, Lake, Inputs] | None = None
         self._removals: tuple[object, str] = (None, "")
         self._models: tuple[object, Mapping[tuple[str, str], PartitionState]] = (None, {})
 
@@ -95,18 +95,27 @@ class Overview:
         Args:
             registered: the crawls that Dagster knows.
         """
-        if self._lake is None:
-            self._lake = declared(self.settings.open_lake(), self.project)
-        lake = self._lake.at_rest()
+        lake, inputs = self._at_rest()
         built = {crawl for table in PER_CRAWL for crawl in lake.ledger(table).crawls}
         crawls = sorted(built | set(registered))
         expectations = self.settings.expectations(self._removals_digest(lake))
-        groups = self.judge.judge(lake, crawls, expectations)
+        with no_collection():
+            groups = self.judge.judge(lake, crawls, expectations)
         models = self._model_states(lake, groups)
         due = calibration_is_due(lake, self.settings)
         return Picture(
-            lake, self.project, frozenset(registered), crawls, groups, models, expectations, self._stages, due
+            lake, self.project, frozenset(registered), crawls, groups, models, expectations, self._stages, inputs, due
         )
+
+    def _at_rest(self) -> tuple[Lake, Inputs]:
+        """The lake as it is now, and what is known of its content: the same as before where nothing was committed."""
+        if self._lake is None:
+            self._lake = declared(self.settings.open_lake(), self.project)
+        lake = self._lake.at_rest()
+        versions = [lake.ledger(name).version for name in lake.tables]
+        if self._still is None or self._still[0] != versions:
+            self._still = (versions, lake, Inputs(lake, {}))
+        return self._still[1], self._still[2]
 
     def _removals_digest(self, lake: Lake) -> str:
         deny = self.settings.deny

@@ -47,8 +47,8 @@ class Item:
 
     asset: str
     partition: Partition
-    digest: str
-    """Of what it will be built from."""
+    digest: Callable[[], str] = field(compare=False)
+    """Gives the digest of what it will be built from."""
     retry: bool
 
     @property
@@ -220,7 +220,7 @@ class Plan:
         (self._given_up if standing is Standing.GIVEN_UP else self._unready)[asset, crawl] += 1
         if standing is Standing.REQUESTED:
             unit = self._units.setdefault(tuple(partition.items()), Unit(partition))
-            unit.items.append(Item(asset, partition, digest(), retry))
+            unit.items.append(Item(asset, partition, digest, retry))
 
     def runs(self, order: Mapping[str, int], *, most: int) -> Iterator[Run]:
         """The units as runs, the oldest crawl first.

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from laion_assets.lake.lake import Lake
+from laion_assets.logs import configure_logs
 from laion_assets.settings import Settings, load_settings
 
 out = Console(emoji=False)
@@ -43,7 +44,9 @@ def settings_of(lake: str | None, source: str | None = None, **others: object) -
     for name, value in given.items():
         if value is not None:
             os.environ[f"LAION_{name.upper()}"] = str(value)
-    return load_settings()
+    settings = load_settings()
+    configure_logs(settings.log_format, settings.log_level)
+    return settings
 
 
 def ensure_file(output: Path) -> None:

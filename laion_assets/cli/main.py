@@ -13,6 +13,7 @@ from laion_assets.cli.doctor import doctor
 from laion_assets.cli.gc import gc
 from laion_assets.cli.lineage import diff, lineage
 from laion_assets.cli.models import models
+from laion_assets.cli.plan import plan
 from laion_assets.cli.report import report
 from laion_assets.cli.sql import sql
 from laion_assets.cli.status import status
@@ -94,6 +95,7 @@ app.command()(evaluate)
 app.command()(gc)
 app.command()(status)
 app.command()(doctor)
+app.command()(plan)
 app.command()(crawls)
 app.command()(tables)
 

@@ -16,19 +16,19 @@ from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 from dagster._core.execution.execution_result import ExecutionResult
 from dagster._core.origin import get_python_environment_entry_point
-from dagster._utils.interrupts import _received_interrupt
+from dagster._utils.interrupts import _received_interrupt, setup_interrupt_handlers
 
 from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs
 from laion_assets.cli.common import UsageError
 from laion_assets.definitions import build_definitions
+from laion_assets.execution.executors import ensure_reachable
+from laion_assets.execution.needs import need_of
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, partition_name
 from laion_assets.lake.stages import STAGES
+from laion_assets.logs import shown_level
 from laion_assets.partitions import Partitions
 from laion_assets.settings import Settings
-
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-"""Run configuration of runs whose going is shown by other means."""
 
 
 class Reporter(Protocol):
@@ -79,7 +79,11 @@ class Runner:
         self._lake = lake
         self._lock = ""
         self._jobs = jobs
-        self._executor = settings.executor
+        self._settings = settings
+        # People see bars and a line for each failure; machines read what Dagster says.
+        as_json = settings.log_format == "json"
+        level = shown_level("json", settings.log_level) if as_json else "CRITICAL"
+        self._run_config = {"loggers": {"console": {"config": {"log_level": level}}}}
         self._partitions = Partitions(shards=settings.shards, buckets=settings.buckets, recipes=settings.known_recipes)
         self._job = build_definitions(settings).resolve_implicit_global_asset_job_def()
 
@@ -90,13 +94,17 @@ class Runner:
         Raises:
             UsageError: the instance would take runs for lost that its launcher did not start, or the executor needs one
                 that did.
+            ExecutorError: the executor cannot be reached.
         """
         watches = self._instance.run_monitoring_enabled and self._instance.run_launcher.supports_check_run_worker_health
-        if self._executor == "kubernetes" or watches:
+        if self._settings.executor == "kubernetes" or watches:
             raise UsageError(
                 "here runs are started by Dagster's launcher, which looks after them: launch a backfill in the UI, or "
                 "name another DAGSTER_HOME and --executor"
             )
+        ensure_reachable(self._settings)
+        if threading.current_thread() is threading.main_thread():
+            setup_interrupt_handlers()  # SIGTERM ends a build as Ctrl-C does
         end_abandoned_runs(self._instance)
         with builder_lock(self._lake.staging / "builders") as self._lock:
             yield
@@ -115,7 +123,7 @@ class Runner:
                 due.append(partition)
             else:
                 self._reporter.advance(table)
-        if self._executor == "in-process":
+        if self._settings.executor == "in-process":
             for partition in due:
                 self._note(table, partition, self._run(table, partition, tags or {}), outcome)
         else:
@@ -136,14 +144,14 @@ class Runner:
         # The next build makes what is missing; a daemon that launched the run again would get in its way.
         tags = {**tags, BUILDER_TAG: self._lock, "dagster/max_retries": "0"}
         with interrupts() as interrupted:
-            if self._executor == "in-process":
+            if self._settings.executor == "in-process":
                 result: ExecutionResult = self._job.execute_in_process(
                     instance=self._instance,
                     asset_selection=keys,
                     partition_key=key,
                     tags=tags,
                     raise_on_error=False,
-                    run_config=_QUIET,
+                    run_config=self._run_config,
                 )
             else:
                 partition = self._job.get_tags_for_partition_key(key, keys) if key else {}
@@ -152,7 +160,7 @@ class Runner:
                     instance=self._instance,
                     asset_selection=keys,
                     tags={**partition, **tags},
-                    run_config=_QUIET,
+                    run_config=self._run_config,
                 )
         if interrupted():
             raise KeyboardInterrupt
@@ -176,15 +184,22 @@ class Runner:
         self, table: str, partitions: Sequence[Partition], outcome: Outcome, tags: Mapping[str, str]
     ) -> None:
         """Runs whose steps the executor sends to other processes: a thread of this one watches over each."""
-        with ThreadPoolExecutor(self._jobs, thread_name_prefix="run") as pool:
+        configure_logging_once(self._instance)
+        with ThreadPoolExecutor(self._at_once(table), thread_name_prefix="run") as pool:
             runs = {pool.submit(self._run, table, partition, tags): partition for partition in partitions}
             try:
                 for run in as_completed(runs):
                     self._note(table, runs[run], run.result(), outcome)
-            except KeyboardInterrupt:
+            except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 stop_runs(runs)
                 raise
+
+    def _at_once(self, table: str) -> int:
+        """How many partitions of a table to begin at once: a run that waits for a place in a pool costs a core."""
+        pool = need_of(table, self._settings.limits).pool
+        limits = {known.name: known.limit for known in self._instance.event_log_storage.get_pool_limits()}
+        return max(1, min(self._jobs, limits.get(pool, self._jobs) if pool else self._jobs))
 
     def founded(self, table: str, partition: Partition, outcome: Outcome) -> bool:
         """Whether nothing that goes into the partition failed in this build; noted as left out otherwise."""
@@ -228,6 +243,16 @@ def interrupts() -> Iterator[Callable[[], bool]]:
             heard.update(os.read(reading, 4096))
         os.close(reading)
         os.close(writing)
+
+
+def configure_logging_once(instance: dg.DagsterInstance) -> None:
+    """Let runs in threads share the log handlers of ``dagster.yaml``.
+
+    Dagster would configure Python's logging anew for each run, with the lock of all logging, while other threads hold
+    those of their handlers and wait for it: all of them for ever.
+    """
+    handlers = instance.get_yaml_python_handlers()
+    setattr(instance, "get_yaml_python_handlers", lambda: handlers)  # noqa: B010 - mypy knows it as a method
 
 
 def stop_runs(runs: Iterable[Future[Any]]) -> None:

@@ -29,7 +29,26 @@ def executor(settings: Settings) -> dg.ExecutorDefinition:
     if settings.executor == "kubernetes":
         kubernetes: dg.ExecutorDefinition = _optional("dagster_k8s", "kubernetes").k8s_job_executor
         return kubernetes
-    return dg.multiprocess_executor if settings.executor == "multiprocess" else dg.in_process_executor
+    if settings.executor == "multiprocess":
+        # A process that has imported Dagster, and nothing that starts threads, is forked for each step.
+        start = {"start_method": {"forkserver": {"preload_modules": ["dagster"]}}}
+        return dg.multiprocess_executor.configured(start, name="multiprocess")
+    return dg.in_process_executor
+
+
+def ensure_reachable(settings: Settings) -> None:
+    """Make sure that whoever is to run the steps can be asked.
+
+    Raises:
+        ExecutorError: no Ray cluster answers.
+    """
+    if settings.executor == "ray":
+        try:
+            _optional("ray.job_submission", "ray").JobSubmissionClient()
+        except ConnectionError as error:
+            raise ExecutorError(
+                f"{error} Start a cluster with `ray start --head`, or name its dashboard: RAY_ADDRESS=http://HEAD:8265"
+            ) from error
 
 
 class AssetOptions(TypedDict):

@@ -11,6 +11,7 @@ This is the only way rows get into a table::
         commit = build.publish()
 """
 
+import logging
 import os
 import time
 import uuid
@@ -51,6 +52,8 @@ MIN_ROW_GROUP_ROWS = 5_000
 _MAX_ROW_GROUP_ROWS = 200_000
 _BATCH_ROWS = 20_000
 _COMMIT_ATTEMPTS = 10
+
+_log = logging.getLogger(__name__)
 
 
 class PartitionBuild:
@@ -302,6 +305,8 @@ class PartitionBuild:
         published = self.lake.commit(self.table.name, self.partition)
         if published is None:
             raise LakeError(f"{self.table.name} [{self.name}] was written, but its commit cannot be found")
+        told = {"table": self.table.name, "partition": self.name, "rows": published.rows, "rows_in": published.rows_in}
+        _log.info("published", extra={**told, "version": published.version, **published.cost})
         return published
 
     def _finish_part(self) -> None:

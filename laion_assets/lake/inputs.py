@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from laion_assets.lake.commits import combined_digest
 from laion_assets.lake.lake import Lake
@@ -44,50 +44,63 @@ class Inputs:
     def __init__(self, lake: Lake, judged: Judged) -> None:
         self._lake = lake
         self._judged = judged
-        self._found: dict[tuple[Any, ...], Input] = {}
+        self._reads: dict[int, tuple[Stage, list[_Reads]]] = {}
+        self._found: dict[tuple[object, ...], dict[tuple[str | int, ...], Input]] = {}
         self._earlier: dict[tuple[str, str], _Earlier] = {}
 
     def of(self, stage: Stage, partition: Partition) -> dict[str, Input]:
         """By table, what goes into one partition of a stage's table."""
-        reads: dict[str, list[Read]] = defaultdict(list)
+        known = self._reads.get(id(stage))
+        if known is None:
+            known = self._reads[id(stage)] = (stage, self._grouped(stage, tuple(partition)))
+        return {reads.table: self._of_table(reads, partition) for reads in known[1]}
+
+    def _grouped(self, stage: Stage, columns: tuple[str, ...]) -> "list[_Reads]":
+        by_table: dict[str, list[Read]] = defaultdict(list)
         for read in stage.reads:
-            reads[read.table].append(read)
-        return {table: self._of_table(several, partition) for table, several in reads.items()}
+            by_table[read.table].append(read)
+        return [self._how(table, reads, columns) for table, reads in by_table.items()]
 
-    def _of_table(self, reads: Sequence[Read], partition: Partition) -> Input:
-        read = reads[0]
-        if len(reads) == 1 and read.crawls == "earlier" and "bucket" in partition and self._in_plain_order(read.table):
-            return self._of_earlier(read.table, partition)
-        key = (*reads, *self._that_matters(reads, partition))
-        if key not in self._found:
-            names = [partition_name(upstream) for r in reads for upstream in r.partitions(self._lake, partition)]
-            self._found[key] = self._input(read.table, names)
-        return self._found[key]
+    def _how(self, table: str, reads: list[Read], columns: tuple[str, ...]) -> "_Reads":
+        """How a table is read by partitions of these columns."""
+        upstream = self._lake.tables[table].partition_by
+        crawls = {read.crawls for read in reads}
+        # Where one crawl's name begins another's, `A-B` stands before `A/`, and the order of names is another.
+        known = sorted(self._lake.ledger(table).crawls)
+        plain = known == sorted(known, key=lambda crawl: f"{crawl}/")
+        shared = () if crawls == {"all"} else tuple(c for c in columns if c in upstream)
+        return _Reads(
+            table,
+            reads,
+            shared,
+            is_history=crawls == {"earlier"} and "bucket" in columns and plain,
+            is_own=crawls == {"same"} and upstream == columns,
+            found=self._found.setdefault((table, *sorted(crawls), shared, columns), {}),
+        )
 
-    def _that_matters(self, reads: Sequence[Read], partition: Partition) -> tuple[Any, ...]:
-        """The values of a partition by which what goes into it differs from what goes into others."""
-        columns = self._lake.tables[reads[0].table].partition_by
-        narrow = any(read.crawls != "all" for read in reads)
-        return tuple(v for c, v in partition.items() if c in columns and narrow)
+    def _of_table(self, reads: "_Reads", partition: Partition) -> Input:
+        if reads.is_own:
+            return self._input(reads.table, [partition_name(partition)])
+        if reads.is_history:
+            return self._of_earlier(reads.table, partition)
+        key = tuple(partition[column] for column in reads.shared)
+        found = reads.found.get(key)
+        if found is None:
+            names = [partition_name(up) for read in reads.reads for up in read.partitions(self._lake, partition)]
+            found = reads.found[key] = self._input(reads.table, names)
+        return found
 
     def _input(self, table: str, names: Sequence[str]) -> Input:
         commits = self._lake.ledger(table).commits
         digests = {name: commits[name].content_digest for name in names if name in commits}
-        lacking = (_lack(self._judged.get((table, name))) for name in names)
-        return Input(combined_digest(digests.items()), tuple(lack for lack in lacking if lack is not None))
-
-    def _in_plain_order(self, table: str) -> bool:
-        """Whether the names of a table's partitions stand in the order of their crawls. `A-B` stands before `A/`."""
-        crawls = sorted(self._lake.ledger(table).crawls)
-        return crawls == sorted(crawls, key=lambda crawl: f"{crawl}/")
+        lacking = [lack for name in names if (lack := _lack(self._judged.get((table, name)))) is not None]
+        return Input(combined_digest(digests.items()), tuple(lacking))
 
     def _of_earlier(self, table: str, partition: Partition) -> Input:
         """The same bucket of every earlier crawl: what the crawl before this one was told, and that crawl itself."""
         bucket, own = str(partition["bucket"]), str(partition["crawl"])
-        if (table, bucket) not in self._earlier:
-            self._earlier[table, bucket] = _Earlier(sorted(self._lake.ledger(table).crawls))
-        before = self._earlier[table, bucket]
-        if before.passed and before.passed[-1] >= own:  # asked out of order: begin again
+        before = self._earlier.get((table, bucket))
+        if before is None or (before.passed and before.passed[-1] >= own):  # at first, or asked out of order
             before = self._earlier[table, bucket] = _Earlier(sorted(self._lake.ledger(table).crawls))
         commits = self._lake.ledger(table).commits
         while before.left and before.left[-1] < own:
@@ -97,6 +110,22 @@ class Inputs:
             if name in commits:
                 before.add(name, commits[name].content_digest, _lack(self._judged.get((table, name))))
         return Input(before.digest(), tuple(before.lacking))
+
+
+@dataclass
+class _Reads:
+    """How one table goes into the partitions of another."""
+
+    table: str
+    reads: list[Read]
+    shared: tuple[str, ...]
+    """The columns by which what goes into one partition differs from what goes into others."""
+    is_history: bool
+    """Whether it is the same bucket of earlier crawls."""
+    is_own: bool
+    """Whether it is the partition of the same name."""
+    found: dict[tuple[str | int, ...], Input]
+    """What is known already, by the values of those columns; the same for all that read the table so."""
 
 
 class _Earlier:

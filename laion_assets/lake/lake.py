@@ -41,6 +41,7 @@ class Lake:
     _ledgers: dict[str, Ledger] = field(default_factory=dict, repr=False)
     _still: bool = field(default=False, repr=False)
     _there: set[str] = field(default_factory=set, repr=False)
+    _opened: dict[str, tuple[dict[str, str], DeltaTable]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, uri: str, *, shards: int = 4, buckets: int = 4, create: bool = True) -> "Lake":
@@ -207,7 +208,7 @@ class Lake:
             return self._ledgers[table]
         ledger = self._ledgers.setdefault(table, Ledger())
         if self.exists(table):
-            delta = self.opened(table)
+            delta = self._newest(table)
             if delta.version() > ledger.version:
                 ledger = self._ledgers[table] = self._brought_up_to_date(table, ledger, delta)
         return ledger
@@ -225,6 +226,18 @@ class Lake:
         if entries:
             keep_ledger(self.path(table), table_id, ledger, entry_digest(entries[-1]), known)
         return ledger
+
+    def _newest(self, table: str) -> DeltaTable:
+        """The table as it is now. In a bucket one that was opened before reads only what came since."""
+        options = self.storage.delta_options
+        known = self._opened.get(table)
+        if known is not None and known[0] == options:  # with credentials that still hold
+            known[1].update_incremental()
+            return known[1]
+        delta = self.opened(table)
+        if not self.storage.is_local:
+            self._opened[table] = (options, delta)
+        return delta
 
     def ledger_at(self, table: str, version: int) -> Ledger:
         """The last commit of every partition of ``table`` as it was at ``version``; -1: before it was made.

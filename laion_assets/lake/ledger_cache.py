@@ -8,8 +8,8 @@ import gc
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,18 @@ class _Kept(msgspec.Struct, array_like=True):
     ledger: Ledger
 
 
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Make tens of thousands of objects, none of them garbage, without looking for garbage among them."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def kept_ledger(path: str, table_id: str, version: int) -> tuple[Ledger, str] | None:
     """The ledger of a table as it was kept, up to ``version`` at most, with the digest of its newest entry.
 
@@ -37,15 +49,11 @@ def kept_ledger(path: str, table_id: str, version: int) -> tuple[Ledger, str] | 
         table_id: Delta's id of the table.
         version: the version it has now.
     """
-    collecting = gc.isenabled()
-    gc.disable()  # tens of thousands of records at once, none of them garbage
     try:
-        kept = msgspec.msgpack.decode(_file(path).read_bytes(), type=_Kept)
+        with no_collection():
+            kept = msgspec.msgpack.decode(_file(path).read_bytes(), type=_Kept)
     except (OSError, msgspec.MsgspecError, TypeError, ValueError):
         return None
-    finally:
-        if collecting:
-            gc.enable()
     usable = (kept.format, kept.table_id) == (_FORMAT, table_id) and 0 <= kept.ledger.version <= version
     return (kept.ledger, kept.newest) if usable else None
 

@@ -133,7 +133,7 @@ class Judge:
         self, lake: Lake, table: str, crawl: str, expected: Expectation, groups: Mapping[tuple[str, str], CrawlStates]
     ) -> tuple[Any, ...]:
         stage, own = STAGES[table], lake.ledger(table)
-        basis: list[Any] = [lake.root, expected, stage.code_version, own.touched.get(crawl), own.foreign_version]
+        basis: list[Any] = [expected, stage.code_version, own.touched.get(crawl), own.foreign_version]
         for read in stage.reads:
             if "crawl" not in lake.tables[read.table].partition_by or read.crawls == "all":
                 basis.append(lake.ledger(read.table).version)

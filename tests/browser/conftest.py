@@ -1,6 +1,6 @@
 """A small lake that lacks its last stage, and the Dagster UI on it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,13 +51,7 @@ def embedded(make_settings: MakeSettings, tmp_path_factory: pytest.TempPathFacto
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     """The UI on that lake; the test is skipped where there is no browser to look at it."""
     if find_chromium() is None:
-        pytest.skip("there is no browser: none of chromium, chromium-browser, google-chrome is on the path")
+        pytest.skip("there is no browser: neither Chromium nor Chrome is on the path")
     settings, home = request.getfixturevalue("embedded")
     with serving(environment(settings, home), free_port(), home.parent / "ui.log") as server:
         yield Site(settings, server)
-
-
-@pytest.fixture
-def ui_environment(make_settings: MakeSettings, tmp_path: Path) -> Callable[[], dict[str, str]]:
-    """The environment of a UI on an empty lake."""
-    return lambda: environment(make_settings(tmp_path / "lake"), tmp_path / "home")

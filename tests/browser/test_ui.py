@@ -70,7 +70,8 @@ def backfill_two(site: Site, visitor: Visitor) -> None:
     expect(page.get_by_text("In progress").first).to_be_visible()
     visitor.shoot("backfill-begun")
     server.wait_for("its end", lambda: server.backfills()[backfill] == "COMPLETED_SUCCESS", 180)
-    expect(page.get_by_text("Completed").first).to_be_visible()
+    expect(page.get_by_text("100% completed")).to_be_visible()
+    expect(page.get_by_text("Succeeded").last).to_be_visible()
     visitor.shoot("backfill")
     assert server.partitions(LAST) == {"materialized": 3, "materializing": 0, "failed": 0}
     commits = site.settings.open_lake(create=False).ledger(LAST).commits

@@ -34,10 +34,7 @@ def pages() -> Mapping[str, tuple[str, str]]:
     stages = " or ".join(f'key:"{table}"' for table in STAGES)
     return {
         "graph-groups": ("/asset-groups", "Materialize all"),
-        "graph-stages": (
-            f"/asset-groups?expanded={quote(','.join(groups))}&asset-selection={quote(stages)}",
-            "Materialize all",
-        ),
+        "graph-stages": (f"/asset-groups~{quote(stages)}?expanded={quote(','.join(groups))}", "Materialize all"),
         "lineage": (asset_path("clip_embeddings", "lineage"), "Graph depth"),
         "catalog": ("/assets", "Materialized"),
         "asset-filtered_pairs": (asset_path("filtered_pairs"), "Row count"),
@@ -61,9 +58,8 @@ def newest(server: Server, asset: str) -> str | None:
 
 
 def settled(page: Page, text: str) -> None:
-    """Wait until the page shows a text, asks for nothing more, and shows nothing that is loading."""
+    """Wait until the page shows a text, and nothing that is loading."""
     page.get_by_text(text).first.wait_for()
-    page.wait_for_load_state("networkidle")
     page.get_by_text("Loading").first.wait_for(state="hidden")
 
 
@@ -77,7 +73,7 @@ def tour(visitor: Visitor) -> dict[str, str]:
             then()
         except Error as error:
             wrong[name] = error.message.splitlines()[0]
-        visitor.shoot(name)
+        visitor.shoot(name, settled=name not in wrong)
         print(visitor.pictures / f"{name}.png")  # noqa: T201
 
     for name, (path, text) in pages().items():

@@ -128,9 +128,11 @@ class Visitor:
         self.page.goto(self.server.url + path, wait_until="domcontentloaded")
         return self.page
 
-    def shoot(self, name: str) -> Path:
-        """Keep what is on the screen."""
+    def shoot(self, name: str, *, settled: bool = True) -> Path:
+        """Keep what is on the screen, once all of it has come if ``settled``."""
         self.pictures.mkdir(parents=True, exist_ok=True)
+        if settled:  # a page is shown before its tables and icons are
+            self.page.wait_for_load_state("networkidle")
         output = self.pictures / f"{name}.png"
         self.page.screenshot(path=output, animations="disabled")
         return output
@@ -159,6 +161,7 @@ def visiting(server: Server, pictures: Path, *, width: int = 1440, height: int =
     """Headless Chromium on a server; where the block fails, what was to be seen is kept as ``failure.png``."""
     binary = find_chromium()
     assert binary is not None, "there is no Chromium"
+    (pictures / "failure.png").unlink(missing_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=binary,
@@ -186,7 +189,7 @@ def visiting(server: Server, pictures: Path, *, width: int = 1440, height: int =
         try:
             yield visitor
         except BaseException:
-            visitor.shoot("failure")
+            visitor.shoot("failure", settled=False)
             raise
         finally:
             browser.close()

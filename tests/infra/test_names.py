@@ -208,7 +208,9 @@ def named_on_the_page(kind: str) -> set[str]:
     """What the page calls, in backticks, a sensor, a schedule, a pool or a table."""
     page = (INFRA / "README.md").read_text()
     return {
-        name for found in re.findall(rf"{kind}s? ((?:`\w+`(?:, | and )?)+)", page) for name in re.findall(r"\w+", found)
+        name
+        for found in re.findall(rf"{kind}s?\s+((?:`\w+`(?:, | and )?)+)", page)
+        for name in re.findall(r"\w+", found)
     } - {"and"}
 
 

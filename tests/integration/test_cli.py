@@ -256,6 +256,27 @@ def test_a_partition_that_cannot_be_built_is_one_line_and_exit_code_1(built):
         file.with_name("hidden").rename(file)
 
 
+def test_a_build_is_logged_in_json_lines_where_that_is_asked_for(place):
+    segments = place.folder / "source" / "crawl-data" / CRAWL / "segments"
+    segments.rename(segments.with_name("hidden"))
+    try:
+        ran = place("build", CRAWL, "--until", "candidate_pairs", LAION_LAKE="logged", LAION_LOG_FORMAT="json")
+    finally:
+        segments.with_name("hidden").rename(segments)
+    assert ran.returncode == 1
+    told = [json.loads(line) for line in ran.stderr.splitlines() if not line.startswith("failed ")]
+    published = [line for line in told if line["message"] == "published"]
+    assert [line["table"] for line in published] == ["crawl_snapshots", "wat_files"]
+    for line in published:
+        assert (line["partition"], line["rows"], line["level"]) == (f"crawl={CRAWL}", 1, "INFO")
+        assert line["seconds"] >= 0
+        assert line["run_id"]
+    [failed] = [line for line in told if line.get("event") == "STEP_FAILURE"]
+    assert (failed["level"], failed["table"]) == ("ERROR", "candidate_pairs")
+    assert "has no file" in failed["error"]
+    assert CRAWL in failed["partition"]
+
+
 # -- looking ---------------------------------------------------------------------------------------------------------
 
 

@@ -27,9 +27,11 @@ from tests.pipeline.conftest import (
 
 __all__ = ["make_settings", "small_web"]
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+# A step costs a few seconds of one core, most of them for imports: half a minute on a machine that has ten other things
+# to do.
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1_200)]
 
-CRAWL, UNTIL, BUCKETS = CRAWLS[0], "clip_embeddings", 3
+CRAWL, UNTIL, BUCKETS = CRAWLS[0], "clip_embeddings", 2
 GPU_STEPS = {name for name, need in NEEDS.items() if need.gpus}
 
 
@@ -77,9 +79,9 @@ def test_a_backfill_survives_the_death_of_a_node(
 
     home = tmp_path / "dagster"
     with running(laion("build", CRAWL, "--until", UNTIL, "--executor", "ray", "--jobs", "4"), settings, home) as build:
-        wait_until(downloads_on_the_worker, build, seconds=300)
+        wait_until(downloads_on_the_worker, build, seconds=600)
         ray.worker.raylet().kill()
-        said, _ = build.communicate(timeout=280)
+        said, _ = build.communicate(timeout=600)
     assert build.returncode == 0, said
 
     places = defaultdict(set)

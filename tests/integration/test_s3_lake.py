@@ -169,9 +169,9 @@ def test_a_recipe_is_trained_and_measured(crawled: Crawled, laion: Callable[...,
 
 
 def test_the_lakes_own_settings_are_read_from_the_bucket(crawled: Crawled, laion: Callable[..., str]) -> None:
-    crawled.lake.storage.replace(LAKE_SETTINGS_FILE, b"LAION_FILTER__POLICY=nonsense\n")
+    crawled.lake.storage.replace(LAKE_SETTINGS_FILE, b"LAION_SHRADS=4\n")
     try:
-        with pytest.raises(AssertionError, match="LAION_FILTER__POLICY"):
+        with pytest.raises(AssertionError, match="LAION_SHRADS"):
             laion("status")
     finally:
         crawled.lake.storage.delete([LAKE_SETTINGS_FILE])

@@ -1,7 +1,7 @@
 """The night's schedule: what it asks for, in which order, what it leaves out, and what it may cost."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,13 @@ MakeDaemon = Callable[..., Daemon]
 
 
 @pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance on disk: a schedule's context takes no other."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as made:
+        yield made
+
+
+@pytest.fixture
 def daemon(lake_copy: Callable[..., Settings], instance: dg.DagsterInstance, tmp_path: Path) -> MakeDaemon:
     """A daemon over a copy of the lake in which both crawls are built, with a project that has no models."""
     (tmp_path / "project").mkdir()
@@ -43,7 +50,7 @@ def asked(daemon: Daemon) -> list[tuple[tuple[str, ...], str]]:
 
 
 def item(asset: str, crawl: str = OLD, bucket: int = 0) -> Item:
-    return Item(asset, {"crawl": crawl, "bucket": bucket}, "digest", retry=False)
+    return Item(asset, {"crawl": crawl, "bucket": bucket}, lambda: "digest", retry=False)
 
 
 def test_a_night_begins_with_the_oldest_crawl_and_groups_what_is_short(daemon: MakeDaemon) -> None:
@@ -63,6 +70,12 @@ def test_what_a_night_asks_for_is_built(daemon: MakeDaemon) -> None:
     at_work.execute(at_work.night()[0])
     assert at_work.ran[-1][0] == ("partition_states",), "what it showed is no longer so"
     assert at_work.night() == ([], "nothing to ask for: everything is up to date")
+
+
+def test_what_is_under_way_is_not_asked_for(daemon: MakeDaemon) -> None:
+    at_work = daemon(filter=STRICTER)
+    at_work.queue(at_work.night()[0])
+    assert at_work.night()[0] == []
 
 
 def test_a_night_with_no_crawl_says_so(daemon: MakeDaemon, instance: dg.DagsterInstance) -> None:

@@ -27,6 +27,7 @@ from laion_assets.sql import PROJECT
 from laion_assets.sql.build import build_model, partitions_of_model
 from laion_assets.sql.project import load_project, tables_of
 from laion_assets.sql.session import connect
+from tests.browser.ui import find_chromium
 from tests.pipeline.conftest import Built, MakeSettings, environment, laion
 from tests.unit.report.conftest import fill_table
 from tests.unit.report.trained import LONG, OTHER, SHORT, trained
@@ -117,10 +118,9 @@ class Browser:
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Browser:
     """Chromium; the test is skipped where there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    binary = next(filter(None, map(shutil.which, names)), None)
+    binary = find_chromium()
     if binary is None:
-        pytest.skip(f"there is no browser: none of {', '.join(names)} is on the path")
+        pytest.skip("there is no browser: neither Chromium nor Chrome is on the path")
     return Browser(binary, tmp_path_factory.mktemp("browser"))
 
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from laion_assets.execution.executors import executor, sent_to_ray
+from laion_assets.execution import ExecutorError
+from laion_assets.execution.executors import ensure_reachable, executor, sent_to_ray
 from laion_assets.execution.needs import NEEDS, POOLS, SQL_MODELS, Sizes, need_of, op_tags
 from laion_assets.lake.stages import STAGES
 from laion_assets.settings import Settings, SettingsError, load_settings
@@ -124,3 +125,11 @@ def test_ray_s_machines_get_the_settings_with_whole_paths_and_no_secrets(monkeyp
     assert sent["LAION_ENCODER__PRETRAINED"] == str(tmp_path / "weights.pt")
     assert sent["LAION_FILTER__POLICY"] == "none"
     assert not [name for name in sent if name.startswith("AWS_")]
+
+
+def test_a_cluster_that_is_not_there_is_said_in_one_line(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:9")
+    ensure_reachable(settings())
+    with pytest.raises(ExecutorError, match=r"127\.0\.0\.1:9\. Start a cluster .* RAY_ADDRESS=") as raised:
+        ensure_reachable(settings(executor="ray"))
+    assert "\n" not in str(raised.value)

@@ -40,9 +40,9 @@ def publish(lake: Lake, crawl: str, *paths: str, seconds: float = 0.0, **given: 
         for name, value in given.items():
             setattr(building, name, value)
         if seconds:
-            give_up = time.monotonic() + seconds
-            while time.monotonic() < give_up:
-                pass
+            wall, used = time.monotonic(), time.process_time()
+            while time.monotonic() < wall + seconds or time.process_time() < used + seconds:
+                pass  # busy for so long, on a machine that may have other work
         return building.publish()
 
 
@@ -82,7 +82,7 @@ def test_seconds_and_processor_time_are_those_of_the_step(lake: Lake) -> None:
         "SELECT seconds, cpu_seconds, rows_per_second, peak_memory_bytes, cpus, device FROM step_metrics",
     )
     assert 0.3 <= seconds <= took
-    assert cpu > 0.01  # it was busy all the while, on a machine that has other work
+    assert cpu > 0.05  # busy all the while, on a machine that may have other work
     assert speed == pytest.approx(2 / seconds)
     assert 20_000_000 < memory < 200_000_000_000
     assert cpus >= 1
