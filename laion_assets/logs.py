@@ -79,11 +79,9 @@ def _of_dagster(told: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD and not _is_dagster_s(name)}
-
-
-def _is_dagster_s(name: str) -> bool:
-    return name.startswith("dagster_")
+    given = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    # Other libraries put things of their own, underscored, on every record of the process.
+    return {name: value for name, value in given.items() if not name.startswith(("_", "dagster_"))}
 
 
 def _plain(text: str) -> str:

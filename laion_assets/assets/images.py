@@ -15,11 +15,9 @@ from laion_assets.lake.partition import parse_partition, partition_name
 
 REFETCH_TAG = "laion/refetch"
 """A run with this tag attempts every url again, known or not."""
-
-
 TRANSIENT = "failed, can pass"
 """Count in a commit: urls that failed for a reason that can pass."""
-BYTES = "bytes"
+BYTES = "bytes of pictures"
 """Count in a commit: bytes of all that was downloaded, in this run or before."""
 
 

@@ -150,6 +150,8 @@ def _shards(step: Step, recipe: Recipe, arrangement: Arrangement) -> Iterator[Sh
             ):
                 step.lake.storage.publish(folder.path / row["shard_path"], row["shard_path"])
                 yield row
+        for sizes in (folder.path / "files").rglob("sizes.json"):  # for other readers of the shards
+            step.lake.storage.publish(sizes, sizes.relative_to(folder.path).as_posix())
     except ShardError as error:
         raise LakeError(str(error)) from error
 

@@ -17,6 +17,7 @@ from laion_assets.automation.attempts import Attempts
 from laion_assets.automation.overview import Overview
 from laion_assets.automation.plan import Plan, Run, Standing, items_of
 from laion_assets.automation.runs import Keys, busy_partitions, registered_crawls, unfinished_runs
+from laion_assets.lake.ledger_cache import no_collection
 
 NAME = "build_due"
 
@@ -45,6 +46,7 @@ class Decisions:
             self._view = view
         return [self.keys.key(item.partition) for item in items_of(self.runs) if item.asset == asset]
 
+    @no_collection()
     def decide(self, instance: dg.DagsterInstance) -> Sequence[Run]:
         """What to ask for now; remembered as asked for."""
         crawls = registered_crawls(instance)

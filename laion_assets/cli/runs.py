@@ -5,8 +5,9 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -255,14 +256,15 @@ def configure_logging_once(instance: dg.DagsterInstance) -> None:
     setattr(instance, "get_yaml_python_handlers", lambda: handlers)  # noqa: B010 - mypy knows it as a method
 
 
-def stop_runs(runs: Iterable[Future[Any]]) -> None:
+def stop_runs(runs: Collection[Future[Any]]) -> None:
     """Let the executors of all runs in threads stop their steps, and wait until they have.
 
     An executor looks for an interrupt that Dagster's signal handler took, and takes it away from the others: there is
     no handler here, since signals come to the main thread, and several look.
     """
-    while wait(runs, timeout=0.1).not_done:
+    while not all(run.done() for run in runs):  # `wait` waits for cancelled ones too
         _received_interrupt["received"] = True
+        time.sleep(0.1)
     _received_interrupt["received"] = False
 
 

@@ -228,7 +228,7 @@ def _in_words(counts: Mapping[str, int]) -> Text:
 def _table_in_full(picture: Picture) -> Table:
     running = any(counts["running"] for counts in picture.counts.values())
     columns = ("done", "stale", "missing", "failed", *(("running",) if running else ()))
-    table = Table("table", pad_edge=False)
+    table = Table("table", pad_edge=not running)  # with one column more, 80 characters would not be enough
     table.add_column("crawl", no_wrap=True)
     for heading in columns:
         table.add_column(heading, justify="right")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from laion_assets.lake.storage import open_storage
 from laion_assets.settings import Settings
 
 _GRACE_SECONDS = 5
+_LOOK_SECONDS = 0.2
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -45,22 +47,16 @@ def _run_until_interrupted(command: list[str], folder: Path) -> int:
     Returns:
         its exit code; 0 where somebody ended it.
     """
+    ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: what a shell starts with & or nohup ignores it
-        signal.signal(number, _interrupt)
+        signal.signal(number, lambda *_: ended.set())  # raises nothing: nothing below is left half done
     # A process group of its own: one signal reaches servers and runs alike, and a Ctrl-C reaches us alone.
     process = subprocess.Popen(command, cwd=folder, start_new_session=True, preexec_fn=_end_with_parent)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not leave the work half done
-            signal.signal(number, signal.SIG_IGN)
-        _end_group(process)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+    while process.poll() is None and not ended.wait(_LOOK_SECONDS):
+        continue
+    code = process.returncode
+    _end_group(process)
+    return 0 if code is None else code
 
 
 def _end_with_parent() -> None:

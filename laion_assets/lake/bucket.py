@@ -92,6 +92,8 @@ class BucketStorage(Storage):
     def admit(self, con: duckdb.DuckDBPyConnection) -> None:
         reach = reached()
         con.execute(f"LOAD {literal(str(_httpfs()))}")
+        for name in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):
+            con.execute(f"SET {name} = ''")  # it takes them from the environment, and a query could read them there
         con.execute(f"SET http_retries = {_ATTEMPTS - 1}")
         con.execute("SET http_retry_backoff = 2")
         con.execute(f"SET http_timeout = {_ANSWER_SECONDS}")

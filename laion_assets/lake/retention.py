@@ -238,14 +238,13 @@ class NamedFiles:
                 hive_partitioning=False,
                 storage_options=self._storage.polars_options or None,
             )
-            .filter(name.str.starts_with("files/"))
-            .select(
-                tar=pl.coalesce(name.str.extract(_OF_ONE_TAR), name.str.extract(_WORK)), work=name.str.extract(_WORK)
-            )
-            .unique()
+            .unique()  # before anything is matched: thousands of rows name the same tar
             .collect(engine="streaming")
+            .filter(name.str.starts_with("files/"))
         )
-        return {*named["tar"].drop_nulls(), *named["work"].drop_nulls()}
+        work = name.str.extract(_WORK)
+        units = named.select(tar=pl.coalesce(name.str.extract(_OF_ONE_TAR), work), work=work)
+        return {*units["tar"].drop_nulls(), *units["work"].drop_nulls()}
 
 
 def _naming_columns(lake: Lake, table: str) -> tuple[str, ...]:

@@ -154,7 +154,10 @@ class FolderStorage(Storage):
         return self._path(name).is_file()
 
     def read(self, name: str) -> bytes:
-        return self._path(name).read_bytes()
+        try:
+            return self._path(name).read_bytes()
+        except NotADirectoryError as error:  # a file lies where the lake should be a folder
+            raise FileNotFoundError(str(error)) from error
 
     def create(self, name: str, content: bytes) -> bool:
         path = self._path(name)

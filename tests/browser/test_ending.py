@@ -34,5 +34,6 @@ def test_nothing_that_it_started_outlives_it(tmp_path: Path) -> None:
                 if member.is_running():
                     member.kill()
         if sent is not signal.SIGKILL:
-            (said,) = (tmp_path / "log").read_text().splitlines()
-            assert said.startswith("Dagster at http://127.0.0.1:")
+            first, *more = filter(None, (tmp_path / "log").read_text().splitlines())
+            assert first.startswith("Dagster at http://127.0.0.1:")
+            assert {*more} <= {"Aborted!"}, "which is what a server of Dagster's may say of an interrupt"

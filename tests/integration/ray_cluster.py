@@ -32,11 +32,8 @@ class Node:
             return [own, *own.children(recursive=True)]
         return []
 
-    def raylet(self) -> psutil.Process:
-        return next(p for p in self.family() if p.name() == "raylet")
-
     def end(self) -> None:
-        """End what is left of it, at once."""
+        """Take it away as a power cut does: every process of it, and the steps that it runs, at once."""
         family = self.family()
         for process in family:
             with suppress(psutil.NoSuchProcess):

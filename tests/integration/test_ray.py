@@ -80,7 +80,7 @@ def test_a_backfill_survives_the_death_of_a_node(
     home = tmp_path / "dagster"
     with running(laion("build", CRAWL, "--until", UNTIL, "--executor", "ray", "--jobs", "4"), settings, home) as build:
         wait_until(downloads_on_the_worker, build, seconds=600)
-        ray.worker.raylet().kill()
+        ray.worker.end()
         said, _ = build.communicate(timeout=600)
     assert build.returncode == 0, said
 

@@ -164,8 +164,9 @@ def test_a_recipe_is_trained_and_measured(crawled: Crawled, laion: Callable[...,
     laion("evaluate", weights)
     card = storage.read(f"{checkpoints['path'][-1].rpartition('/')[0]}/README.md").decode()
     assert f"zero_shot_scores / epoch 2 / {BENCHMARK}" in card
-    shards = {file.name for file in storage.files("files/training_sets")}
-    assert shards == {*crawled.lake.scan("training_sets").collect()["shard_path"]}
+    shards = {*crawled.lake.scan("training_sets").collect()["shard_path"]}
+    sizes = {f"{shard.rpartition('/')[0]}/sizes.json" for shard in shards}
+    assert {file.name for file in storage.files("files/training_sets")} == shards | sizes
 
 
 def test_the_lakes_own_settings_are_read_from_the_bucket(crawled: Crawled, laion: Callable[..., str]) -> None:

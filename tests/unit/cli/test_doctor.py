@@ -73,7 +73,7 @@ def test_where_all_is_well_nothing_fails(doctor: Callable[..., tuple[int, Found]
     assert all("fail" not in level for level in levels(found).values())
     assert "4 shards, 4 buckets" in found["lake"][0]["text"]
     assert "CC-MAIN-2025-13" in found["source"][0]["text"]
-    assert "network 1" in found["pools"][0]["text"]
+    assert "network 2" in found["pools"][0]["text"]
     assert "gpu 1" in found["pools"][0]["text"]
     assert not list((place / "lake").glob(".doctor*"))
 

@@ -14,6 +14,7 @@ import pytest
 from laion_assets.execution.needs import Need
 from laion_assets.execution.watch import LimitExceeded, memory_held, watched
 from laion_assets.lake.engine import open_engine
+from laion_assets.lake.storage import FolderStorage
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PATIENT = Need(memory_gib=64, hours=1)
@@ -45,7 +46,7 @@ def test_a_step_that_takes_too_long_is_ended_while_it_waits():
 
 
 def test_a_query_that_takes_too_long_is_ended(tmp_path):
-    con = open_engine(tmp_path / "spill")
+    con = open_engine(tmp_path / "spill", FolderStorage(tmp_path))
     with (
         pytest.raises(LimitExceeded, match="LAION_LIMITS__SQL_MODELS__HOURS"),
         watched("funnel", "funnel a", Need(hours=hours(0.3))),

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from selectolax.lexbor import LexborHTMLParser
 
+from laion_assets.lake.storage import FolderStorage
 from laion_assets.report import page as page_module
 from laion_assets.report.blocks import Card, Place, Section, Sheet, Table, foreign, name, percent, shown, size
 from laion_assets.report.page import ReportOptions, render, write_report
@@ -115,7 +116,7 @@ def test_each_tar_is_read_once_and_damage_costs_only_its_own_pictures(tmp_path, 
     read = sheets.read_pictures
     monkeypatch.setattr(sheets, "read_pictures", lambda tar, keys: opened.append(tar) or read(tar, keys))
     wanted = [("a.tar", "0"), ("broken.tar", "0"), ("a.tar", "1"), ("a.tar", "2"), ("a.tar", "9"), ("gone.tar", "0")]
-    found = thumbnails(tmp_path, [Place(tar=tar, key=key) for tar, key in wanted])
+    found = thumbnails(FolderStorage(tmp_path), [Place(tar=tar, key=key) for tar, key in wanted])
     assert {(place.tar, place.key) for place in found} == {("a.tar", "0"), ("a.tar", "2")}
     assert sorted(opened) == [str(tmp_path / name) for name in ("a.tar", "broken.tar", "gone.tar")]
     content = base64.b64decode(found[Place(tar="a.tar", key="0")].partition(",")[2])
@@ -128,7 +129,7 @@ def test_only_tars_of_the_lake_are_read(tmp_path, tar):
     write_tar(tmp_path / "outside.tar", {"0.jpg": picture()})
     (tmp_path / "lake").mkdir()
     place = Place(tar=tar.format(outside=tmp_path / "outside.tar"), key="0")
-    assert thumbnails(tmp_path / "lake", [place]) == {}
+    assert thumbnails(FolderStorage(tmp_path / "lake"), [place]) == {}
 
 
 def test_a_report_of_a_lake_without_crawls_is_written(empty_lake, tmp_path):

@@ -87,6 +87,7 @@ def test_a_query_reads_no_file_and_no_secret(text: str, lake: Lake, con: duckdb.
 def test_no_setting_tells_the_key(con: duckdb.DuckDBPyConnection) -> None:
     values = query(con, "SELECT value FROM duckdb_settings()").fetchall()  # type: ignore[union-attr]
     assert not [value for (value,) in values if KEYS["AWS_SECRET_ACCESS_KEY"] in str(value)]
+    assert query(con, "SELECT current_setting('s3_access_key_id')").fetchall() == [("",)]  # type: ignore[union-attr]
 
 
 def test_files_are_read_where_that_was_asked_for(lake: Lake, project: Path) -> None:
