@@ -119,6 +119,7 @@ def configure_logs(format_: LogFormat, level: LogLevel | None) -> None:
     lines.setLevel(shown_level(format_, level))  # Dagster sets the level of loggers that it manages
     logger.handlers.insert(0, lines)  # before Dagster's, which rewrites records
     logger.setLevel(shown_level(format_, level))
+    logger.propagate = False  # a library that logs through the root gives it a handler, which would say all again
 
 
 def shown_level(format_: LogFormat, level: LogLevel | None) -> LogLevel:

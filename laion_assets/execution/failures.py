@@ -15,7 +15,7 @@ import dagster as dg
 from laion_assets.crawl.transfer import TransferError, TransientFailure
 from laion_assets.execution.needs import RetryOptions
 from laion_assets.execution.watch import LimitExceeded
-from laion_assets.lake.errors import PartitionBusy, ValidationFailed
+from laion_assets.lake.errors import PartitionBusy, StorageUnavailable, ValidationFailed
 
 _PASSING_NAMES = frozenset(
     {
@@ -78,7 +78,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _passes(error: BaseException) -> bool:
-    if isinstance(error, PartitionBusy | TransientFailure | TransferError | ConnectionError | TimeoutError):
+    if isinstance(
+        error, PartitionBusy | StorageUnavailable | TransientFailure | TransferError | ConnectionError | TimeoutError
+    ):
         return True
     name = type(error).__name__
     if name in _PASSING_NAMES:

@@ -66,6 +66,9 @@ class BucketStorage(Storage):
             **self._reach_options(),
             "max_retries": str(_ATTEMPTS),
             "retry_timeout": f"{_RETRY_SECONDS}s",
+            # As delivered the first waits are so short that ten of them are over in two seconds.
+            "backoff_config.init_backoff": "500ms",
+            "backoff_config.max_backoff": "30s",
             "connect_timeout": f"{_CONNECT_SECONDS}s",
             "timeout": f"{2 * _ANSWER_SECONDS}s",  # of a whole answer, body included
         }

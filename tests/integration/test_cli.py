@@ -195,7 +195,7 @@ def test_crawls_are_listed_newest_first(place):
         (["build", CRAWL], {"LAION_ENCODER__PRETRAINED": "/nonexistent.pt"}, ["/nonexistent.pt"]),
         (["build", CRAWL], {"LAION_DENY__URL_LISTS": "/nonexistent.txt"}, ["/nonexistent.txt"]),
         (["build", CRAWL, "--lake", "source/collinfo.json/lake"], {}, ["collinfo.json"]),
-        (["build", CRAWL, "--lake", "s3://bucket/lake"], {}, ["s3://bucket/lake", "local folder"]),
+        (["build", CRAWL, "--lake", "gs://bucket/lake"], {}, ["gs://bucket/lake", "s3://bucket/prefix"]),
         (["build", CRAWL, "--lake", "a [lake]"], {}, ["a [lake]", "another path"]),
         (["sample", "serve", "nowhere"], {}, ["nowhere", "no published sample"]),
     ],

@@ -382,9 +382,9 @@ def finished_results(lake: Lake) -> list[Path]:
 
 
 def tars(lake: Lake) -> Mapping[str, tuple[int, int]]:
-    """Every finished tar, published or not, with the file it is and when it was written."""
+    """Every finished tar, published or not, with the file it is and its size; publishing sets its time."""
     found = [rows.with_suffix(".tar") for rows in finished_results(lake)] + list(
         lake.root.glob("files/images/**/*.tar")
     )
     names = {tar: tar.as_posix()[tar.as_posix().index("files/images/") :] for tar in found}
-    return {name: (tar.stat().st_ino, tar.stat().st_mtime_ns) for tar, name in names.items()}
+    return {name: (tar.stat().st_ino, tar.stat().st_size) for tar, name in names.items()}

@@ -70,7 +70,7 @@ def test_steps_in_processes_of_their_own_give_the_same_rows_and_share_the_gpu(
         assert overlapping([span(instance, run, "PIPELINE_START", "PIPELINE_SUCCESS") for run in runs])
         assert not overlapping([span(instance, run, "STEP_START", "STEP_SUCCESS") for run in runs])
         workers = {
-            entry.dagster_event.event_metadata["pid"].value
+            entry.dagster_event.event_specific_data.metadata["pid"].value
             for run in runs
             for entry in instance.all_logs(run.run_id)
             if entry.dagster_event is not None and entry.dagster_event.event_type_value == "STEP_WORKER_STARTED"

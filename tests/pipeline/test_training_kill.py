@@ -80,11 +80,11 @@ def refuse(*_: Any, **__: Any) -> Any:
 
 
 def finished_shards(lake: Lake) -> dict[str, tuple[int, int]]:
-    """Every shard whose record is there or that is published, with the file it is and when it was written."""
+    """Every shard whose record is there or that is published, with the file it is and its size."""
     found = [record.with_suffix(".tar") for record in (lake.staging / "training_sets").rglob("[0-9]*.json")]
     found += (lake.root / "files" / "training_sets").rglob("*.tar")
     names = {tar: tar.as_posix()[tar.as_posix().index("files/training_sets/") :] for tar in found}
-    return {name: (tar.stat().st_ino, tar.stat().st_mtime_ns) for tar, name in names.items()}
+    return {name: (tar.stat().st_ino, tar.stat().st_size) for tar, name in names.items()}
 
 
 def left_over(lake: Lake) -> list[Path]:

@@ -19,7 +19,8 @@ def commit(lake: Lake, table: str, name: str, content: str, upstreams: dict[str,
     version = ledger.version + 1
     record = Commit(
         table=table, partition=name, rows=1, rows_in=1, drops={}, content_digest=content, run_id="r",
-        code_version=STAGES[table].code_version, settings_digest="s", externals={}, upstreams=upstreams or {}, counts={},
+        code_version=STAGES[table].code_version, settings_digest="s", externals={}, upstreams=upstreams or {},
+        counts={},
     )  # fmt: skip
     ledger.advance([{**record.to_metadata(), "version": version, "timestamp": 0, "operation": "WRITE"}], version)
 
