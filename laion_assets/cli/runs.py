@@ -17,7 +17,7 @@ from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 from dagster._core.execution.execution_result import ExecutionResult
 from dagster._core.origin import get_python_environment_entry_point
-from dagster._utils.interrupts import _received_interrupt, setup_interrupt_handlers
+from dagster._utils.interrupts import _received_interrupt
 
 from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs
 from laion_assets.cli.common import UsageError
@@ -105,7 +105,8 @@ class Runner:
             )
         ensure_reachable(self._settings)
         if threading.current_thread() is threading.main_thread():
-            setup_interrupt_handlers()  # SIGTERM ends a build as Ctrl-C does
+            for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: what a shell starts with & ignores it
+                signal.signal(number, signal.default_int_handler)
         end_abandoned_runs(self._instance)
         with builder_lock(self._lake.staging / "builders") as self._lock:
             yield
