@@ -1,6 +1,7 @@
 """Encoding pictures and texts, and finding the thresholds of the encoders that do it."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import lru_cache
 
 import polars as pl
@@ -15,6 +16,7 @@ from laion_assets.clip.plan import EmbeddingPlan, plan_embeddings, wanted_by_tar
 from laion_assets.figures import histogram
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.partition import Partition
+from laion_assets.lake.stages import STAGES
 from laion_assets.lake.tables import SUBSETS
 from laion_assets.settings import Settings
 from laion_assets.text.language import LanguageIdentifier, language_group
@@ -73,11 +75,12 @@ def clip_embeddings(step: Step) -> Metadata:
     plan = plan_embeddings(
         step.build.con,
         pairs=step.read("unique_pairs", columns=("pair_id", "url_id", "url", "text", "language")),
-        images=step.read("images", columns=("url", "status", "sha256", "shard_path", "sample_key")),
+        images=step.read("images", columns=("url", "status", "sha256", "shard_path", "sample_key", "fetched_at")),
         earlier="own_rows",
         encoders=encoders,
         columns=tuple(step.build.schema.names),
         output=taken_over,
+        outdated_since=_outdated_since(step),
     )
     step.build.adopt([taken_over])
     step.build.rows_in = plan.pairs
@@ -86,6 +89,14 @@ def clip_embeddings(step: Step) -> Metadata:
     for reason, rows in {**plan.drops, **counts.drops}.items():
         step.build.drop(reason, rows)
     return _scores(step, encoders)
+
+
+def _outdated_since(step: Step) -> datetime | None:
+    """When this partition was published last, where that was done by other code."""
+    commit = step.lake.commit("clip_embeddings", step.partition)
+    if commit is None or commit.code_version == STAGES["clip_embeddings"].code_version:
+        return None
+    return datetime.fromtimestamp(commit.timestamp_ms / 1000, UTC)
 
 
 def _embed(step: Step, encoders: dict[str, Encoder], plan: EmbeddingPlan) -> EmbeddingCounts:

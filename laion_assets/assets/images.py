@@ -11,7 +11,8 @@ from laion_assets.assets.step import Metadata, Step
 from laion_assets.download.driver import download
 from laion_assets.download.failures import is_transient
 from laion_assets.download.reuse import Reuse, plan_attempts
-from laion_assets.lake.partition import parse_partition, partition_name
+from laion_assets.lake.partition import Partition, parse_partition
+from laion_assets.lake.stages import STAGES
 
 REFETCH_TAG = "laion/refetch"
 """A run with this tag attempts every url again, known or not."""
@@ -47,10 +48,15 @@ def images(step: Step) -> Metadata:
 def _earlier_rows(step: Step) -> None:
     """The view ``earlier_images``: what any crawl knows of this bucket's urls. It is no input of the lineage."""
     ledger = step.lake.ledger("images")
-    built = [parse_partition(name) for name in ledger.commits]
-    same_bucket = [p for p in built if p["bucket"] == step.partition["bucket"]]
-    trusted = [p for p in same_bucket if ledger.is_trusted(ledger.commits[partition_name(p)])]
-    step.build.view("earlier_images", "images", trusted, lineage=False)
+    by_age: dict[bool, list[Partition]] = {False: [], True: []}
+    for name, commit in ledger.commits.items():
+        partition = parse_partition(name)
+        if partition["bucket"] == step.partition["bucket"] and ledger.is_trusted(commit):
+            by_age[commit.code_version != STAGES["images"].code_version].append(partition)
+    for outdated, partitions in by_age.items():
+        step.build.view(f"earlier_images_{outdated}", "images", partitions, lineage=False)
+    rows = [f"SELECT *, {outdated} AS outdated FROM earlier_images_{outdated}" for outdated in by_age]
+    step.build.con.execute(f"CREATE OR REPLACE VIEW earlier_images AS {' UNION ALL '.join(rows)}")
 
 
 def _attempt(step: Step, reuse: Reuse) -> None:

@@ -5,6 +5,7 @@ A row is right as long as picture, encoder, its weights, its preprocessing and i
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -34,21 +35,25 @@ def plan_embeddings(
     encoders: Mapping[str, Encoder],
     columns: tuple[str, ...],
     output: Path,
+    outdated_since: datetime | None = None,
 ) -> EmbeddingPlan:
     """Sort every pair into the table ``planned`` of ``con``, and write the rows that are still right.
 
     Args:
         con: knows the views.
         pairs: view with pair_id, url_id, url, text and language.
-        images: view with url, status, sha256, shard_path and sample_key.
+        images: view with url, status, sha256, shard_path, sample_key and fetched_at.
         earlier: view of the rows this partition holds now.
         encoders: the encoder of each language group.
         columns: the columns of a row, to be written.
         output: Parquet file for the rows taken over.
+        outdated_since: when the earlier rows were published, where other code did so. A picture fetched after that is
+            encoded again: it may be stored in another way, although its bytes as downloaded are the same.
     """
     rows = [(group, e.sha256, e.name, e.preprocess, e.precision) for group, e in encoders.items()]
     con.register("encoder_of", pl.DataFrame(rows, schema=["subset", "sha", "name", "prep", "arithmetic"], orient="row"))
-    con.execute(f"""
+    con.execute(
+        f"""
         CREATE OR REPLACE TEMP TABLE planned AS
         SELECT pair.pair_id, pair.url_id, pair.text, encoder_of.subset, encoder_of.sha AS encoder_sha256,
                image.sha256, image.shard_path, image.sample_key,
@@ -62,8 +67,10 @@ def plan_embeddings(
         LEFT JOIN {earlier} AS own
           ON own.pair_id = pair.pair_id AND own.sha256 = image.sha256 AND own.encoder_sha256 = encoder_of.sha
          AND own.encoder = encoder_of.name AND own.preprocess = encoder_of.prep
-         AND own.precision = encoder_of.arithmetic
-    """)
+         AND own.precision = encoder_of.arithmetic AND ($since IS NULL OR image.fetched_at <= $since)
+    """,
+        {"since": outdated_since},
+    )
     names = ", ".join(f"own.{name}" for name in columns)
     target = str(output).replace("'", "''")
     con.execute(f"""

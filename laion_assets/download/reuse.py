@@ -13,6 +13,14 @@ from laion_assets.download.failures import TRANSIENT_FAILURES, TRANSIENT_STATUSE
 from laion_assets.pairs.duck import quoted
 from laion_assets.pairs.removals import Removals
 
+_OUTGROWN = """(outdated AND coalesce(CASE status
+    WHEN 'success' THEN exif IS NOT NULL
+        OR NOT regexp_matches(coalesce(content_type, ''), '(?i)^image/(jpe?g|webp|gif)')
+    ELSE failure IN ('other', 'not_an_image', 'decode') END, false))"""
+"""What the code before this one may have got wrong: pictures with metadata (stored lying on their side, or with the
+place they were taken at in them), pictures that may be PNGs (those of 16 bits were stored white), and failures that it
+took for final."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reuse:
@@ -49,7 +57,8 @@ def plan_attempts(
     Args:
         con: knows the views.
         pairs: view with url_id and url, repeated urls allowed.
-        earlier: view of earlier rows of ``images`` in this bucket, of any crawl.
+        earlier: view of earlier rows of ``images`` in this bucket, of any crawl, with a column ``outdated``: whether
+            other code made them, so that they are attempted again where it may have got them wrong.
         crawl: the crawl being built.
         columns: the columns of ``images`` to write, all but the partition's.
         removals: takedowns and deny lists.
@@ -69,6 +78,7 @@ def plan_attempts(
             FROM ({matched})
             WHERE coalesce(removal, '') NOT IN ('url', 'domain')
               AND (status = 'success' OR NOT coalesce(({transient}) OR failure = 'deny_listed', false))
+              AND (removal IS NOT NULL OR NOT {_OUTGROWN})
         )
         WHERE place = 1 AND ({not refetch} OR (status = 'success' AND removal IS NOT NULL))
     """,

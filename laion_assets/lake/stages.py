@@ -70,7 +70,7 @@ STAGES: Mapping[str, Stage] = {
         Stage(table="takedowns", code_version="1", group="removals"),
         Stage(table="crawl_snapshots", code_version="1", group="crawl"),
         Stage(table="wat_files", code_version="1", group="crawl", reads=(Read(table="crawl_snapshots"),)),
-        Stage(table="candidate_pairs", code_version="2", group="pairs", reads=(Read(table="wat_files"),)),
+        Stage(table="candidate_pairs", code_version="3", group="pairs", reads=(Read(table="wat_files"),)),
         Stage(
             table="unique_pairs",
             code_version="1",
@@ -83,14 +83,14 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage(
             table="images",
-            code_version="1",
+            code_version="2",
             group="images",
             reads=(Read(table="unique_pairs"), Read(table="takedowns")),
         ),
         Stage(table="calibrations", code_version="1", group="embeddings"),
         Stage(
             table="clip_embeddings",
-            code_version="1",
+            code_version="2",
             group="embeddings",
             reads=(Read(table="unique_pairs"), Read(table="images")),
         ),
@@ -106,7 +106,7 @@ STAGES: Mapping[str, Stage] = {
                 Read(table="takedowns"),
             ),
         ),
-        Stage(table="benchmark_images", code_version="1", group="benchmarks"),
+        Stage(table="benchmark_images", code_version="2", group="benchmarks"),
         Stage(
             table="training_sets",
             code_version="1",

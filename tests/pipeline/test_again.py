@@ -17,6 +17,7 @@ from laion_assets.lake.build import lake_build
 from laion_assets.lake.commits import Provenance
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import parse_partition
+from laion_assets.lake.stages import STAGES
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import CalibrationOptions, DenyOptions, Settings
@@ -230,6 +231,34 @@ def test_retry_failed_attempts_what_can_pass_and_nothing_else(
     assert sorted(attempted) == sorted(transient)
     assert_same_rows(settings.open_lake(), undisturbed.lake, places=False)
     assert unfinished(settings) == {}, "the answers were the same, so nothing is stale"
+
+
+def test_what_other_code_may_have_got_wrong_is_fetched_and_embedded_again(
+    lake_copy: LakeCopy,
+    builder: MakeBuilder,
+    undisturbed: Built,
+    attempted: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lake of the version before: what it stored lying on its side or white is not taken over."""
+    for table in ("images", "clip_embeddings"):
+        monkeypatch.setitem(STAGES, table, dataclasses.replace(STAGES[table], code_version="next"))  # type: ignore[arg-type]
+    settings = lake_copy()
+    assert builder(settings).build(Request(crawls=CRAWLS)).failures == []
+    known = rows(undisturbed.lake, "images")
+    pngs = known.filter(pl.col("status") == "success", ~pl.col("content_type").str.contains("(?i)^image/(jp|webp|gif)"))
+    doubtful = known.filter(pl.col("failure").is_in(["other", "not_an_image", "decode"]))
+    assert pngs.height
+    assert doubtful.height
+    assert {*pngs["url"], *doubtful["url"]} <= set(attempted)
+    assert set(attempted) < set(known["url"])
+    lake = settings.open_lake()
+    assert_same_rows(lake, undisturbed.lake, ["images"], places=False)
+    embedded = rows(lake, "clip_embeddings").join(known.select("url_id", "url").unique(), on="url_id")
+    again = embedded.filter(pl.col("url").is_in(attempted)).height
+    taken_over = sum(c.counts["taken over"] for c in lake.ledger("clip_embeddings").commits.values())
+    assert (taken_over, again > 0) == (embedded.height - again, True)
+    assert unfinished(settings) == {}
 
 
 def test_another_precision_concerns_embeddings_and_the_filter_alone(lake_copy: LakeCopy, undisturbed: Built) -> None:

@@ -168,7 +168,7 @@ def test_attempts_lie_apart_and_begin_anew_when_the_inputs_change(
     assert len(at_work.runs_of("clip_embeddings")) == 2 * first
     now.seconds += 100 * 3600
     assert {described(r)[0] for r in at_work.look()} == {("partition_states",)}, "twice was asked for, and no more"
-    stage = dataclasses.replace(STAGES["clip_embeddings"], code_version="2")
+    stage = dataclasses.replace(STAGES["clip_embeddings"], code_version="next")
     monkeypatch.setitem(STAGES, "clip_embeddings", stage)  # type: ignore[arg-type]
     repaired = at_work.restart(at_work.settings)
     assert len([r for r in repaired.look() if "clip_embeddings" in described(r)[0]]) == first

@@ -20,7 +20,7 @@ CRAWL = "CC-MAIN-2024-18"
 EARLIER, EARLIEST, LATER = "CC-MAIN-2024-10", "CC-MAIN-2023-50", "CC-MAIN-2024-33"
 COLUMNS = tuple(SCHEMA.names)
 PAIRS = {"url_id": pl.Int64, "url": pl.String}
-IMAGES = {**pl.DataFrame(SCHEMA.empty_table()).schema, "crawl": pl.String, "bucket": pl.Int32}
+IMAGES = {**pl.DataFrame(SCHEMA.empty_table()).schema, "crawl": pl.String, "bucket": pl.Int32, "outdated": pl.Boolean}
 
 
 def row(url: str, crawl: str = EARLIER, failure: str | None = None, **others: Any) -> dict[str, Any]:
@@ -34,6 +34,7 @@ def row(url: str, crawl: str = EARLIER, failure: str | None = None, **others: An
         "fetched_at": datetime(2024, 3, 1, tzinfo=UTC),
         "crawl": crawl,
         "bucket": 0,
+        "outdated": False,
     }
     if not failure:
         content = f"{url} at {crawl}".encode()
@@ -173,6 +174,28 @@ def test_refetching_attempts_everything_but_what_was_removed(plan):
     plan(urls, rows, takedown, refetch=True)
     assert plan.attempted == ["http://a", "http://b"]
     assert plan.known["http://c"]["failure"] == "hash_listed"
+
+
+@pytest.mark.parametrize(
+    ("known", "again"),
+    [
+        ({"content_type": "image/jpeg"}, False),
+        ({"content_type": "image/webp; charset=x"}, False),
+        ({"content_type": "image/jpeg", "exif": '{"Orientation": "6"}'}, True),
+        ({"content_type": "image/png"}, True),
+        ({"content_type": None}, True),
+        ({"failure": "other"}, True),
+        ({"failure": "not_an_image"}, True),
+        ({"failure": "decode"}, True),
+        ({"failure": "too_small"}, False),
+        ({"failure": "http_4xx", "http_status": 404}, False),
+    ],
+)
+def test_of_what_other_code_fetched_that_is_attempted_again_which_it_may_have_got_wrong(plan, known, again):
+    plan(["http://a"], [row("http://a", **known, outdated=True)])
+    assert bool(plan.attempted) is again
+    plan(["http://a"], [row("http://a", **known)])
+    assert plan.attempted == []
 
 
 URLS = [f"http://h{n}.test/" for n in range(5)]
