@@ -5,7 +5,6 @@ hands a name on. Proxies of the environment are not used: what stands behind the
 """
 
 import contextlib
-import ipaddress
 import socket
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 
+from laion_assets.download.addresses import is_public
 from laion_assets.download.deadline import Deadline
 
 Address = tuple[socket.AddressFamily, str]
@@ -21,9 +21,6 @@ Address = tuple[socket.AddressFamily, str]
 Lookup = Callable[[str], list[Address]]
 """Looks up a host name; raises ``socket.gaierror``."""
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_IPV6_DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")  # RFC 9637, unknown to Python 3.11
-
 
 class BlockedAddressError(Exception):
     """A host has none but addresses outside the public internet."""
@@ -31,21 +28,6 @@ class BlockedAddressError(Exception):
 
 class LookupTimeoutError(Exception):
     """The resolver did not answer in time."""
-
-
-def is_public(address: str) -> bool:
-    """Whether a numeric address belongs to the public internet, also behind IPv4-in-IPv6 notations."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address):
-        low = ipaddress.IPv4Address(int(parsed) & 0xFFFF_FFFF)
-        if parsed.ipv4_mapped is not None or parsed in _NAT64:
-            return is_public(str(low))
-        inner = (parsed.sixtofour, *(parsed.teredo or ()))
-        if any(found is not None and not is_public(str(found)) for found in inner):
-            return False
-        if parsed.is_site_local or parsed in _IPV6_DOCUMENTATION:
-            return False
-    return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
 
 
 def system_lookup(host: str) -> list[Address]:
