@@ -171,7 +171,7 @@ def demo(
     run_demo(Path(storage.uri), folder, out, quick=quick)
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # `-92` is a pair, and no option
 def takedown(
     kind: Annotated[str, typer.Argument(help="What to remove: `url`, `domain`, `sha256` of a picture, or `pair_id`.")],
     value: Annotated[str, typer.Argument(help="The url, domain (its subdomains too), hex digest or pair_id.")],
@@ -184,6 +184,9 @@ def takedown(
     from laion_assets.lake.takedowns import request_takedown
     from laion_assets.pairs.removals import load_removals
 
+    for given in (kind, value if kind != "pair_id" else ""):
+        if given.startswith("-"):
+            raise UsageError(f"takedown: there is no option {given}; `laion takedown --help` lists them")
     opened = existing_lake(lake)
     load_removals(pl.DataFrame({"kind": [kind], "value": [value]}))  # refuses what cannot be understood
     commit = request_takedown(opened, kind, value, reason)

@@ -256,23 +256,32 @@ def _task(folder: Path) -> Task:
 
 
 def _lines(file: Path, expected: str) -> tuple[str, ...]:
-    """A file's lines without the blanks around them, as CLIP_benchmark reads them."""
+    """A file's lines without the blanks around them; a number of a line is a label.
+
+    CLIP_benchmark also ends lines at U+2028 and its kind, and so counts such a name twice: here only a line feed does.
+    """
     if not file.is_file():
         raise BenchmarkError(
             f"expected {file} ({expected}), found no such file; write it, or say `retrieval` in {DATASET_TYPE_FILE} if "
             "the benchmark is one"
         )
-    lines = tuple(line.strip() for line in _text(file).splitlines())
-    if not lines:
+    text = _text(file)
+    if not text:
         raise BenchmarkError(f"{file}: expected {expected}, found an empty file")
-    if "" in lines:
-        raise BenchmarkError(f"{file}: expected {expected}, found nothing on line {lines.index('') + 1}; remove it")
+    lines = tuple(line.strip() for line in text.removesuffix("\n").split("\n"))
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            raise BenchmarkError(f"{file}: expected {expected}, found nothing on line {number}; remove it")
+        if "\r" in line:
+            raise BenchmarkError(
+                f"{file}: expected {expected}, found a carriage return in line {number}; end lines by \\n"
+            )
     return lines
 
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text("utf-8")
+        return file.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BenchmarkError(f"{file}: expected text in UTF-8, and it cannot be read: {error}") from error
 

@@ -303,7 +303,8 @@ class Lake:
 
     def scan(self, table: str) -> pl.LazyFrame:
         """All rows of a table, which has to be there, as it is now."""
-        return pl.scan_delta(self.opened(table), storage_options=self.storage.polars_options or None)
+        # Not scan_delta: it asks for the files by percent-encoded names, and finds none below `a b/` or `ü/`.
+        return pl.scan_pyarrow_dataset(self.opened(table).to_pyarrow_dataset())
 
     def sizes(self, table: str) -> Mapping[str, int]:
         """Version, partitions, files, rows and bytes of a table as it is now."""

@@ -21,8 +21,8 @@ import duckdb
 from laion_assets.lake.errors import LakeError
 
 # delta-rs makes a url of a table's path: with some of these it panics, with others it goes elsewhere. DuckDB expands
-# patterns, and takes `name=value` for a partition.
-_UNUSABLE = re.compile(r"[\[\]{}^|*?#=]|\\|%[0-9A-Fa-f]{2}")
+# patterns, takes `name=value` for a partition, and decodes what delta-rs has encoded twice, whatever follows a `%`.
+_UNUSABLE = re.compile(r"[\[\]{}^|*?#=%\x00-\x1f\x7f\ud800-\udfff]|\\")
 _SCRATCH = ".staging"
 
 
@@ -239,7 +239,7 @@ def open_storage(uri: str) -> Storage:
     unusable = _UNUSABLE.search(root)
     if unusable is not None:
         raise LakeError(
-            f"tables cannot be written below {root}: {unusable[0]!r} in it; choose another path for the lake"
+            f"tables cannot be written below {root!r}: {unusable[0]!r} in it; choose another path for the lake"
         )
     if scheme != "s3":
         return FolderStorage(Path(root))

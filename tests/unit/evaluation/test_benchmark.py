@@ -93,6 +93,11 @@ LAYOUT: dict[str, tuple[Callable[[Path], object], str]] = {
     "no class names": (lambda f: (f / "classnames.txt").unlink(), "classnames.txt .*found no such file"),
     "empty class names": (lambda f: (f / "classnames.txt").write_text(""), "classnames.txt.*found an empty file"),
     "a blank name": (lambda f: (f / "classnames.txt").write_text("cat\n \nhen\n"), "found nothing on line 2"),
+    "a blank end": (lambda f: (f / "classnames.txt").write_text("cat\ndog\nhen\n\n"), "found nothing on line 4"),
+    "line feeds alone": (lambda f: (f / "classnames.txt").write_text("\n\n"), "found nothing on line 1"),
+    "a byte order mark alone": (lambda f: (f / "classnames.txt").write_text("\ufeff"), "found an empty file"),
+    "carriage returns": (lambda f: (f / "classnames.txt").write_bytes(b"cat\rdog\rhen"), "carriage return in line 1"),
+    "a blank prompt": (lambda f: templates(f).write_text("a {c}\n\nthe {c}\n"), "templates.txt.*nothing on line 2"),
     "not UTF-8": (lambda f: (f / "classnames.txt").write_bytes(b"caf\xe9\n"), "expected text in UTF-8"),
     "no templates": (lambda f: templates(f).unlink(), "templates.txt .*found no such file"),
     "no {c}": (lambda f: templates(f).write_text("a {c}\na photo\n"), "line 2: expected a prompt with `{c}`"),
@@ -113,6 +118,24 @@ def test_a_layout_that_is_wrong_says_why(benchmark: Benchmark, wrong: str):
     spoil(benchmark.folder)
     with pytest.raises(BenchmarkError, match=said):
         read_benchmark(benchmark.folder)
+
+
+@pytest.mark.parametrize(
+    "mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\xa0"], ids=ascii
+)
+def test_a_label_is_the_number_of_a_line_whatever_a_name_holds(benchmark: Benchmark, mark: str):
+    """Unicode's other line boundaries (str.splitlines) end no line here: each name would shift the labels after it."""
+    (benchmark.folder / "classnames.txt").write_text(f"cat{mark}fish\ndog{mark}\n{mark}hen\n")
+    templates(benchmark.folder).write_text(f"a{mark}{{c}}\nthe {{c}}")
+    read = read_benchmark(benchmark.folder)
+    assert read.classnames == (f"cat{mark}fish", "dog", "hen")
+    assert read.templates == (f"a{mark}{{c}}", "the {c}")
+
+
+@pytest.mark.parametrize("content", [b"cat\ndog\nhen", b"cat\r\ndog\r\nhen\r\n", b"\xef\xbb\xbfcat\n dog\t\nhen\n"])
+def test_class_names_are_read_from_files_of_any_editor(benchmark: Benchmark, content: bytes):
+    (benchmark.folder / "classnames.txt").write_bytes(content)
+    assert read_benchmark(benchmark.folder).classnames == ("cat", "dog", "hen")
 
 
 SAMPLES: dict[str, tuple[dict[str, bytes], str]] = {
