@@ -12,6 +12,7 @@ at the end are of everything that was trained this way.
 import argparse
 import time
 from pathlib import Path
+from statistics import fmean, stdev, variance
 from typing import Any
 
 import dagster as dg
@@ -100,12 +101,12 @@ def verdict(filtered: pl.DataFrame, unfiltered: pl.DataFrame) -> str:
     Its gain is the difference of the means. The spread is the wider of the two arms' ranges over the seeds, and no less
     than two standard errors of a single score: two seeds may agree by chance.
     """
-    arms = (filtered["score"], unfiltered["score"])
+    arms: list[list[float]] = [frame["score"].to_list() for frame in (filtered, unfiltered)]
     if min(map(len, arms)) < 2:
         return "one seed"
-    gain = float(arms[0].mean() - arms[1].mean())  # type: ignore[operator]
-    ranges = [float(arm.max() - arm.min()) for arm in arms]  # type: ignore[operator]
-    errors = [2 * float(arm["error"].max()) for arm in (filtered, unfiltered)]  # type: ignore[arg-type]
+    gain = fmean(arms[0]) - fmean(arms[1])
+    ranges = [max(arm) - min(arm) for arm in arms]
+    errors = [2 * max(frame["error"].to_list()) for frame in (filtered, unfiltered)]
     if abs(gain) <= max(*ranges, *errors):
         return "within the spread"
     return "filtered" if gain > 0 else "unfiltered"
@@ -121,10 +122,10 @@ def print_arms(measured: pl.DataFrame, console: Console) -> None:
         for benchmark in of_scale["benchmark"].unique(maintain_order=True):
             rows = of_scale.filter(benchmark=benchmark)
             frames = [rows.filter(arm=arm) for arm in ARMS]
-            by_arm = [frame["score"] for frame in frames]
-            if any(arm.is_empty() for arm in by_arm):
+            by_arm: list[list[float]] = [frame["score"].to_list() for frame in frames]
+            if not all(by_arm):
                 continue
-            gain = float(by_arm[0].mean() - by_arm[1].mean())  # type: ignore[operator]
+            gain = fmean(by_arm[0]) - fmean(by_arm[1])
             table.add_row(
                 scale,
                 f"{benchmark} {rows['measure'][0]}",
@@ -138,19 +139,16 @@ def print_arms(measured: pl.DataFrame, console: Console) -> None:
     console.print(table)
 
 
-def _summary(values: pl.Series) -> str:
-    deviation = values.std()
-    spread = "" if deviation is None else f", sd {deviation:.1f}"
-    return f"{values.mean():.1f} ({values.min():.1f}..{values.max():.1f}{spread})"
+def _summary(values: list[float]) -> str:
+    spread = f", sd {stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{fmean(values):.1f} ({min(values):.1f}..{max(values):.1f}{spread})"
 
 
-def _uncertainty(arms: list[pl.Series]) -> str:
+def _uncertainty(arms: list[list[float]]) -> str:
     """Standard error of the difference of two means, where both have a spread."""
-    deviations = [arm.std() for arm in arms]
-    if any(deviation is None for deviation in deviations):
+    if min(map(len, arms)) < 2:
         return ""
-    variance = sum(float(d) ** 2 / len(arm) for d, arm in zip(deviations, arms, strict=True))  # type: ignore[arg-type]
-    return f" ± {variance**0.5:.1f}"
+    return f" ± {sum(variance(arm) / len(arm) for arm in arms) ** 0.5:.1f}"
 
 
 def print_rows(rows: duckdb.DuckDBPyRelation, title: str, console: Console) -> None:

@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -208,7 +209,7 @@ def shown(wall: float, processor: float) -> str:
     return f"{wall:.2f} ({processor:.2f})"
 
 
-def ask(address: str, query: str, variables: dict[str, object]) -> dict:  # type: ignore[type-arg]
+def ask(address: str, query: str, variables: dict[str, object]) -> dict[str, Any]:
     body = json.dumps({"query": query, "variables": variables}).encode()
     request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=120) as answer:
@@ -306,12 +307,12 @@ def main() -> None:
     with webserver(environment) as (address, server):
         variables: dict[str, object] = {"key": {"path": ["images"]}}
         for what, query in PAGE.items():
-            seconds = []
+            taken: list[Seconds] = []
             for _ in range(4):
                 started, used = time.perf_counter(), processor_seconds(server)
                 ask(address, query, variables)
-                seconds.append((time.perf_counter() - started, processor_seconds(server) - used))
-            print(f"  asset page, {what}: first {shown(*seconds[0])}, again {shown(*min(seconds[1:]))}", flush=True)
+                taken.append((time.perf_counter() - started, processor_seconds(server) - used))
+            print(f"  asset page, {what}: first {shown(*taken[0])}, again {shown(*min(taken[1:]))}", flush=True)
 
 
 if __name__ == "__main__":
