@@ -24,3 +24,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = outcome.get_result()
     if report.skipped and os.environ.get("LAION_NO_SKIPS"):
         report.outcome = "failed"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the seeds and counts of mutation runs, which no failure would show."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    told = sorted(text for report in reports for name, text in report.user_properties if name == "mutation")
+    if told:
+        terminalreporter.section("mutation")
+        for text in told:
+            terminalreporter.write_line(text)
