@@ -4,11 +4,13 @@ Browsers obey it, and so do the pages that Common Crawl reads. The parser is ada
 compares two addresses, or asks a host goes through here, so that what is matched with removals is what is connected to.
 """
 
+import re
 from dataclasses import dataclass
 
 import ada_url
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_PORT = re.compile(r":[0-9]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +59,22 @@ def parse_http_url(url: str) -> HttpUrl:
     Raises:
         ValueError: It is none; the message says what it is.
     """
-    try:
-        parsed = ada_url.URL(_scalar(url))
-    except ValueError:
-        raise ValueError("no address in the sense of the URL standard") from None
-    scheme = parsed.protocol.removesuffix(":")
+    href = resolve_url(url)
+    if href is None:
+        raise ValueError("no address in the sense of the URL standard")
+    scheme, _, rest = href.partition(":")
     if scheme not in _DEFAULT_PORTS:
         raise ValueError(f"its scheme {scheme[:20]!r} is not http or https")
-    host = parsed.hostname.removeprefix("[").removesuffix("]")
-    target = parsed.pathname + parsed.search
+    # In a serialisation these marks are escaped wherever they delimit nothing, and a path begins with a slash.
+    authority, slash, target = rest.removeprefix("//").partition("/")
+    place = authority.rpartition("@")[2]
+    host, _, port = place.rpartition(":") if _PORT.search(place) else (place, "", "")
     return HttpUrl(
-        href=f"{scheme}://{parsed.host}{target}",
+        href=f"{scheme}://{place}{slash}{target}",
         scheme=scheme,
-        host=host,
-        port=int(parsed.port) if parsed.port else _DEFAULT_PORTS[scheme],
-        target=target,
+        host=host.removeprefix("[").removesuffix("]"),
+        port=int(port) if port else _DEFAULT_PORTS[scheme],
+        target=slash + target,
     )
 
 

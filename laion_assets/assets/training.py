@@ -84,7 +84,8 @@ def _count(step: Step, relation: str) -> int:
 def _clean(step: Step, recipe: Recipe) -> tuple[int, int]:
     """Make the view ``clean`` of what may be learned from; gives how many pairs were removed, and how many copies."""
     con = step.build.con
-    annotated = step.removals.register(con).annotate(SELECTED, pair_id="pair_id", sha256="sha256")
+    removals = step.removals.register(con)
+    annotated = removals.annotate(SELECTED, final_url="final_url", pair_id="pair_id", sha256="sha256")
     con.execute(f"CREATE TEMP TABLE kept AS SELECT * EXCLUDE (removal) FROM ({annotated}) WHERE removal IS NULL")
     removed = _count(step, SELECTED) - _count(step, "kept")
     copies = step.build.folder.path / "copies"

@@ -103,7 +103,7 @@ def _removed_rows(lake: Lake, plan: RetentionPlan, removals: Removals) -> dict[s
         known = removals.register(con)
         for (table,), files in plan.held.partition_by("area", as_dict=True).items():
             columns = set(lake.tables[table].schema.names) if table in lake.tables else set()
-            by = {name: name if name in columns else None for name in ("url", "pair_id")}
+            by = {name: name if name in columns else None for name in ("url", "final_url", "pair_id")}
             if not any(by.values()):
                 continue
             addresses = ", ".join(literal(lake.storage.address(name)) for name in files["name"])

@@ -67,8 +67,8 @@ def extract(
 
     The rows of a file are a pure function of its bytes and the options, in the order (record_offset, link_position),
     whatever ``batch_rows`` is. Every image link becomes a row or is counted under exactly one reason, the first that
-    applies of: ``no_alt``, ``too_short``, ``too_long``, ``data_url``, ``no_url``, ``not_http``, ``bad_url``,
-    ``url_too_long``, ``tracking_pixel``.
+    applies of: ``no_alt``, ``too_short``, ``too_long``, ``data_url``, ``no_url``, ``not_http``, ``template``,
+    ``bad_url``, ``page_itself``, ``url_too_long``, ``tracking_pixel``.
 
     ``link_position`` is a link's place among the page's image links. ``record_offset`` lies in the file read, and is
     unique within it; ``warc_filename`` and ``warc_offset`` say where the page itself lies.

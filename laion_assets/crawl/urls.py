@@ -1,8 +1,10 @@
 """Image addresses: resolved as a browser would, and sorted into those that can be pairs and those that cannot."""
 
-from urllib.parse import urljoin
+from functools import cache
 
 import polars as pl
+
+from laion_assets.urls import resolve_url
 
 MAX_URL_LENGTH = 4096
 """Characters; longer addresses carry data or session state rather than a place."""
@@ -22,77 +24,57 @@ TRACKING_PIXEL_PATTERN = (
 )
 """Addresses of images that exist to be counted, or to take up space: never of a picture. RE2 and Rust syntax."""
 
-# Scheme, optional user info, host name or bracketed address, optional port.
-_HTTP = (
-    r"^https?://(?:[^\s/?#@\[\]\\]*@)?(?:[^\s/?#@:\[\]\\%<>\x22`{}|^]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?(?:[/?#]|$)"
+TEMPLATE_PATTERN = (
+    r"(?i)(?:"
+    # ${…} and {{…}}; an escape may be escaped again where one address stands inside another
+    r"(?:\$|%(?:25)*24|\{|%(?:25)*7B)(?:\{|%(?:25)*7B)"
+    # {% … %} and <% … %>, whose percent sign is no escape
+    r"|(?:\{|<|%7B|%3C)%(?:25|[^0-9a-f]|[0-9a-f][^0-9a-f])"
+    # <?php … ?> and <?= … ?>; #{…}, which a browser takes for a fragment
+    r"|(?:<|%3C)\?(?:php|=)|#(?:\{|%7B)"
+    r")"
 )
-_SCHEME = r"^[A-Za-z][A-Za-z0-9+.-]*:"
-# Relative references whose resolution is more than putting strings together: dot segments, queries, fragments,
-# parameters, empty segments, empty components; and bases that have such segments.
-_NEEDS_URLJOIN = (
-    r"^(?:[?#;.]|[^/?#]*:|//[^/?#]*[:\[\]\\ ]|https?:(?:[^/]|/[^/]|$))|/\.{1,2}(?:[/?#;]|$)|.//|[?#;](?:[?#;]|$)"
-)
-_DIFFICULT_ABSOLUTE = r"/\.{1,2}(?:[/?#;]|$)|[?#;](?:[?#;]|$)"
-_DIFFICULT_BASE = r"/\.{1,2}(?:[/?#;]|$)|^https?://[^?#]*//"
-_STRIPPED = r"^[\x00-\x20]+|[\x00-\x20]+$|[\t\r\n]"
+"""References and addresses in which a template's variable was never filled in: whoever answers, it is not the picture
+that was meant. The end of the variable need not be there: a quote within it ends the attribute. RE2 and Rust syntax."""
+
+_DATA = r"^[\x00-\x20]*(?i)data:"
+_NOTHING = r"^[\x00-\x20]*$"
 
 
 def resolve(links: pl.DataFrame) -> pl.DataFrame:
-    """Resolve image references against their pages.
-
-    The rules are those of RFC 3986 with what browsers add to them: surrounding controls and spaces and inner tabs and
-    line breaks are removed, a space becomes ``%20``, the scheme is in lower case. Nothing else is rewritten, so an
-    address stays what its page says. References that need no more than joining strings are joined by polars;
-    ``urllib.parse.urljoin`` does the rest, and defines what is right for all.
+    """Resolve image references against their pages, by the URL standard.
 
     Args:
-        links: ``reference`` (String) and ``base`` (String: the absolute address to resolve against, or null).
+        links: ``reference`` (String), ``base`` (String: the absolute address to resolve against, or null) and, where
+            it is known, ``page_url`` (String: the address of the page itself).
 
     Returns:
-        The frame with two columns more: ``url`` (String) and ``fault`` (String: null where ``url`` is an absolute
-        http(s) address of at most ``MAX_URL_LENGTH`` characters, and otherwise the reason why not: ``no_url``,
-        ``data_url``, ``not_http``, ``bad_url``, ``url_too_long``, ``tracking_pixel``).
+        The frame with two columns more: ``url`` (String: the standard's serialisation without fragment) and ``fault``
+        (String: null where ``url`` is an absolute http(s) address of at most ``MAX_URL_LENGTH`` characters, and
+        otherwise the first reason why not: ``data_url``, ``no_url``, ``not_http``, ``template``, ``bad_url``,
+        ``page_itself``, ``url_too_long``, ``tracking_pixel``).
     """
-    reference, base = pl.col("reference"), pl.col("base")
-    links = links.with_columns(
-        reference=pl.when(reference.str.contains(_STRIPPED))
-        .then(reference.str.replace_all(_STRIPPED, ""))
-        .otherwise(reference)
-    )
-    is_data = reference.str.starts_with("data:") | reference.str.contains(r"^(?i)data:")
-    scheme = base.str.extract(r"^(https?:)")
-    origin = base.str.extract(r"^(https?://[^/?#]*)")
-    folder = pl.coalesce(base.str.extract(r"^(https?://[^/?#]*/(?:[^?#]*/)?)"), origin + "/")
-    plain = base.str.contains(r"^https?://[^/?#]") & ~base.str.contains(_DIFFICULT_BASE)
-    links = links.with_columns(
-        url=pl.when(is_data | (reference == ""))
-        .then(pl.lit(""))
-        .when(reference.str.contains(r"^https?://[^/]") & ~reference.str.contains(_DIFFICULT_ABSOLUTE))
-        .then(reference)
-        .when(reference.str.contains(_NEEDS_URLJOIN) | ~plain.fill_null(value=False))
-        .then(None)
-        .when(reference.str.starts_with("//"))
-        .then(scheme + reference)
-        .when(reference.str.starts_with("/"))
-        .then(origin + reference)
-        .otherwise(folder + reference)
-    )
-    links = _with_joined(links).with_columns(
-        url=pl.col("url")
-        .str.replace(r"^(?i)http:", "http:")
-        .str.replace(r"^(?i)https:", "https:")
-        .str.replace_all(" ", "%20", literal=True)
-    )
-    url = pl.col("url")
+    reference, url = pl.col("reference"), pl.col("url")
+    is_data = reference.str.contains(_DATA)
+    known = cache(resolve_url)
+    asked = links.select("base", reference=pl.when(~is_data & ~reference.str.contains(_NOTHING)).then(reference))
+    urls = [None if name is None else known(name, base) for base, name in asked.iter_rows()]
+    links = links.with_columns(url=pl.Series(urls, dtype=pl.String))
+    places = [name for name in ("base", "page_url") if name in links.columns]
+    own = [pl.Series(name, [known(place or "") for place in links[name]], dtype=pl.String) for name in places]
     return links.with_columns(
-        fault=pl.when(is_data)
+        fault=pl.when(is_data | url.str.starts_with("data:"))
         .then(pl.lit("data_url"))
-        .when(reference.is_null() | (reference == ""))
+        .when(reference.is_null() | reference.str.contains(_NOTHING))
         .then(pl.lit("no_url"))
-        .when(url.str.contains(_SCHEME) & ~url.str.contains(r"^https?:"))
+        .when(~url.str.contains(r"^https?:"))
         .then(pl.lit("not_http"))
-        .when(~url.str.contains(_HTTP).fill_null(value=False) | url.str.contains(r"[\x00-\x1F\x7F]"))
+        .when(reference.str.contains(TEMPLATE_PATTERN) | url.str.contains(TEMPLATE_PATTERN))
+        .then(pl.lit("template"))
+        .when(url.is_null())
         .then(pl.lit("bad_url"))
+        .when(pl.any_horizontal(_one_page(url) == _one_page(pl.lit(place)) for place in own))
+        .then(pl.lit("page_itself"))
         .when(url.str.len_chars() > MAX_URL_LENGTH)
         .then(pl.lit("url_too_long"))
         .when(url.str.contains(TRACKING_PIXEL_PATTERN))
@@ -101,40 +83,23 @@ def resolve(links: pl.DataFrame) -> pl.DataFrame:
 
 
 def page_base(page_url: str, declared: str | None) -> str | None:
-    """The address a page's references are resolved against.
+    """The address a page's references are resolved against: the HTML standard's document base URL.
 
     Args:
         page_url: The page's own address.
         declared: The ``href`` of its ``<base>``, null if it has none.
 
     Returns:
-        The declared base resolved against the page where that is http(s), else the page where that is; else null.
+        The declared base resolved against the page; where there is none, or it is no address, or one of the schemes
+        ``data`` and ``javascript``, the page where that is http(s); else null.
     """
-    joined = _join(page_url, declared.strip()) if declared else None
-    for candidate in (joined, page_url):
-        if candidate is not None and candidate[:8].lower().startswith(("http://", "https://")):
-            return candidate
-    return None
+    page = resolve_url(page_url)
+    if page is not None and not page.startswith(("http:", "https:")):
+        page = None
+    base = resolve_url(declared, page) if declared else None
+    return page if base is None or base.startswith(("data:", "javascript:")) else base
 
 
-def _with_joined(links: pl.DataFrame) -> pl.DataFrame:
-    """Fill the urls that are still null by ``urljoin``, each distinct (base, reference) once."""
-    open_questions = (
-        links.filter(pl.col("url").is_null() & pl.col("reference").is_not_null()).select("base", "reference").unique()
-    )
-    if open_questions.is_empty():
-        return links
-    joined = [_join(base or "", reference) for base, reference in open_questions.iter_rows()]
-    answers = open_questions.with_columns(joined=pl.Series(joined, dtype=pl.String))
-    return (
-        links.join(answers, on=["base", "reference"], how="left", nulls_equal=True, maintain_order="left")
-        .with_columns(url=pl.coalesce("url", "joined"))
-        .drop("joined")
-    )
-
-
-def _join(base: str, reference: str) -> str | None:
-    try:
-        return urljoin(base, reference)
-    except ValueError:  # brackets that hold no address, ports that are no number
-        return None
+def _one_page(url: pl.Expr) -> pl.Expr:
+    """What is left of an address when what does not lead to another page is taken away."""
+    return url.str.replace(r"^https?:", "").str.strip_suffix("?")

@@ -51,8 +51,9 @@ def plan_attempts(
     """Write the rows that are known, and leave the others in the table ``attempted`` (url_id, url) of ``con``.
 
     Of several earlier rows of one url the one of this crawl is taken, else that of the first crawl by name. A row whose
-    picture is on a list of removals becomes the failure ``hash_listed``, without asking its host again. What was on a
-    deny list is judged anew: that takes no connection.
+    picture is on a list of removals becomes the failure ``hash_listed``, without asking its host again. What is on a
+    deny list is judged anew, and so is a picture that came by a redirect from there: where the url itself is on the
+    list, that takes no connection.
 
     Args:
         con: knows the views.
@@ -68,7 +69,8 @@ def plan_attempts(
     registered = removals.register(con)
     transient = f"failure IN {tuple(f.value for f in TRANSIENT_FAILURES)!r} OR http_status IN {TRANSIENT_STATUSES!r}"
     con.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT url_id, url FROM {pairs}")
-    matched = registered.annotate(f"(SELECT * FROM {earlier} WHERE url IN (SELECT url FROM wanted))", sha256="sha256")
+    rows = f"(SELECT * FROM {earlier} WHERE url IN (SELECT url FROM wanted))"
+    matched = registered.annotate(rows, final_url="final_url", sha256="sha256")
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE known AS

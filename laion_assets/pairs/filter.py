@@ -68,7 +68,8 @@ def filter_pairs(
     ``not_embedded`` (by its group's encoder, from the picture that images has now, with a similarity that is a
     number), ``removed_url, removed_domain, removed_hash, removed_pair, removed_sha256``, ``too_short, file_name,
     markup, too_few_bytes, too_small, aspect, below_threshold_en, below_threshold_multi, below_threshold_nolang``.
-    Hash lists can match a picture by its sha256 only: by md5 and sha1 they are matched while it is downloaded.
+    A url is removed by the address that was asked last, too. Hash lists can match a picture by its sha256 only: by md5
+    and sha1 they are matched while it is downloaded.
 
     Each view is scanned once (and the pairs counted); the judged rows are staged beside ``output`` and the stage is
     deleted at the end, so that memory does not grow with the bucket where the connection may spill.
@@ -76,8 +77,8 @@ def filter_pairs(
     Args:
         connection: A DuckDB connection that knows the views; temporary tables named ``_filter_…`` are made and dropped.
         pairs: Name of a view of unique_pairs (``pair_id, url_id, url, text, language``).
-        images: Name of a view of images (``url_id, url, status, width, height, original_width, original_height,
-            byte_size, sha256``), one row a url.
+        images: Name of a view of images (``url_id, url, final_url, status, width, height, original_width,
+            original_height, byte_size, sha256``), one row a url.
         embeddings: Name of a view of clip_embeddings (``pair_id, sha256, encoder, encoder_sha256, similarity``), one
             row for each pair and encoder.
         thresholds: Columns ``encoder_sha256, language_group, threshold``: the smallest similarity to keep. Not looked
@@ -102,7 +103,8 @@ def filter_pairs(
     judged = output.with_name(f"{output.name}.judged")
     try:
         connection.register("_filter_groups", groups.to_arrow())
-        candidates = registered.annotate(f"({_joined(pairs, images, embeddings)})", pair_id="pair_id", sha256="sha256")
+        joined = f"({_joined(pairs, images, embeddings)})"
+        candidates = registered.annotate(joined, final_url="final_url", pair_id="pair_id", sha256="sha256")
         rows_in = _counts(connection, f"SELECT 'pairs', count(*) FROM {pairs}")["pairs"]
         connection.execute(
             f"COPY (SELECT * EXCLUDE (removal), {reason_sql(policy)} AS reason FROM ({candidates}))"
@@ -148,7 +150,7 @@ def _joined(pairs: str, images: str, embeddings: str) -> str:
     """Every pair once, with its picture and the embedding of its group's encoder, where there are such."""
     return f"""
         SELECT pair.pair_id, pair.url_id, pair.url, pair.text, pair.language, language_group.subset,
-               language_group.threshold, image.status, image.byte_size, image.sha256,
+               language_group.threshold, image.final_url, image.status, image.byte_size, image.sha256,
                coalesce(image.original_width, image.width) AS width,
                coalesce(image.original_height, image.height) AS height,
                embedding.encoder, embedding.encoder_sha256, embedding.similarity

@@ -12,13 +12,24 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Literal, Self
 
 import duckdb
 import polars as pl
 
-from laion_assets.pairs.urls import canonical_host, canonical_url, canonical_url_sql, host_of, host_sql
+from laion_assets.pairs.urls import (
+    WRITTEN_FORMS,
+    canonical_host,
+    canonical_url,
+    canonical_url_sql,
+    host_of,
+    host_sql,
+    written_forms,
+    written_forms_sql,
+)
+from laion_assets.urls import resolve_url
 
 KINDS = ("url", "domain", "sha256", "hash", "pair_id")
 """``sha256`` is of a picture's bytes (removal requests); ``hash`` is md5, sha1 or sha256 of a url or of a picture."""
@@ -28,6 +39,8 @@ _SCHEMA = pl.Schema({"kind": pl.String, "value": pl.String})
 _HASH_LENGTHS = {32: "md5", 40: "sha1", 64: "sha256"}
 _TABLE = "_removals"
 _CANONICAL_URL = "laion_canonical_url"
+_WRITTEN_FORMS = "laion_written_forms"
+_BREAKS = str.maketrans("", "", "\t\r\n")
 
 
 class RemovalError(ValueError):
@@ -69,7 +82,8 @@ class Removals:
     def register(self, connection: duckdb.DuckDBPyConnection) -> "RegisteredRemovals":
         """Make the entries known to a DuckDB connection, in place of any registered there before.
 
-        Creates the temporary table ``_removals`` and, once a database, the function ``laion_canonical_url``.
+        Creates the temporary table ``_removals`` and, once a database, the functions ``laion_canonical_url`` and
+        ``laion_written_forms``.
         """
         domain_labels = pl.col("value").str.count_matches(".", literal=True) + 1
         width = pl.when(kind="domain").then(domain_labels).otherwise(pl.col("value").str.len_bytes())
@@ -79,6 +93,7 @@ class Removals:
         # Known already: to this connection (not implemented), or to another one of the same database (catalog).
         with suppress(duckdb.NotImplementedException, duckdb.CatalogException):
             connection.create_function(_CANONICAL_URL, canonical_url, ["VARCHAR"], "VARCHAR")
+            connection.create_function(_WRITTEN_FORMS, written_forms, ["VARCHAR"], "VARCHAR[]")
         widths = self.frame.select("kind", width=width).unique()
         return RegisteredRemovals(frozenset((str(kind), int(width)) for kind, width in widths.iter_rows()))
 
@@ -91,7 +106,13 @@ class RegisteredRemovals:
     """Which kinds there are, with the number of labels (domains) or characters (all others) their values have."""
 
     def annotate(
-        self, relation: str, *, url: str | None = "url", pair_id: str | None = None, sha256: str | None = None
+        self,
+        relation: str,
+        *,
+        url: str | None = "url",
+        final_url: str | None = None,
+        pair_id: str | None = None,
+        sha256: str | None = None,
     ) -> str:
         """A SELECT of a relation's rows with one more column, ``removal``.
 
@@ -101,47 +122,55 @@ class RegisteredRemovals:
         Args:
             relation: A table, a view or a parenthesised query, as SQL reads it.
             url: Name of the column of image urls; None leaves ``url, domain, hash`` out.
+            final_url: Name of the column of the addresses that were asked last, null where none was: a picture that
+                came by a redirect is removed by either address.
             pair_id: Name of the column of pair ids (a number); None leaves ``pair_id`` out.
             sha256: Name of the column of sha256 (lower case hex) of pictures' bytes, compared with removal requests
                 (``sha256``) and hash lists (``hash``); None leaves it out.
         """
-        branches = list(self._branches(url, pair_id, sha256))
+        columns = [name for name in (url, final_url) if name is not None]
+        branches = list(self._branches(len(columns), pair_id, sha256))
         if not branches:
             return f"SELECT *, NULL::VARCHAR AS removal FROM {relation}"
         removal = " ".join(f"WHEN {condition} THEN '{kind}'" for kind, condition in branches)
-        if url is None:
+        compared = {name: form for place, column in enumerate(columns) for name, form in self._forms(place, column)}
+        if not compared:
             return f"SELECT *, CASE {removal} END AS removal FROM {relation}"
-        canonical = canonical_url_sql(url, _CANONICAL_URL) if self._has("url") or self._has("domain") else "NULL"
-        labels = f"string_split({host_sql('_canonical')}, '.')" if self._has("domain") else "NULL"
+        forms = "".join(f", {form} AS {name}" for name, form in compared.items())
         return f"""
-            SELECT * EXCLUDE (_canonical, _labels), CASE {removal} END AS removal FROM (
-                SELECT *, {labels} AS _labels FROM (SELECT *, {canonical} AS _canonical FROM {relation})
+            SELECT * EXCLUDE ({", ".join(compared)}), CASE {removal} END AS removal FROM (
+                SELECT *{forms} FROM {relation}
             )"""
 
     def _has(self, kind: str) -> bool:
         return any(known == kind for known, _ in self.widths)
 
-    def _branches(self, url: str | None, pair_id: str | None, sha256: str | None) -> Iterator[tuple[str, str]]:
-        if url is not None and self._has("url"):
-            yield "url", _listed("_canonical", "url")
-        if url is not None and self._has("domain"):
-            widths = sorted(width for kind, width in self.widths if kind == "domain")
-            yield "domain", " OR ".join(_listed(_last_labels(width), "domain", width) for width in widths)
-        yield from self._hash_branches(url, sha256)
+    def _forms(self, place: int, column: str) -> Iterator[tuple[str, str]]:
+        """What of an address is compared, by name: its canonical form, the labels of its host, its written forms."""
+        if self._has("url") or self._has("domain"):
+            yield f"_canonical_{place}", canonical_url_sql(column, _CANONICAL_URL)
+        if self._has("domain"):
+            yield f"_labels_{place}", f"string_split({host_sql(f'_canonical_{place}')}, '.')"
+        if self._has("hash"):
+            yield f"_written_{place}", written_forms_sql(column, _WRITTEN_FORMS)
+
+    def _branches(self, addresses: int, pair_id: str | None, sha256: str | None) -> Iterator[tuple[str, str]]:
+        for place in range(addresses if self._has("url") else 0):
+            yield "url", _listed(f"_canonical_{place}", "url")
+        domains = sorted(width for kind, width in self.widths if kind == "domain")
+        for place in range(addresses if domains else 0):
+            endings = (_listed(_last_labels(f"_labels_{place}", width), "domain", width) for width in domains)
+            yield "domain", " OR ".join(endings)
+        for width in sorted(width for kind, width in self.widths if kind == "hash"):
+            function = _HASH_LENGTHS[width]
+            for place, form in product(range(addresses), range(WRITTEN_FORMS)):
+                yield "hash", _listed(f"{function}(_written_{place}[{form + 1}])", "hash", width)
+            if sha256 is not None and function == "sha256":
+                yield "hash", _listed(sha256, "hash", width)
         if pair_id is not None and self._has("pair_id"):
             yield "pair_id", f"{pair_id} IN (SELECT value::BIGINT FROM {_TABLE} WHERE kind = 'pair_id')"
         if sha256 is not None and self._has("sha256"):
             yield "sha256", _listed(sha256, "sha256")
-
-    def _hash_branches(self, url: str | None, sha256: str | None) -> Iterator[tuple[str, str]]:
-        for width in sorted(width for kind, width in self.widths if kind == "hash"):
-            function = _HASH_LENGTHS[width]
-            if url is not None:
-                yield "hash", _listed(f"{function}({url})", "hash", width)
-                without_fragment = _listed(f"{function}(split_part({url}, '#', 1))", "hash", width)
-                yield "hash", f"contains({url}, '#') AND {without_fragment}"
-            if sha256 is not None and function == "sha256":
-                yield "hash", _listed(sha256, "hash", width)
 
 
 @dataclass(frozen=True)
@@ -180,7 +209,7 @@ class RemovalMatcher:
 
         Urls are compared in canonical form (scheme, case of the host, default port, escapes and fragment do not
         matter); a domain matches its host and every host below it; hash lists are compared with the md5, sha1 and
-        sha256 of the url exactly as given, and of the url without its fragment.
+        sha256 of the url exactly as given, of the url without its fragment, and of the URL standard's serialisation.
         """
         if self.urls or self.domains:
             canonical = canonical_url(url)
@@ -189,7 +218,7 @@ class RemovalMatcher:
             if self._below_a_domain(host_of(canonical)):
                 return "domain"
         if self.hashes:
-            for form in {url, url.partition("#")[0]}:
+            for form in written_forms(url):
                 if self._is_listed(form.encode("utf-8", "surrogatepass")):
                     return "hash"
         return None
@@ -272,16 +301,16 @@ def _normal_value(kind: str, value: str | None, place: str, kinds: tuple[str, ..
 
 
 def _url(value: str) -> str:
-    if re.match(r"https?://[^/?#]", value, re.IGNORECASE) is None or not host_of(canonical := canonical_url(value)):
+    # Stricter than the URL standard, which takes the path of `http:///a.jpg` for a host.
+    written = re.match(r"https?:[/\\]{2}[^/\\?#]", value.translate(_BREAKS), re.IGNORECASE)
+    if written is None or resolve_url(value) is None or not host_of(canonical := canonical_url(value)):
         raise ValueError("an absolute http(s) url")
     return canonical
 
 
 def _domain(value: str) -> str:
-    bracketed = value.startswith("[") and value.endswith("]")
-    host = canonical_host(value if bracketed else value.removeprefix("*").removeprefix("."))
-    bad = r"[\s/?#@\\%*]" if bracketed else r"[\s/?#@\\%*:\[\]]"
-    if not host or "" in host.split(".") or re.search(bad, host):
+    host = canonical_host(value.removeprefix("*").removeprefix("."))
+    if not host or "" in host.split(".") or re.search(r"[\s*]", value.removeprefix("*")):
         raise ValueError("a host name or address, without scheme, port or path")
     return host
 
@@ -315,6 +344,6 @@ def _listed(expression: str, kind: str, width: int | None = None) -> str:
     return f"{expression} IN (SELECT value FROM {_TABLE} WHERE kind = '{kind}'{of_width})"
 
 
-def _last_labels(count: int) -> str:
+def _last_labels(labels: str, count: int) -> str:
     """SQL: the last labels of a host, null if it has fewer. Many times faster than joining a slice of the list."""
-    return " || '.' || ".join(f"_labels[-{place}]" for place in range(count, 0, -1))
+    return " || '.' || ".join(f"{labels}[-{place}]" for place in range(count, 0, -1))

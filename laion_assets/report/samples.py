@@ -78,9 +78,10 @@ def pair_samples(
         FROM filtered_pairs GROUP BY crawl, bucket, subset"""
     pairs = f"""
         SELECT pair.* EXCLUDE (policy), 'success' AS status, rule.policy, rule.threshold
-        FROM (SELECT crawl, bucket, pair_id, url, text, language, subset, sha256, byte_size, width, height, shard_path,
-                sample_key, encoder_sha256, similarity, released, policy FROM scored_pairs) AS pair
+        FROM (SELECT crawl, bucket, pair_id, url, final_url, text, language, subset, sha256, byte_size, width, height,
+                shard_path, sample_key, encoder_sha256, similarity, released, policy FROM scored_pairs) AS pair
         JOIN ({rules}) AS rule USING (crawl, bucket, subset, encoder_sha256)"""
+    clean = removals.annotate(f"({pairs})", final_url="final_url", pair_id="pair_id", sha256="sha256")
     row = "{" + ", ".join(f"'{name}': {name}" for name in _SHOWN) + "}"
     fetched = con.execute(f"""
         SELECT subset, reason,
@@ -89,7 +90,7 @@ def pair_samples(
                 FILTER (threshold IS NOT NULL)
         FROM (
             SELECT *, CASE WHEN released THEN '{_KEPT}' ELSE CASE policy {reasons} END END AS reason
-            FROM ({removals.annotate(f"({pairs})", pair_id="pair_id", sha256="sha256")}) WHERE removal IS NULL
+            FROM ({clean}) WHERE removal IS NULL
         ) WHERE reason IS NOT NULL GROUP BY subset, reason ORDER BY subset, reason
     """).fetchall()
     kept, above, below = {}, {}, {}
@@ -112,9 +113,10 @@ def failure_samples(
     listed = ", ".join(f"'{failure}'" for failure in _NOT_SHOWN)
     failed = f"(SELECT * FROM images WHERE status = 'failed' AND failure NOT IN ({listed}))"
     row = "{'url_id': url_id, 'url': url, 'detail': failure_detail, 'status': http_status}"
+    clean = removals.annotate(failed, final_url="final_url")
     fetched = con.execute(f"""
         SELECT failure, min({row}, {per_reason})
-        FROM ({removals.annotate(failed)}) WHERE removal IS NULL GROUP BY failure ORDER BY failure
+        FROM ({clean}) WHERE removal IS NULL GROUP BY failure ORDER BY failure
     """).fetchall()
     return {
         failure: [Failure(url=row["url"], detail=row["detail"] or "", http_status=row["status"]) for row in rows]

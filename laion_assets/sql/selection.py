@@ -75,7 +75,8 @@ def open_selection(
     """Make the view ``selected`` in the build's connection: each selected pair once, with what leads to its picture.
 
     Columns: pair_id, url_id, url, text, language, crawl, bucket, page_url, path, record_offset, link_position, sha256,
-    shard_path, sample_key, perceptual_hash, width, height. The last seven are null where the picture is not stored.
+    shard_path, sample_key, perceptual_hash, width, height, final_url. The last eight are null where the picture is not
+    stored.
 
     Args:
         build: of the training set.
@@ -125,7 +126,7 @@ def open_selection(
         CREATE VIEW {SELECTED} AS
         SELECT pair.pair_id, pair.url_id, pair.url, pair.text, pair.language, pair.crawl, pair.bucket, pair.page_url,
                pair.path, pair.record_offset, pair.link_position, image.sha256, image.shard_path, image.sample_key,
-               image.perceptual_hash, image.width, image.height
+               image.perceptual_hash, image.width, image.height, image.final_url
         FROM chosen
         JOIN unique_pairs AS pair USING (crawl, bucket, pair_id)
         LEFT JOIN images AS image

@@ -7,6 +7,7 @@ columns:
   bucket: url_id modulo the lake's number of buckets. With crawl, the partition a pair_id is unique in.
   pair_id: First 64 bits of MurmurHash3-x64-128 over url+text, LAION's `hash`.
   text: The alt text, mojibake repaired, whitespace folded.
+  final_url: Address after redirects.
   sha256: SHA-256 of the picture as downloaded, hex.
   content_type: Content-Type the server declared; null where it declared none.
   width: Width as downloaded, in pixels.
@@ -33,6 +34,7 @@ SELECT
     pair.language,
     language_group(pair.language) AS subset,
     pair.page_url,
+    image.final_url,
     image.sha256,
     image.content_type,
     image.byte_size,

@@ -163,6 +163,22 @@ def test_what_a_deny_list_names_is_left_to_the_list_whatever_was_known(plan, kin
     assert plan([url], [row(url, failure="http_4xx", http_status=404)], removals).attempted == 1
 
 
+@pytest.mark.parametrize(("kind", "value"), [("url", "https://b.test:80/y%2epng#top"), ("domain", "B.test.")])
+def test_a_picture_that_came_by_a_redirect_from_what_is_removed_since_is_asked_for_anew(plan, kind, value):
+    removals = load_removals(pl.DataFrame({"kind": [kind], "value": [value]}))
+    redirected, direct = row("http://a.test/x", final_url="http://b.test/y.png"), row("http://a.test/z")
+    plan(["http://a.test/x", "http://a.test/z"], [redirected, direct], removals)
+    assert (plan.attempted, list(plan.known)) == (["http://a.test/x"], ["http://a.test/z"])
+
+
+def test_a_redirect_s_target_on_a_hash_list_makes_a_failure_without_a_request(plan, tmp_path):
+    listed = tmp_path / "hashes"
+    listed.write_text(hashlib.sha1(b"http://b.test/y.png").hexdigest())
+    removals = load_removals(hash_lists=(str(listed),))
+    assert plan(["http://a"], [row("http://a", final_url="http://b.test/y.png")], removals).removed == 1
+    assert plan.known["http://a"]["failure"] == "hash_listed"
+
+
 def test_what_is_on_a_list_no_longer_is_attempted_again(plan):
     assert plan(["http://a"], [row("http://a", failure="deny_listed")]).attempted == 1
 

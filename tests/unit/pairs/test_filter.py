@@ -1,5 +1,6 @@
 """The filter keeps what a policy allows and counts every other pair under the first reason that holds."""
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ IMAGES = pl.Schema(
     {
         "url_id": pl.Int64,
         "url": pl.String,
+        "final_url": pl.String,
         "status": pl.String,
         "width": pl.Int32,
         "height": pl.Int32,
@@ -82,7 +84,7 @@ class Crawl:
         url = given.get("url", f"http://h.example/{number}.jpg")
         self.pairs.append(dict(zip(PAIRS, (given.get("pair_id", number), 1000, url, text, language), strict=True)))
         image = {"status": "success", "width": 512, "height": 256, "original_width": 1024, "original_height": 512}
-        image |= {"url_id": 1000, "url": url, "byte_size": 5000, "sha256": f"{number:064x}"}
+        image |= {"url_id": 1000, "url": url, "final_url": url, "byte_size": 5000, "sha256": f"{number:064x}"}
         image |= {name: given[name] for name in IMAGES if name in given}
         if given.get("image", True):
             self.images.append(image)
@@ -228,6 +230,26 @@ def test_a_picture_that_changed_since_it_was_embedded_is_not_embedded(tmp_path: 
     crawl.add()
     crawl.images[0]["sha256"] = "other"
     assert crawl.filter(tmp_path)[1].drops == {"not_embedded": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "reason"),
+    [
+        ("url", "https://store.example/1.jpg", "removed_url"),
+        ("domain", "store.example", "removed_domain"),
+        ("hash", hashlib.md5(b"http://cdn.store.example/1.jpg").hexdigest(), "removed_hash"),
+    ],
+)
+def test_a_picture_that_came_by_a_redirect_is_removed_by_the_address_it_came_from(
+    tmp_path: Path, kind: str, value: str, reason: str
+) -> None:
+    crawl = Crawl()
+    crawl.add(final_url=f"http://{'' if kind == 'url' else 'cdn.'}store.example/1.jpg")
+    crawl.add(url="http://h.example/store.example")
+    (tmp_path / "list").write_text(value)
+    removals = load_removals(**{f"{kind}_lists": (str(tmp_path / "list"),)})
+    kept, counts = crawl.filter(tmp_path, removals=removals)
+    assert (counts.drops, kept["url"].to_list()) == ({reason: 1}, ["http://h.example/store.example"])
 
 
 def test_a_hash_list_matches_pictures_by_their_sha256(tmp_path: Path) -> None:

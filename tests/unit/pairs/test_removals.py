@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laion_assets.pairs.removals import RemovalError, RemovalMatcher, Removals, load_removals
+from laion_assets.urls import parse_http_url
 
 PICTURE = b"\xff\xd8 the bytes of a picture"
 PICTURE_SHA256 = hashlib.sha256(PICTURE).hexdigest()
@@ -65,6 +66,115 @@ def removals(tmp_path: Path) -> Removals:
 def test_urls_are_matched_however_they_are_spelled(removals: Removals, url: str, match: str | None) -> None:
     assert removals.matcher().match_url(url) == match
     assert in_sql(removals, [url]) == [match]
+
+
+SPELLINGS = [
+    ("denied.example", "http://denied.example/a.jpg"),
+    ("denied.example", "HTTPS://DENIED.example./a.jpg"),
+    ("denied.example", "http://denied.example../a.jpg"),
+    ("denied.example", "http://allowed.example@denied.example/a.jpg"),
+    ("denied.example", "http://allowed.example:80%2F@denied.example/a.jpg"),
+    ("denied.example", "http:\\\\denied.example\\a.jpg"),
+    ("denied.example", "http:/denied.example/a.jpg"),
+    ("denied.example", "http:////denied.example/a.jpg"),
+    ("denied.example", "http://denied.example\\@allowed.example/../a.jpg"),
+    ("denied.example", "ht\ntp://den\tied.example/a.jpg"),
+    ("denied.example", "http://d%65nied.ex%61mple/a.jpg"),
+    ("denied.example", "http://ｄｅｎｉｅｄ．ｅｘａｍｐｌｅ/a.jpg"),
+    ("denied.example", "http://denied。example｡/a.jpg"),
+    ("denied.example", "http://de\u00adni\u200bed.example/a.jpg"),
+    ("denied.example", "http://𝒹𝑒𝓃𝒾𝑒𝒹.example/a.jpg"),
+    ("straße.example", "http://straße.example/a.jpg"),
+    ("straße.example", "http://STRAẞE.example/a.jpg"),
+    ("straße.example", "http://xn--strae-oqa.example/a.jpg"),
+    ("xn--strae-oqa.example", "http://stra%C3%9Fe.example/a.jpg"),
+    ("strasse.example", "http://strasse.example/a.jpg"),
+    ("βόλος.example", "http://xn--nxasmm1c.example/a.jpg"),
+    ("ශ්‍රී.example", "http://xn--10cl1a0b660p.example/a.jpg"),
+    ("نامه‌ای.example", "http://xn--mgba3gch31f060k.example/a.jpg"),
+    ("bücher.example", "http://BU\u0308CHER.example/a.jpg"),
+    ("127.0.0.1", "http://2130706433/a.jpg"),
+    ("127.0.0.1", "http://0x7f.0.0.1/a.jpg"),
+    ("127.0.0.1", "http://0177.1/a.jpg"),
+    ("127.0.0.1", "http://127.0.0.1./a.jpg"),
+    ("127.0.0.1", "http://１２７.0.0.1/a.jpg"),
+    ("127.0.0.1", "http://[::ffff:127.0.0.1]/a.jpg"),
+    ("127.1", "http://[0:0:0:0:0:FFFF:7F00:1]/a.jpg"),
+    ("[::ffff:7f00:1]", "http://127.0.0.1/a.jpg"),
+    ("2001:db8::0:1", "http://[2001:DB8:0::1]/a.jpg"),
+]
+"""(host as a list names it, address that leads there)."""
+
+
+@pytest.mark.parametrize(("host", "url"), SPELLINGS)
+def test_a_removed_host_or_url_stops_what_would_be_connected_to_under_any_spelling(host: str, url: str) -> None:
+    """URL standard, section 3.5, "host parsing", and 4.4; UTS 46, non-transitional; RFC 5892, appendix A (joiners)."""
+    named = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    entries = [("domain", host), ("url", f"https://{named}/a.jpg")]
+    if not url.startswith(("http:/denied", "http:///")):  # refused, as it may be a path that was meant
+        entries.append(("url", url))
+    for kind, value in entries:
+        removals = load_removals(requests((kind, value)))
+        assert removals.matcher().match_url(url) == kind
+        assert removals.matcher().match_url(parse_http_url(url).href) == kind
+        assert in_sql(removals, [url]) == [kind]
+
+
+@pytest.mark.parametrize(
+    ("entry", "url"),
+    [
+        ("straße.example", "http://strasse.example/a.jpg"),
+        ("strasse.example", "http://straße.example/a.jpg"),
+        ("denied.example", "http://denied.example@allowed.example/a.jpg"),
+        ("denied.example", "http://allowed.example\\@denied.example/a.jpg"),
+        ("denied.example", "http://xdenied.example/a.jpg"),
+        ("0.0.1", "http://127.0.0.1/a.jpg"),
+        ("::1", "http://[2001:db8::1]/a.jpg"),
+    ],
+)
+def test_another_host_than_the_removed_one_is_let_through(entry: str, url: str) -> None:
+    removals = load_removals(requests(("domain", entry)))
+    assert (removals.matcher().match_url(url), in_sql(removals, [url])) == (None, [None])
+
+
+@pytest.mark.parametrize(
+    "end", ["\u00a0", "%C2%A0", "%A0", "\u3000", "%e3%80%80", "\u2003", " ", "%20%09", "&nbsp;", "\ufeff"]
+)
+def test_blanks_at_the_end_do_not_lead_past_a_removal(end: str) -> None:
+    removals = load_removals(requests(("url", "http://h.example/a.jpg"), ("url", "http://h.example/b?x=1")))
+    urls = [f"http://h.example/a.jpg{end}", f"http://h.example/a.jpg{end}#x", f"http://h.example/b{end}?x=1{end}"]
+    assert [removals.matcher().match_url(url) for url in urls] == ["url"] * 3
+    assert in_sql(removals, urls) == ["url"] * 3
+    assert load_removals(requests(("url", urls[0]))).matcher().match_url("http://h.example/a.jpg") == "url"
+
+
+def test_a_redirect_s_target_is_matched_beside_the_url(removals: Removals) -> None:
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE rows (url VARCHAR, final_url VARCHAR)")
+    matches = {
+        ("http://h.example/", "http://a.evil.example/x"): "domain",
+        ("http://h.example/", "http://example.com/a b.jpg"): "url",
+        ("http://evil.example/", "http://example.com/a b.jpg"): "url",
+        ("http://h.example/", "http://x.example/1.jpg"): "hash",
+        ("http://evil.example/", None): "domain",
+        ("http://h.example/", None): None,
+        ("http://h.example/", "http://h.example/"): None,
+    }
+    connection.executemany("INSERT INTO rows VALUES (?, ?)", [*matches])
+    known = removals.register(connection)
+    found = connection.execute(known.annotate("rows", final_url="final_url")).fetchall()
+    assert found == [(*row, match) for row, match in matches.items()]
+    by_target = connection.execute(known.annotate("rows", url=None, final_url="final_url")).fetchall()
+    assert [row[-1] for row in by_target] == ["domain", "url", "url", "hash", None, None, None]
+
+
+@pytest.mark.parametrize("form", ["HTTP://H.example:80/ä.jpg", "http://h.example/%C3%A4.jpg", "http://h.example/ä.jpg"])
+def test_a_list_of_hashes_may_be_made_of_addresses_as_pages_or_lakes_write_them(tmp_path: Path, form: str) -> None:
+    removals = load_removals(hash_lists=listed(tmp_path, "hashes", md5(form)))
+    assert removals.matcher().match_url(form) == "hash"
+    if form.startswith("http:"):  # capitals and ports of a page are not stored, so a hash of them matches them alone
+        assert removals.matcher().match_url("http://h.example/%C3%A4.jpg") == "hash"
+        assert in_sql(removals, ["http://h.example/%C3%A4.jpg", "http://h.example/x"]) == ["hash", None]
 
 
 def test_hosts_are_matched_alone(removals: Removals) -> None:
@@ -166,7 +276,15 @@ def test_the_digest_of_many_entries_does_not_depend_on_their_order() -> None:
         ("domain", "example.com:80", "a host name"),
         ("domain", "two words.example", "a host name"),
         ("domain", "a..example", "a host name"),
+        ("url", "http://[/a.jpg", "an absolute http"),
+        ("url", "http://256.1.1.1/a.jpg", "an absolute http"),
+        ("url", "http://../a.jpg", "an absolute http"),
         ("domain", "*", "a host name"),
+        ("domain", "a.example\\b", "a host name"),
+        ("domain", "u@a.example", "a host name"),
+        ("domain", "a.\texample", "a host name"),
+        ("domain", "a\u200d.example", "a host name"),
+        ("domain", "1.2.3.256", "a host name"),
         ("domain", "", "a host name"),
         ("sha256", "abc", "sha256 in hex"),
         ("sha256", "g" * 64, "sha256 in hex"),
@@ -214,10 +332,27 @@ HOSTS = st.sampled_from(
         "localhost",
         "10.0.0.1",
         "a_b.c.d.e",
+        "0xa.1",
+        "[::ffff:a00:1]",
+        "ｅxample",
+        "straße",
     ]
 )
 PATHS = st.sampled_from(
-    ["", "/", "/x.jpg", "/X.jpg", "/ü", "/%C3%BC", "/x.jpg?", "/x.jpg#f", "/y/../x.jpg", '/it\'s "q"']
+    [
+        "",
+        "/",
+        "/x.jpg",
+        "/X.jpg",
+        "/ü",
+        "/%C3%BC",
+        "/x.jpg?",
+        "/x.jpg#f",
+        "/y/../x.jpg",
+        "/x.jpg%C2%A0",
+        '/it\'s "q"',
+        "\\x.jpg",
+    ]
 )
 URLS = st.builds(
     "{}{}{}{}".format,
