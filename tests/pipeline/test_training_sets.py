@@ -335,6 +335,22 @@ def test_a_pair_that_was_taken_down_is_left_out_before_the_tables_below_know(
     assert_holds(lake, NAME, set(rows(lake, "clip_embeddings")["pair_id"]) - gone, removed=len(gone))
 
 
+def test_a_pair_is_left_out_when_the_address_its_url_led_to_is_taken_down(
+    lake_with: LakeWith, instance: dg.DagsterInstance
+) -> None:
+    settings = lake_with({"source": "scored_pairs"})
+    lake = settings.open_lake()
+    led_on = pl.col("final_url") != pl.col("url")
+    images = rows(lake, "images").filter(led_on, status="success")
+    request_takedown(lake, "url", images["final_url"][0].replace("http://", "https://"), "asked for")
+    gone = rows(lake, "unique_pairs").join(images.filter(pl.col("final_url") == images["final_url"][0]), on="url")
+    assert train(settings, instance, NAME).failures == []
+    embedded = set(rows(lake, "clip_embeddings")["pair_id"])
+    removed = embedded & set(gone["pair_id"])
+    assert removed
+    assert_holds(lake, NAME, embedded - removed, removed=len(removed))
+
+
 def test_copies_of_evaluation_pictures_are_left_out_once_their_benchmark_is_registered(
     lake_with: LakeWith, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
