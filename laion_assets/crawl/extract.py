@@ -158,6 +158,7 @@ def _frame(pages: list[Page]) -> pl.DataFrame:
         {
             "page_url": pl.Series([page.page_url for page in pages], dtype=pl.String),
             "base": pl.Series([page.base for page in pages], dtype=pl.String),
+            "encoding": pl.Series([page.encoding for page in pages], dtype=pl.String),
             "record_offset": pl.Series([page.record_offset for page in pages], dtype=pl.Int64),
             "warc_filename": pl.Series([page.warc_filename for page in pages], dtype=pl.String),
             "warc_offset": pl.Series([page.warc_offset for page in pages], dtype=pl.Int64),

@@ -21,3 +21,6 @@ class Page:
     """Image links on the page, with or without an alt text."""
     links: list[tuple[int, str | None, str]]
     """Those that have one: (place among the page's image links, reference, alt text)."""
+    encoding: str = "utf-8"
+    """What its bytes were decoded by, a label of the Encoding standard: queries of its addresses are asked for in it. A
+    WAT does not say it."""

@@ -46,7 +46,8 @@ def resolve(links: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         links: ``reference`` (String), ``base`` (String: the absolute address to resolve against, or null) and, where
-            it is known, ``page_url`` (String: the address of the page itself).
+            they are known, ``page_url`` (String: the address of the page itself) and ``encoding`` (String: a label of
+            the page's, for what is not ASCII in a query).
 
     Returns:
         The frame with two columns more: ``url`` (String: the standard's serialisation without fragment) and ``fault``
@@ -57,8 +58,12 @@ def resolve(links: pl.DataFrame) -> pl.DataFrame:
     reference, url = pl.col("reference"), pl.col("url")
     is_data = reference.str.contains(_DATA)
     known = cache(resolve_url)
-    asked = links.select("base", reference=pl.when(~is_data & ~reference.str.contains(_NOTHING)).then(reference))
-    urls = [None if name is None else known(name, base) for base, name in asked.iter_rows()]
+    asked = links.select(
+        pl.when(~is_data & ~reference.str.contains(_NOTHING)).then(reference),
+        "base",
+        *(["encoding"] if "encoding" in links.columns else []),
+    )
+    urls = [None if row[0] is None else known(*row) for row in asked.iter_rows()]
     links = links.with_columns(url=pl.Series(urls, dtype=pl.String))
     places = [name for name in ("base", "page_url") if name in links.columns]
     own = [pl.Series(name, [known(place or "") for place in links[name]], dtype=pl.String) for name in places]

@@ -77,6 +77,37 @@ def test_names_become_ascii_as_the_standard_s_tests_say(suite: Path, file: str, 
     assert (len(cases), wrong) == (number, {"": "x"} if file == "IdnaTestV2.json" else {})
 
 
+def test_queries_are_escaped_in_the_encoding_of_their_page_as_the_standard_s_tests_say(suite: Path) -> None:
+    cases = {
+        (case["input"], encoding): (resolve_url(f"https://h.test/?{case['input']}#x", None, encoding), right)
+        for case in cases_of(suite / "percent-encoding.json")
+        for encoding, right in case["output"].items()
+    }
+    wrong = [case for case, (found, right) in cases.items() if found != f"https://h.test/?{right}"]
+    # Left out, both met in no address: Python's codecs let a control character of ISO 2022 pass, and have a place for
+    # a private character that the standard's GB 18030 lacks.
+    assert wrong == [("\x0eA", "iso-2022-jp"), ("\ue5e5", "gb18030")]
+    assert len(cases) == 16
+
+
+@pytest.mark.parametrize(
+    ("reference", "encoding", "url"),
+    [
+        ("p?n=тест", "windows-1251", "http://h.test/a/p?n=%F2%E5%F1%F2"),
+        ("/ä?ä#ä", "latin1", "http://h.test/%C3%A4?%E4"),  # a path is UTF-8 in any page
+        ("//ä.test/?ä", "latin1", "http://xn--4ca.test/?%E4"),
+        ("?a\tä 'b\" ", "iso-8859-1", "http://h.test/a/?a%E4%20%27b%22"),
+        ("?%E4ä", "windows-1252", "http://h.test/a/?%E4%E4"),
+        ("?ä†", "iso-8859-2", "http://h.test/a/?%E4%26%238224%3B"),
+        ("?ä", "utf-16", "http://h.test/a/?%C3%A4"),  # Encoding standard, "get an output encoding"
+        ("?ä", "nonsense", "http://h.test/a/?%C3%A4"),
+    ],
+)
+def test_the_encoding_of_a_page_changes_its_queries_alone(reference: str, encoding: str, url: str) -> None:
+    """URL standard, section 4.4, "query state"."""
+    assert resolve_url(reference, "http://h.test/a/", encoding) == url
+
+
 @pytest.mark.parametrize(
     ("url", "asked"),
     [
@@ -107,9 +138,13 @@ def test_half_a_surrogate_is_a_replacement_character() -> None:
     assert resolve_url("http://h.test/\ud83d\udca9") == "http://h.test/%F0%9F%92%A9"
 
 
-@given(st.text(), st.none() | st.text() | st.sampled_from(["http://h.test/a/b?c#d", "https://h.test"]))
-def test_any_text_is_a_serialisation_or_nothing(reference: str, base: str | None) -> None:
-    url = resolve_url(reference, base)
+@given(
+    st.text(),
+    st.none() | st.text() | st.sampled_from(["http://h.test/a/b?c#d", "https://h.test"]),
+    st.sampled_from(["utf-8", "shift_jis", "gb18030", "iso-2022-jp", "x-user-defined", "big5", "euc-kr", "koi8-u", ""]),
+)
+def test_any_text_is_a_serialisation_or_nothing(reference: str, base: str | None, encoding: str) -> None:
+    url = resolve_url(reference, base, encoding)
     if url is not None:
         assert resolve_url(url) == url
         assert url.isascii()

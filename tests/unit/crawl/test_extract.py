@@ -22,6 +22,8 @@ def test_every_link_has_one_fate(wat_files, extract_bytes):
         {"alt": "a red circle"},
         {"url": "mailto:a@b.test", "alt": "a red circle"},
         {"url": "https://", "alt": "a red circle"},
+        {"url": "/{{ image }}.jpg", "alt": "a red circle"},
+        {"url": "#", "alt": "a red circle"},
         {"url": "/" + "x" * 5000, "alt": "a red circle"},
         {"url": "/spacer.gif", "alt": "a red circle"},
         {"url": "/spacer.gif", "alt": "no"},
@@ -37,11 +39,13 @@ def test_every_link_has_one_fate(wat_files, extract_bytes):
         "data_url": 1,
         "no_url": 1,
         "not_http": 1,
+        "template": 1,
         "bad_url": 1,
+        "page_itself": 1,
         "url_too_long": 1,
         "tracking_pixel": 1,
     }
-    assert rows["link_position"].to_list() == [0, 13]
+    assert rows["link_position"].to_list() == [0, 15]
     assert rows["text"].to_list() == ["a red circle", "café rouge"]
 
 

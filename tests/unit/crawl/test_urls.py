@@ -175,6 +175,14 @@ def test_pictures_are_not_taken_for_tracking_pixels(reference):
     assert resolved(reference)[1] is None
 
 
+def test_a_query_is_in_the_encoding_of_its_page():
+    links = pl.DataFrame(
+        {"reference": ["?ж", "?ж", "ж"], "base": [BASE] * 3, "encoding": ["windows-1251", "utf-8", "windows-1251"]}
+    )
+    found = resolve(links)["url"].to_list()
+    assert found == ["http://h.test/a/b.html?%E6", "http://h.test/a/b.html?%D0%B6", "http://h.test/a/%D0%B6"]
+
+
 def test_a_relative_reference_without_an_address_to_resolve_against_is_bad():
     assert resolved("p.jpg", None)[1] == "bad_url"
     assert resolved("http://x.test/p.jpg", None) == ("http://x.test/p.jpg", None)
