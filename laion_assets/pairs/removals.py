@@ -128,31 +128,33 @@ class RegisteredRemovals:
             sha256: Name of the column of sha256 (lower case hex) of pictures' bytes, compared with removal requests
                 (``sha256``) and hash lists (``hash``); None leaves it out.
         """
-        columns = [name for name in (url, final_url) if name is not None]
-        branches = list(self._branches(len(columns), pair_id, sha256))
+        # Most urls lead nowhere else, and are compared once.
+        led_on = final_url if url is None else f"CASE WHEN {final_url} IS DISTINCT FROM {url} THEN {final_url} END"
+        addresses = [*([] if url is None else [url]), *([] if final_url is None else [led_on])]
+        branches = list(self._branches(len(addresses), pair_id, sha256))
         if not branches:
             return f"SELECT *, NULL::VARCHAR AS removal FROM {relation}"
         removal = " ".join(f"WHEN {condition} THEN '{kind}'" for kind, condition in branches)
-        compared = {name: form for place, column in enumerate(columns) for name, form in self._forms(place, column)}
-        if not compared:
-            return f"SELECT *, CASE {removal} END AS removal FROM {relation}"
-        forms = "".join(f", {form} AS {name}" for name, form in compared.items())
-        return f"""
-            SELECT * EXCLUDE ({", ".join(compared)}), CASE {removal} END AS removal FROM (
-                SELECT *{forms} FROM {relation}
-            )"""
+        added: list[str] = []
+        for place, address in enumerate(addresses):
+            for name, form in self._forms(place, str(address)):
+                relation = f"(SELECT *, {form} AS {name} FROM {relation})"
+                added.append(name)
+        shown = f"* EXCLUDE ({', '.join(added)})" if added else "*"
+        return f"SELECT {shown}, CASE {removal} END AS removal FROM {relation}"
 
     def _has(self, kind: str) -> bool:
         return any(known == kind for known, _ in self.widths)
 
-    def _forms(self, place: int, column: str) -> Iterator[tuple[str, str]]:
-        """What of an address is compared, by name: its canonical form, the labels of its host, its written forms."""
+    def _forms(self, place: int, address: str) -> Iterator[tuple[str, str]]:
+        """What of an address is compared, by name, each made of those before it."""
+        yield f"_address_{place}", address
         if self._has("url") or self._has("domain"):
-            yield f"_canonical_{place}", canonical_url_sql(column, _CANONICAL_URL)
+            yield f"_canonical_{place}", canonical_url_sql(f"_address_{place}", _CANONICAL_URL)
         if self._has("domain"):
             yield f"_labels_{place}", f"string_split({host_sql(f'_canonical_{place}')}, '.')"
         if self._has("hash"):
-            yield f"_written_{place}", written_forms_sql(column, _WRITTEN_FORMS)
+            yield f"_written_{place}", written_forms_sql(f"_address_{place}", _WRITTEN_FORMS)
 
     def _branches(self, addresses: int, pair_id: str | None, sha256: str | None) -> Iterator[tuple[str, str]]:
         for place in range(addresses if self._has("url") else 0):
