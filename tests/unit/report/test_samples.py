@@ -123,6 +123,12 @@ def test_what_somebody_asked_to_remove_is_not_shown_before_it_is_removed(samples
     assert texts(found.kept["en"]) == ["51"]
 
 
+def test_a_picture_is_not_shown_where_the_address_that_its_url_led_to_is_to_be_removed(samples):
+    led_on = scored(51, 0.9, released=True, final_url="https://cdn.elsewhere.net/51.jpg")
+    found = samples([HIGH[0], led_on], ("domain", "elsewhere.net"))
+    assert texts(found.kept["en"]) == ["1"]
+
+
 def test_nothing_released_gives_nothing(samples):
     assert samples(LOW) == PairSamples()
 
@@ -138,6 +144,7 @@ def test_failed_urls_are_shown_by_kind_without_those_that_nobody_should_see(con,
         failed(12, "hash_listed"),
         failed(13, "deny_listed"),
         failed(14, "timeout", url="http://gone.example.com/x"),
+        failed(15, "timeout", final_url="http://gone.example.com/x"),
     ]
     fill("images", rows)
     asked = removals(("domain", "gone.example.com"))
