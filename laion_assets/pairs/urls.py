@@ -31,7 +31,9 @@ _BLANKS = (
     *range(0x205F, 0x2070), 0x3000, 0x3164, 0xFEFF, 0xFFA0,
 )  # fmt: skip
 # As escapes; also the no-break space of Latin-1, and the one that was never decoded.
-_TRAILING_BLANKS = re.compile("(?:" + "|".join([*(quote(chr(code)) for code in _BLANKS), "%A0", "&nbsp;"]) + r")+\Z")
+_LATIN_1 = "(?<!%[89A-F][0-9A-F])%A0"
+_BLANK_AT_END = re.compile(f"(?:{'|'.join([*(quote(chr(code)) for code in _BLANKS), _LATIN_1, '&nbsp;'])})\\Z")
+_LONGEST_BLANK = len("%E2%80%83")
 
 # The urls whose forms SQL can compute by itself: ASCII, without user name, port, escapes, fragment or dot segment, with
 # a host that is no number. About nine in ten are so; the others go through the functions.
@@ -166,4 +168,7 @@ def _normal(part: str, same: frozenset[int]) -> str:
         return chr(byte) if byte in same else characters.upper()
 
     escaped = _ESCAPE_OR_UNSAFE.sub(normal, part)
-    return _TRAILING_BLANKS.sub("", escaped) if escaped.endswith(";") or escaped[-3:-2] == "%" else escaped
+    end = len(escaped)
+    while blank := _BLANK_AT_END.search(escaped, max(end - _LONGEST_BLANK, 0), end):
+        end = blank.start()
+    return escaped[:end]

@@ -1,5 +1,7 @@
 """Two spellings of one resource have one canonical url, in Python and in SQL."""
 
+import time
+
 import duckdb
 import pytest
 from hypothesis import example, given, settings
@@ -76,6 +78,8 @@ from laion_assets.urls import resolve_url
         ("http://example.com/a.jpg\u00a0", "example.com/a.jpg"),
         ("http://example.com/a.jpg%c2%a0", "example.com/a.jpg"),
         ("http://example.com/a.jpg%A0", "example.com/a.jpg"),  # Latin-1
+        ("http://example.com/a.jpg%20%A0", "example.com/a.jpg"),
+        ("http://example.com/你", "example.com/%E4%BD%A0"),  # the last byte of a character is no blank
         ("http://example.com/a.jpg&nbsp;", "example.com/a.jpg"),
         ("http://example.com/a.jpg\u3000\u2003\u202f\ufeff\u200b#x", "example.com/a.jpg"),
         ("http://example.com/a.jpg%E3%80%80?w=1%20\u2009", "example.com/a.jpg?w=1"),
@@ -179,6 +183,13 @@ ANY_URL = st.one_of(
 def test_no_string_is_refused(url: str) -> None:
     canonical = canonical_url(url)
     assert isinstance(host_of(canonical), str)
+
+
+@pytest.mark.parametrize("part", ["%20", "&nbsp;", "%E4%BD%A0", "/..", "%", "\u3000"])
+def test_a_long_url_costs_no_more_than_its_length(part: str) -> None:
+    started = time.process_time()
+    canonical_url(f"http://h.example/{part * 50_000}x%2F?{part * 50_000}%41%20")
+    assert time.process_time() - started < 2
 
 
 @settings(deadline=None)
