@@ -73,7 +73,7 @@ STAGES: Mapping[str, Stage] = {
         Stage(table="candidate_pairs", code_version="3", group="pairs", reads=(Read(table="wat_files"),)),
         Stage(
             table="unique_pairs",
-            code_version="1",
+            code_version="2",
             group="pairs",
             reads=(
                 Read(table="candidate_pairs"),
@@ -96,7 +96,7 @@ STAGES: Mapping[str, Stage] = {
         ),
         Stage(
             table="filtered_pairs",
-            code_version="1",
+            code_version="2",
             group="filter",
             reads=(
                 Read(table="unique_pairs"),
@@ -109,7 +109,7 @@ STAGES: Mapping[str, Stage] = {
         Stage(table="benchmark_images", code_version="2", group="benchmarks"),
         Stage(
             table="training_sets",
-            code_version="1",
+            code_version="2",
             group="training",
             # What the selection's SQL reads comes on top: see `sql.selection`.
             reads=(

@@ -171,26 +171,44 @@ def links(port: int, nowhere: int) -> list[Link]:
     found.append(Link("/noise?no-alt", None, drop="no_alt"))
     places = [
         # as written, what it means, what may go wrong
-        ("/grün 1/noise", f"{here}/grün%201/noise"),
+        ("/grün 1/noise", f"{here}/gr%C3%BCn%201/noise"),
         ("/gr%C3%BCn%201/noise", f"{here}/gr%C3%BCn%201/noise"),
         ("/%E5%86%99%E7%9C%9F/webp?q=%26%3D&r=a+b", f"{here}/%E5%86%99%E7%9C%9F/webp?q=%26%3D&r=a+b"),
-        ("/写真/👩‍👧/webp?frage=größe", f"{here}/写真/👩‍👧/webp?frage=größe"),
+        (
+            "/写真/👩‍👧/webp?frage=größe",
+            f"{here}/%E5%86%99%E7%9C%9F/%F0%9F%91%A9%E2%80%8D%F0%9F%91%A7/webp?frage=gr%C3%B6%C3%9Fe",
+        ),
         ("/%zz/100%/noise", f"{here}/%zz/100%/noise"),
-        ("/noise#stück?kein=query", f"{here}/noise#stück?kein=query"),
-        ("/noise?a=b;c=d&e[]=f|g'h", f"{here}/noise?a=b;c=d&e[]=f|g'h"),
+        ("/noise?stück#stück?kein=query", f"{here}/noise?st%C3%BCck"),
+        ("/noise?a=b;c=d&e[]=f|g'h", f"{here}/noise?a=b;c=d&e[]=f|g%27h"),
         ("?nur=anfrage", f"{here}/fotos/alben/1.html?nur=anfrage"),
         ("../noise", f"{here}/fotos/noise"),
         ("./../../x/../noise?dots", f"{here}/noise?dots"),
         ("neben/webp", f"{here}/fotos/alben/neben/webp"),
         (f"//localhost:{port}/alpha", f"{also}/alpha"),
-        (f"HTTP://LocalHost:{port}/Alpha/alpha", f"http://LocalHost:{port}/Alpha/alpha"),
+        (f"HTTP://LocalHost:{port}/Alpha/alpha", f"http://localhost:{port}/Alpha/alpha"),
         (f"http://user:p%40ss@127.0.0.1:{port}/grey", f"http://user:p%40ss@127.0.0.1:{port}/grey"),
         (f"  {here}/deep?spaces \n", f"{here}/deep?spaces"),
         (f"{here}/ro\ntat\ted/rotated", f"{here}/rotated/rotated"),
-        (f"{here}/quote\"'<>`{{}}^/noise", f"{here}/quote\"'<>`{{}}^/noise"),
+        (f"{here}/quote\"'<>`{{}}^/noise", f"{here}/quote%22'%3C%3E%60%7B%7D%5E/noise"),
         (f"{here}//double//slash//noise", f"{here}//double//slash//noise"),
         (f"{here}/umleitung/webp", f"{here}/umleitung/webp"),
         (f"{here}/" + "lang/" * 500 + "noise", f"{here}/" + "lang/" * 500 + "noise"),
+        # as the URL standard reads what is not quite an address
+        ("neben\\webp?rückwärts", f"{here}/fotos/alben/neben/webp?r%C3%BCckw%C3%A4rts"),
+        (f"\\\\127.0.0.1:{port}\\grey?zwei", f"{here}/grey?zwei"),
+        (f"///127.0.0.1:{port}/noise?drei", f"{here}/noise?drei"),
+        (f"http:///127.0.0.1:{port}/noise?vier", f"{here}/noise?vier"),
+        ("http:/noise?fünf", f"{here}/noise?f%C3%BCnf"),
+        ("http:noise?sechs", f"{here}/fotos/alben/noise?sechs"),
+        ("..//noise?sieben", f"{here}/fotos//noise?sieben"),
+        (f"{here}/a/%2e%2E/noise?acht", f"{here}/noise?acht"),
+        (f"http://127.0.0.%31:{port}/noise?neun", f"{here}/noise?neun"),
+        (f"http://0x7f.1:{port}/noise?zehn", f"{here}/noise?zehn"),
+        (f"http://2130706433:{port}/noise?elf", f"{here}/noise?elf"),
+        (f"http://１２７。0．0｡１:{port}/noise?zwölf", f"{here}/noise?zw%C3%B6lf"),
+        (f"http://LOCAL%48OST:{port}/noise?dreizehn", f"{also}/noise?dreizehn"),
+        ("/a/{x}/[y]/noise?klammern", f"{here}/a/%7Bx%7D/[y]/noise?klammern"),
     ]
     found += [Link(src, f"a picture at address {number}", url) for number, (src, url) in enumerate(places)]
     lost = [
@@ -198,16 +216,27 @@ def links(port: int, nowhere: int) -> list[Link]:
         (f"{here}/500/kaputt.png", {"http_5xx"}),
         (f"{here}/schleife/a", {"other"}),
         (f"http://127.0.0.1:{nowhere}/zu.png", {"connect", "timeout"}),
-        ("http://bücher.invalid/bild.png", {"dns", "timeout"}),
+        ("http://xn--strae-oqa.invalid/bild.png", {"dns", "timeout"}),
         ("http://xn--bcher-kva.invalid:8080/bild.png", {"dns", "timeout"}),
-        ("http://例え.テスト/図.png", {"dns", "timeout"}),
         ("http://[::1]:9/sechs.png", {"connect", "timeout"}),
-        ("http://127.0.0.1:99999/port.png", {"other", "connect"}),
+        ("http://127.0.0.1:25/post.png", {"blocked_address"}),
+        (f"{here}/noise%C2%A0", {"http_4xx"}),
         ("http://a..b/zwei-punkte.png", {"other", "dns", "timeout"}),
         (f"http://{'a' * 64}.invalid/x.png", {"other", "dns", "timeout"}),
     ]
     found += [
         Link(src, f"a picture that is lost at {n}", src, failures=frozenset(f)) for n, (src, f) in enumerate(lost)
+    ]
+    # As written, and as it is asked: hosts by IDNA (UTS 46, transitional processing off), paths in UTF-8.
+    spelled = {
+        "http://bücher.invalid/bild.png": "http://xn--bcher-kva.invalid/bild.png",
+        "http://STRASSE.invalid/ß.png": "http://strasse.invalid/%C3%9F.png",
+        "http://straße.invalid/bild.png?2": "http://xn--strae-oqa.invalid/bild.png?2",
+        "http://例え.テスト/図.png": "http://xn--r8jz45g.xn--zckzah/%E5%9B%B3.png",
+    }
+    found += [
+        Link(src, f"a picture that nobody has, {n}", url, failures=frozenset({"dns", "timeout"}))
+        for n, (src, url) in enumerate(spelled.items())
     ]
     nonsense = [
         ("data:image/gif;base64,R0lGODlhAQABAAAAACw=", "data_url"),
@@ -216,8 +245,16 @@ def links(port: int, nowhere: int) -> list[Link]:
         ("blob:https://example.org/9115d58c", "not_http"),
         ("http://:80/ohne-rechner.png", "bad_url"),
         ("http://[nicht-sechs]/x.png", "bad_url"),
+        ("http://127.0.0.1:99999/port.png", "bad_url"),
+        ("http://a b/leer.png", "bad_url"),
+        ("//:0", "bad_url"),
+        ("about:blank", "not_http"),
         ("", "no_url"),
         ("   ", "no_url"),
+        ("#", "page_itself"),
+        ("/bilder/${bild}.png", "template"),
+        ("{{ bild.src }}", "template"),
+        ("/%7B%7Bbild%7D%7D.png", "template"),
         (f"{here}/{'x' * 4096}.png", "url_too_long"),
         (f"{here}/spacer.gif", "tracking_pixel"),
     ]

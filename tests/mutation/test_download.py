@@ -142,7 +142,7 @@ def _is_whole(header: bytes, cut: bytes) -> bool:
 
 
 def test_a_damaged_picture_is_stored_or_fails(tmp_path, record_property):
-    """Through the worker processes, decoder and tar writer of a build: one row for each url, and a picture where it says so."""
+    """Through worker processes, decoder and tar writer of a build: one row a url, and a picture where it says so."""
     watch = Watch("pictures")
     mutants = dict(
         Mutator(inputs.pictures(DATA if DATA.is_dir() else None), [b"\xff\xda", b"\xff\xd8", b"IDAT"]).mutants(1_500)
