@@ -11,6 +11,7 @@ import pytest
 
 from laion_assets.crawl.html import decode_page, image_links
 from laion_assets.crawl.urls import page_base
+from laion_assets.urls import resolve_url
 from tests.conftest import REPOSITORY
 from tests.mutation import inputs
 from tests.mutation.mutator import Mutator
@@ -89,7 +90,6 @@ def test_a_damaged_page_has_links_that_are_texts(record_property):
                 assert link.reference
                 (link.reference + (link.alt or "")).encode()
             base = page_base("http://pages.test/", found.base)
-            assert base is not None
-            assert base.startswith(("http://", "https://"))
+            assert base is None or resolve_url(base) == base
         watch.ends["links"] += len(found.links)
     watch.tell(record_property)
