@@ -5,11 +5,18 @@ partition by partition nor report a failed check for one of them, and reads woul
 write through ``assets.step`` instead, the one way into a table.
 """
 
+from typing import Any, Final
+
 from dagster import ConfigurableResource
 from pydantic import PrivateAttr
 
+from laion_assets.crawl.address import Address, parse_address
 from laion_assets.crawl.sources import RetryPolicy, Source, open_source
 from laion_assets.lake.lake import Lake
+
+_GIVEN: Final[dict[str, str]] = {}
+"""The addresses of sources as they were given, credentials included, by what Dagster is told of them: it keeps the
+configuration of a resource, shows it, and makes the resource anew from it for every step."""
 
 
 class LakeResource(ConfigurableResource[Lake]):
@@ -30,9 +37,18 @@ class LakeResource(ConfigurableResource[Lake]):
 class SourceResource(ConfigurableResource[Source]):
     """Where crawls are read from; S3 goes through dagster-aws' client, with
     the region, endpoint and credentials of the environment (AWS_…).
+
+    ``uri`` has no credentials, whatever the resource was made with.
     """
 
     uri: str
+
+    def __init__(self, uri: str) -> None:
+        """Take an address, with or without credentials."""
+        told = parse_address(uri).uri
+        if told != uri:
+            _GIVEN[told] = uri
+        super().__init__(uri=told)  # type: ignore[call-arg]
 
     def open(self, retry: RetryPolicy | None = None) -> Source:
         """The source.
@@ -44,9 +60,14 @@ class SourceResource(ConfigurableResource[Source]):
             SourceError: there is nothing at ``uri``.
             ValueError: ``uri`` is no address of a source.
         """
-        client = None
-        if self.uri.startswith("s3://"):
-            from dagster_aws.s3 import S3Resource  # costs as much to import as Dagster itself
+        given = _GIVEN.get(self.uri, self.uri)
+        address = parse_address(given)
+        return open_source(given, s3_client=_s3_client(address) if address.scheme == "s3" else None, retry=retry)
 
-            client = S3Resource().get_client()
-        return open_source(self.uri, s3_client=client, retry=retry)
+
+def _s3_client(address: Address) -> Any:
+    from dagster_aws.s3 import S3Resource  # costs as much to import as Dagster itself
+
+    if not address.user:
+        return S3Resource().get_client()
+    return S3Resource(aws_access_key_id=address.user, aws_secret_access_key=address.password).get_client()

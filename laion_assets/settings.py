@@ -132,7 +132,7 @@ class Settings(BaseSettings):
 
     lake: str = "lake"
     """Where the lake is: a folder, or s3://bucket/prefix."""
-    source: str = "sample-web"
+    source: str = Field("sample-web", repr=False)
     """Where crawls come from: s3://commoncrawl, https://data.commoncrawl.org, or a folder of the same layout."""
     shards: int = Field(4, ge=1, le=10_000)
     """Partitions of a crawl before the shuffle; fixed when the lake is created."""

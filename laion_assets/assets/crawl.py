@@ -10,7 +10,7 @@ import polars as pl
 from laion_assets.assets.step import Metadata, Step
 from laion_assets.crawl.counts import ExtractionCounts
 from laion_assets.crawl.extract import extract
-from laion_assets.crawl.index import Format, list_crawls, list_files
+from laion_assets.crawl.index import Format, list_crawls, list_files, read_file_list
 from laion_assets.crawl.sources import Source, SourceNotFound
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.stages import STAGES
@@ -55,20 +55,21 @@ def wat_files(step: Step) -> Metadata:
     recorded = earlier.counts if earlier else {}
     format_ = step.settings.format or ("warc" if recorded.get("warc") else "wat")
     limit = step.settings.wat_files or recorded.get("limit")
-    paths = list_files(source, step.crawl, format_)
-    taken = paths[:limit]
+    files = read_file_list(source, step.crawl, format_)
+    taken = files.paths[:limit]
     numbers = pl.int_range(len(taken), dtype=pl.Int32, eager=True)
     step.build.add(
         pl.DataFrame({"file_number": numbers, "path": taken, "shard": numbers % step.lake.shards}).cast(
             {"shard": pl.Int32, "path": pl.String}
         )
     )
-    step.build.rows_in = len(paths)
-    step.build.drop("beyond_limit", len(paths) - len(taken))
+    step.build.rows_in = len(files.paths) + files.repeated
+    step.build.drop("listed_twice", files.repeated)
+    step.build.drop("beyond_limit", len(files.paths) - len(taken))
     step.build.counts["warc"] = int(format_ == "warc")
     if limit:
         step.build.counts["limit"] = limit
-    return {"format": format_, "files listed": len(paths)}
+    return {"format": format_, "files listed": len(files.paths)}
 
 
 def candidate_pairs(step: Step) -> Metadata:
@@ -93,7 +94,9 @@ def candidate_pairs(step: Step) -> Metadata:
         if not folder.finished(part):
             counts = ExtractionCounts()
             with folder.part(part, step.build.schema) as out:
-                for frame in extract(source, path, format=format_, options=step.settings.extraction, counts=counts):
+                for frame in extract(
+                    source, path, format=format_, options=step.settings.extraction, counts=counts, crawl=step.crawl
+                ):
                     out.append(
                         frame.with_columns(
                             bucket("url_id", step.lake.buckets).cast(pl.Int32).alias("bucket"),

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from laion_assets.automation.runs import registered_crawls
+from laion_assets.crawl.address import shown
 from laion_assets.crawl.index import is_common_crawl, list_crawls
 from laion_assets.crawl.sources import RetryPolicy, SourceError
 from laion_assets.lake.errors import LakeError
@@ -29,8 +30,8 @@ def new_crawls(settings: Settings) -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if options.first_crawl is None and is_common_crawl(settings.source):
             return dg.SkipReason(
-                f"{settings.source} lists hundreds of terabytes: set LAION_AUTOMATION__FIRST_CRAWL to the first crawl "
-                "to take on"
+                f"{shown(settings.source)} lists hundreds of terabytes: set LAION_AUTOMATION__FIRST_CRAWL to the first "
+                "crawl to take on"
             )
         try:
             source = SourceResource(uri=settings.source).open(RetryPolicy(attempts=_ATTEMPTS))

@@ -20,6 +20,7 @@ from laion_assets.cli.crawls import listed_crawls
 from laion_assets.cli.doctor import Check, Finding, Level, fail, ok, warn
 from laion_assets.cli.doctor_encoder import EncoderCheck
 from laion_assets.cli.tables import readable_bytes
+from laion_assets.crawl.address import shown
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.storage import open_storage
 from laion_assets.settings import Settings, SettingsError
@@ -141,7 +142,7 @@ class _Asked:
 
     def settings_read(self) -> Iterator[Finding]:
         settings = self.settings
-        yield ok("settings", f"LAION_LAKE={settings.lake} LAION_SOURCE={settings.source}")
+        yield ok("settings", f"LAION_LAKE={settings.lake} LAION_SOURCE={shown(settings.source)}")
         yield from _unknown_variables()
         if settings.source.startswith(("s3://", "http")) and not settings.download.contact:
             yield warn("settings", "nobody can reach whoever runs these downloads",
@@ -299,13 +300,14 @@ def _nearest(path: Path) -> Path:
 
 def _clock_of(settings: Settings) -> str | None:
     """Who is asked for the time: whoever checks signatures first."""
-    for uri in (settings.lake, settings.source):
+    source = shown(settings.source)
+    for uri in (settings.lake, source):
         if uri.startswith("s3://"):
             return (
                 os.environ.get("AWS_ENDPOINT_URL")
                 or f"https://{uri.removeprefix('s3://').split('/')[0]}.s3.amazonaws.com"
             )
-    return settings.source if settings.source.startswith(("http://", "https://")) else None
+    return source if source.startswith(("http://", "https://")) else None
 
 
 def _skew(address: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:

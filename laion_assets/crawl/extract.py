@@ -1,7 +1,8 @@
 """From a WAT or WARC file to candidate pairs: one row per image link with a text worth having."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO, Self, cast
 
 import polars as pl
@@ -61,6 +62,7 @@ def extract(
     format: Format,
     options: ExtractionOptions,
     counts: ExtractionCounts,
+    crawl: str | None = None,
     batch_rows: int = 50_000,
 ) -> Iterator[pl.DataFrame]:
     """Extract the candidate pairs of one file.
@@ -79,17 +81,21 @@ def extract(
         format: What kind of file it is.
         options: What is a candidate.
         counts: Filled on the way, complete when the iterator is exhausted: then ``counts.balanced`` holds.
+        crawl: The crawl the file belongs to; null: the one its path names. Values of WAT files from before June 2019
+            are decoded by it; see ``references``.
         batch_rows: About how many links with alt text are held at a time.
 
     Yields:
         Frames with the columns of ``CANDIDATE_SCHEMA``, none of them empty.
 
     Raises:
-        SourceError: The source did not deliver the file; rows and counts so far are worthless. Damage that lies in the
+        SourceError: The source did not deliver the file, or it is none of its format (``ErrorPage`` where another try
+            may bring it, else ``UnexpectedContent``); rows and counts so far are worthless. Damage that lies in the
             file itself costs the damaged records and is counted in ``counts.bad_records``.
         ValueError: An unknown format.
     """
-    readers = {"wat": wat.read_pages, "warc": warc.read_pages}
+    readers: dict[str, Callable[[Source, str, ExtractionCounts], Iterator[Page]]]
+    readers = {"wat": partial(wat.read_pages, crawl=crawl), "warc": warc.read_pages}
     if format not in readers:
         raise ValueError(f"a crawl is read from 'wat' or 'warc' files, found {format!r}")
     identifier = LanguageIdentifier(options.language_floor)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import urllib3
 
+from laion_assets.crawl.address import Address, parse_address
 from laion_assets.crawl.transfer import (
     Body,
     ResumingStream,
@@ -17,6 +18,7 @@ from laion_assets.crawl.transfer import (
     TransferError,
     TransientFailure,
 )
+from laion_assets.urls import parse_http_url
 
 _TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NO_RETRIES = urllib3.Retry(0, redirect=5, raise_on_redirect=True)
@@ -30,24 +32,32 @@ class HttpSource:
         """Keep what is needed to ask; nothing is fetched yet.
 
         Args:
-            uri: The address that paths are appended to.
+            uri: The address that paths are appended to, credentials included.
             retry: How failures are met.
             sleep: Waits between attempts.
+
+        Raises:
+            ValueError: The address is none.
         """
-        self._uri = uri.rstrip("/")
+        self._address = parse_address(uri)
+        try:
+            parse_http_url(self._address.uri)
+        except ValueError as error:
+            raise ValueError(f"{self._address.uri!r} is no address of a source: {error}") from None
         self._retry = retry
         self._sleep = sleep
 
     @property
     def uri(self) -> str:
-        """The address, without a trailing slash."""
-        return self._uri
+        """The address, without credentials, query and trailing slash."""
+        return self._address.uri
 
     def open(self, path: str, *, offset: int = 0) -> BinaryIO:
         """Open one file; see ``Source.open``."""
-        url = f"{self._uri}/{quote(path.lstrip('/'))}"
-        connect = _Connector(url, self._retry).connect
-        return cast("BinaryIO", ResumingStream(url, connect, self._retry, offset=offset, sleep=self._sleep))
+        file = quote(path.lstrip("/"))
+        name = f"{self.uri}/{file}"
+        connect = _Connector(self._address, file, name, self._retry).connect
+        return cast("BinaryIO", ResumingStream(name, connect, self._retry, offset=offset, sleep=self._sleep))
 
     def read(self, path: str) -> bytes:
         """The whole of one file; see ``Source.read``."""
@@ -62,13 +72,16 @@ class _Connector:
     9112, section 9.5); that request then fails though nothing is the matter. Files here are large, connections cheap.
     """
 
-    def __init__(self, url: str, retry: RetryPolicy) -> None:
-        self._url = url
+    def __init__(self, address: Address, file: str, name: str, retry: RetryPolicy) -> None:
+        self._address = address
+        self._url = address.url(file)
+        self._name = name
         self._timeout = urllib3.Timeout(connect=retry.connect_timeout_seconds, read=retry.read_timeout_seconds)
 
     def connect(self, offset: int, version: str | None) -> Body:
         # Identity: what is counted against Content-Length must be what is written on the wire.
         headers = {"Accept-Encoding": "identity", "User-Agent": "laion-lakehouse (crawl source)"}
+        headers |= self._address.authorization
         if offset:
             headers["Range"] = f"bytes={offset}-"
             if version is not None and not version.startswith("W/"):
@@ -76,10 +89,12 @@ class _Connector:
         pool = urllib3.PoolManager(timeout=self._timeout, retries=_NO_RETRIES)
         try:
             response = pool.request("GET", self._url, headers=headers, preload_content=False, decode_content=False)
+        # What urllib3 raises names the url with its query: nothing of it may appear in a stack trace.
         except urllib3.exceptions.LocationValueError as error:
-            raise SourceUnreachable(f"{self._url} is no address that can be asked: {error}") from error
+            reason = self._address.hide(str(error))
+            raise SourceUnreachable(f"{self._name} is no address that can be asked: {reason}") from None
         except urllib3.exceptions.HTTPError as error:
-            raise TransientFailure(_reason(error)) from error
+            raise TransientFailure(self._address.hide(_reason(error))) from None
         try:
             return self._body(response, offset, version)
         except BaseException:
@@ -91,19 +106,19 @@ class _Connector:
         if status in _TRANSIENT_STATUSES:
             raise TransientFailure(f"HTTP {status}", _retry_after_seconds(response.headers.get("Retry-After")))
         if status in (404, 410):
-            raise SourceNotFound(f"{self._url} does not exist (HTTP {status})")
+            raise SourceNotFound(f"{self._name} does not exist (HTTP {status})")
         if status == 416:
-            return _end_of_file(response, offset, self._url)
+            return _end_of_file(response, offset, self._name)
         if status not in (200, 206):
-            raise SourceUnreachable(f"{self._url} is refused (HTTP {status}); is the source right, is access allowed?")
+            raise SourceUnreachable(f"{self._name} is refused (HTTP {status}); is the source right, is access allowed?")
         etag = response.headers.get("ETag")
         if status == 206:
             start, total = _content_range(response.headers.get("Content-Range"))
             if start != offset:
-                raise TransferError(f"{self._url}: asked for bytes from {offset:,}, was sent bytes from {start}")
+                raise TransferError(f"{self._name}: asked for bytes from {offset:,}, was sent bytes from {start}")
             return _HttpBody(response, total, etag)
         if offset and version is not None and etag is not None and etag != version:
-            raise TransferError(f"{self._url} changed while it was read; read it again from the start")
+            raise TransferError(f"{self._name} changed while it was read; read it again from the start")
         length = response.headers.get("Content-Length")
         body = _HttpBody(response, int(length) if length is not None and length.isdigit() else None, etag)
         body.discard(offset)  # a server without range requests sends everything again

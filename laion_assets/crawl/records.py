@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from laion_assets.crawl.contents import unexpected
 from laion_assets.crawl.counts import ExtractionCounts
 from laion_assets.crawl.sources import Source
 
@@ -61,23 +62,29 @@ def read_records(source: Source, path: str, counts: ExtractionCounts, *, offset:
         path: The file, compressed or not.
         counts: ``records`` is raised by one for each record met, ``bad_records`` for those that are not yielded:
             ``corrupt_gzip``, ``clipped_gzip``, ``bad_header``, ``record_too_large``.
-        offset: Where to begin; must be the start of a record or of a gzip member.
+        offset: Where to begin; must be the start of a record or of a gzip member. From 0 the file is read whole.
 
     Yields:
         Records in the order of the file, with strictly rising offsets.
 
     Raises:
         SourceError: The source did not deliver the file. (Damage that lies in the file itself is no such error.)
+        ErrorPage: The whole file has not one record: it is empty, or cut off within the first, or what a server says
+            when it has no file to send (HTML, XML, JSON, a line of text), compressed or not.
+        UnexpectedContent: The same, and it is a file of another format.
     """
     with source.open(path, offset=offset) as stream:
         head = stream.read(_CHUNK_BYTES)
         parser = _Parser(counts)
         # A gzip file whose very first bytes are damaged is one still.
         cut = _plain if _VERSION.match(head.lstrip(b"\r\n")) or _GZIP_MAGIC not in head else _members
-        last = offset - 1
+        last, met = offset - 1, 0
         for record in cut(stream, head, offset, parser):
+            met += 1
             last = max(record.offset, last + 1)
             yield record if record.offset == last else Record(last, record.header, record.payload, record.intact)
+        if last < 0 or (met == 1 and offset == 0 and not record.intact and record.field("WARC-Type") == "warcinfo"):
+            raise unexpected(f"{source.uri}/{path}", "a WARC or WAT file", head)
 
 
 def _plain(stream: BinaryIO, data: bytes, offset: int, parser: "_Parser") -> Iterator[Record]:

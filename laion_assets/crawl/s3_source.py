@@ -18,6 +18,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
+from laion_assets.crawl.address import parse_address
 from laion_assets.crawl.transfer import (
     Body,
     ResumingStream,
@@ -60,19 +61,22 @@ class S3Source:
             sleep: Waits between attempts.
 
         Raises:
-            ValueError: The address names no bucket.
+            ValueError: The address names no bucket, or has a query.
         """
-        self._uri = uri.rstrip("/")
+        address = parse_address(uri)
+        self._uri = address.uri
         self._bucket, _, self._prefix = self._uri.removeprefix("s3://").partition("/")
         if not self._bucket:
-            raise ValueError(f"an S3 source is s3://bucket or s3://bucket/prefix, found {uri!r}")
+            raise ValueError(f"an S3 source is s3://bucket or s3://bucket/prefix, found {self._uri!r}")
+        if address.query:
+            raise ValueError(f"an S3 source has no query, found one after {self._uri}: keys belong into AWS_…")
         self._client = client
         self._retry = retry
         self._sleep = sleep
 
     @property
     def uri(self) -> str:
-        """The address, without a trailing slash."""
+        """The address, without credentials and trailing slash."""
         return self._uri
 
     def open(self, path: str, *, offset: int = 0) -> BinaryIO:

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
+from laion_assets.crawl.address import parse_address, shown
 from laion_assets.crawl.transfer import (
+    ErrorPage,
     RetryPolicy,
     SourceError,
     SourceNotFound,
     SourceUnreachable,
     TransferError,
+    UnexpectedContent,
 )
 
 __all__ = [
+    "ErrorPage",
     "FolderSource",
     "RetryPolicy",
     "Source",
@@ -25,6 +29,7 @@ __all__ = [
     "SourceNotFound",
     "SourceUnreachable",
     "TransferError",
+    "UnexpectedContent",
     "open_source",
 ]
 
@@ -34,7 +39,7 @@ class Source(Protocol):
 
     @property
     def uri(self) -> str:
-        """The address of the tree, as recorded in ``crawl_snapshots``."""
+        """The address of the tree without credentials, as recorded in ``crawl_snapshots``."""
 
     def open(self, path: str, *, offset: int = 0) -> BinaryIO:
         """Open one file for streaming: memory is bounded whatever the file's size.
@@ -68,6 +73,8 @@ def open_source(
 
     Args:
         uri: ``s3://bucket[/prefix]``, ``https://host[/prefix]``, ``http://…``, a folder, or a ``file:`` address of one.
+            User name and password in an http(s) address are sent as HTTP's basic authentication asks for; a query (a
+            token, a signature) is sent with every request. None of them is in any error, log line or ``Source.uri``.
         s3_client: A boto3 S3 client, needed for ``s3://`` only; its credentials, region and endpoint are used as they
             are.
         retry: How failing requests are met; the defaults suit Common Crawl.
@@ -81,28 +88,29 @@ def open_source(
         ValueError: The address is of no known kind, or the client is missing.
     """
     policy = retry or RetryPolicy()
-    parts = urlsplit(uri)
-    match parts.scheme.lower():
+    address = parse_address(uri)
+    match address.scheme:
         case "s3":
             from laion_assets.crawl.s3_source import S3Source
 
             if s3_client is None:
-                raise ValueError(f"{uri} needs an S3 client: hand in boto3.client('s3') as s3_client")
+                raise ValueError(f"{address.uri} needs an S3 client: hand in boto3.client('s3') as s3_client")
             return S3Source(uri, client=s3_client, retry=policy, sleep=sleep)
         case "http" | "https":
             from laion_assets.crawl.http_source import HttpSource
 
             return HttpSource(uri, retry=policy, sleep=sleep)
         case "file":
+            parts = urlsplit(address.uri)
             if parts.netloc not in ("", "localhost"):
                 raise ValueError(
-                    f"a file: address names a folder of this machine, found the host {parts.netloc!r} in {uri}"
+                    f"a file: address names a folder of this machine, found the host {parts.netloc!r} in {address.uri}"
                 )
             return FolderSource(Path(unquote(parts.path)))
-        case scheme if len(scheme) > 1 and uri[len(scheme) + 1 :].startswith("//"):
-            raise ValueError(f"a source is s3://…, https://…, http://…, file:… or a folder, found {uri!r}")
-        case _:
+        case "":
             return FolderSource(Path(uri))
+        case _:
+            raise ValueError(f"a source is s3://…, https://…, http://…, file:… or a folder, found {address.uri!r}")
 
 
 class FolderSource:
@@ -120,7 +128,8 @@ class FolderSource:
         self._root = root.expanduser().resolve()
         if not self._root.is_dir():
             raise SourceNotFound(
-                f"the source folder {root} does not exist; name a folder that holds collinfo.json and crawl-data/"
+                f"the source folder {shown(str(root))} does not exist; "
+                "name a folder that holds collinfo.json and crawl-data/"
             )
 
     @property

@@ -34,6 +34,14 @@ class TransferError(SourceError):
     """A file began to arrive and did not arrive whole: what was read of it must be thrown away and read again."""
 
 
+class UnexpectedContent(SourceError):
+    """A file is there, and is not what its name says. The message names it and what it begins with."""
+
+
+class ErrorPage(UnexpectedContent, TransferError):
+    """In place of a file there is nothing, or what reads like a server's error page: another try may bring the file."""
+
+
 class TransientFailure(Exception):
     """One attempt failed in a way that may pass; carries what the server asked us to wait."""
 

@@ -19,7 +19,8 @@ from fastwarc.warc import ArchiveIterator, WarcRecordType
 from laion_assets.crawl.counts import ExtractionCounts
 from laion_assets.crawl.page import Page
 from laion_assets.crawl.records import MAX_RECORD_BYTES, Record, read_records
-from laion_assets.crawl.sources import Source
+from laion_assets.crawl.references import decode_references, is_undecoded
+from laion_assets.crawl.sources import Source, UnexpectedContent
 from laion_assets.crawl.urls import page_base
 from laion_assets.text.normalise import without_surrogates
 
@@ -75,7 +76,7 @@ class _Wat(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Wat)
 
 
-def read_pages(source: Source, path: str, counts: ExtractionCounts) -> Iterator[Page]:
+def read_pages(source: Source, path: str, counts: ExtractionCounts, *, crawl: str | None = None) -> Iterator[Page]:
     """Read the HTML pages of a WAT file.
 
     Args:
@@ -83,27 +84,36 @@ def read_pages(source: Source, path: str, counts: ExtractionCounts) -> Iterator[
         path: The file.
         counts: ``records``, ``pages``, ``links``, ``drops["no_alt"]`` and ``bad_records`` (``bad_json``,
             ``wrong_length``, and those of ``records.read_records``) are raised.
+        crawl: The crawl it belongs to, which tells whether character references are still to be decoded; see
+            ``references``.
 
     Yields:
         Every page with an ``IMG@/src`` link that has an alt text, in the order of the file.
 
     Raises:
-        SourceError: The source did not deliver the file.
+        SourceError: The source did not deliver the file, or it is no WAT; see ``records.read_records``.
     """
+    undecoded = is_undecoded(crawl, path)
+    met, is_wat = 0, False
     for record in _records(source, path, counts):
-        page = _page(record, counts)
+        met += 1
+        is_wat = is_wat or record.payload.lstrip().startswith(b"{")
+        page = _page(record, counts, undecoded=undecoded)
         if page is not None:
             yield page
+    if met > 1 and not is_wat:
+        raise UnexpectedContent(f"{source.uri}/{path} is no WAT file: not one of its {met:,} records holds JSON")
 
 
 def _records(source: Source, path: str, counts: ExtractionCounts) -> Iterator[Record]:
     offset = 0
     with source.open(path) as stream:
-        for record in _undamaged_records(stream):
-            offset = record.offset
+        for number, record in enumerate(_undamaged_records(stream)):
             if record.intact:
                 counts.records += 1
                 yield record
+            elif number:  # where nothing could be read, the careful reader begins at the file's first byte
+                offset = record.offset
     yield from read_records(source, path, counts, offset=offset)
 
 
@@ -182,7 +192,7 @@ class _WatchedStream:
         return at >= 0 and known.startswith(self._mark, at)
 
 
-def _page(record: Record, counts: ExtractionCounts) -> Page | None:
+def _page(record: Record, counts: ExtractionCounts, *, undecoded: bool) -> Page | None:
     payload = record.payload.strip()
     if not payload.startswith(b"{"):
         return None  # warcinfo, or a metadata record of another kind
@@ -205,7 +215,18 @@ def _page(record: Record, counts: ExtractionCounts) -> Page | None:
     if html is None:
         return None
     counts.pages += 1
+    if undecoded:
+        _decode(html)
     return _with_links(record, wat, html, counts)
+
+
+def _decode(html: _Html) -> None:
+    for link in html.links or ():
+        if link.path == _IMAGE:
+            link.url = link.url and decode_references(link.url)
+            link.alt = link.alt and decode_references(link.alt)
+    if html.head and html.head.base:
+        html.head.base = decode_references(html.head.base)
 
 
 def _with_links(record: Record, wat: _Wat, html: _Html, counts: ExtractionCounts) -> Page | None:

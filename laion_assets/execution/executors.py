@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 
 import dagster as dg
 
+from laion_assets.crawl.address import parse_address
 from laion_assets.execution import ExecutorError
 from laion_assets.execution.failures import policy
 from laion_assets.execution.needs import need_of, op_tags
@@ -78,11 +79,18 @@ def _optional(module: str, extra: str) -> Any:
 
 
 def sent_to_ray(settings: Settings) -> list[str]:
-    """Our settings for the cluster's machines. No credentials: they would stand in Ray's dashboard."""
+    """Our settings for the cluster's machines. No credentials: they would stand in Ray's dashboard.
+
+    An address of the source that holds some is left out: the machines need it in their own environment.
+    """
     given = {name: value for name, value in os.environ.items() if name.startswith("LAION_") or name == "DAGSTER_HOME"}
     lake = settings.lake if "://" in settings.lake else str(Path(settings.lake).expanduser().resolve())
     sent = {**{name: _everywhere(value) for name, value in given.items()}, "LAION_LAKE": lake}
-    sent["LAION_SOURCE"] = _everywhere(settings.source)
+    address = parse_address(settings.source)
+    if address.user or address.password or address.query:
+        sent.pop("LAION_SOURCE", None)
+    else:
+        sent["LAION_SOURCE"] = _everywhere(settings.source)
     return [f"{name}={value}" for name, value in sorted(sent.items())]
 
 
