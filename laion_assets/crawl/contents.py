@@ -2,15 +2,20 @@
 
 import re
 import zlib
+from collections.abc import Iterator
 
 from laion_assets.crawl.transfer import ErrorPage, UnexpectedContent
 
-_SHOWN_BYTES = 120
+_SHOWN_CHARACTERS = 120
+_SHOWN_BYTES = 16
 _PROBE_BYTES = 1024
 _LAYERS = 3
 _GZIP = b"\x1f\x8b"
+_LEAST_GZIP_BYTES = 20  # RFC 1952: a header of 10, no data (2), a trailer of 8
+_TEXT = re.compile(rb"[^\x00-\x08\x0e-\x1f\x7f]{1,64}(?!.)|[^\x00-\x08\x0e-\x1f\x7f]{64}", re.DOTALL)
 _FORMATS = (
-    (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), "zstandard data"),  # RFC 8878, 3.1.1 and 3.1.2
+    (re.compile(rb"(?:\xef\xbb\xbf)?\s*\Z"), "an empty file"),
+    (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), "Zstandard (zstd) data"),  # RFC 8878, 3.1.1 and 3.1.2
     (re.compile(rb"PK(?:\x03\x04|\x05\x06|\x07\x08)"), "a zip archive"),
     (re.compile(rb"BZh[1-9]"), "bzip2 data"),
     (re.compile(rb"\xfd7zXZ\x00"), "xz data"),
@@ -24,8 +29,19 @@ _FORMATS = (
     (re.compile(rb"(?is)(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body)\b"), "an HTML page"),
     (re.compile(rb"(?s)(?:\xef\xbb\xbf)?\s*<"), "XML"),
     (re.compile(rb"(?s)(?:\xef\xbb\xbf)?\s*[\[{]"), "JSON"),
+    (_TEXT, "text"),
 )
-_PASSING = ("an HTML page", "XML", "JSON", "text", "nothing", "a WARC file without one whole record")
+_PASSING = frozenset(
+    {
+        "an empty file",
+        "nothing, cut off at its beginning",
+        "a WARC file without one whole record",
+        "an HTML page",
+        "XML",
+        "JSON",
+        "text",
+    }
+)
 """What servers send when they cannot send the file, and what is left of one that was cut off."""
 
 
@@ -46,36 +62,35 @@ def unexpected(
         kind: What to make the error of.
         passing: What to make it of where the file is empty, cut off, or may be a server's answer: another try may pass.
     """
-    found, within = describe(head)
-    begins = f" that begins with {_readable(within)}" if within else ""
-    if found.endswith(_PASSING) or found.startswith("the beginning"):
-        return passing(f"{name} is not {wanted} but {found}{begins}; read it again later, or publish it again")
-    return kind(f"{name} is not {wanted} but {found}{begins}")
+    kinds = [*_kinds(head)]
+    outermost, (innermost, within) = kinds[0][0], kinds[-1]
+    found = innermost if len(kinds) == 1 else f"{outermost} that holds {innermost}"
+    begins = f"; it begins with {_readable(within)}" if within else ""
+    if innermost in _PASSING and len(kinds) <= 2:  # compressed once, as the file itself would be
+        return passing(f"{name}: expected {wanted}, found {found}{begins}; read it again later, or publish it again")
+    return kind(f"{name}: expected {wanted}, found {found}{begins}")
 
 
-def describe(head: bytes) -> tuple[str, bytes]:
-    """What a file is by its first bytes, and the bytes that tell; those of what a gzip file holds, where it is one."""
-    layers = ""
+def _kinds(head: bytes) -> Iterator[tuple[str, bytes]]:
+    """What a file is by its first bytes, and these; then what it holds, where it is a gzip file, and so on."""
     for _ in range(_LAYERS):
-        if not head.startswith(_GZIP):
+        if not head.startswith(_GZIP[: len(head) or 1]):
             break
+        yield "gzip data", head
         try:
             inner = zlib.decompressobj(31).decompress(head, _PROBE_BYTES)
         except zlib.error:
-            return f"{layers}damaged gzip data", head
-        if not inner and len(head) < _PROBE_BYTES:
-            empty = len(head) >= 18  # RFC 1952: a header of 10 bytes, data, a trailer of 8
-            return (f"{layers}gzip data of nothing", b"") if empty else ("the beginning of a gzip file", head)
-        layers, head = f"{layers}gzip data of ", inner
-    if not head.strip():
-        return f"{layers}nothing", b""
-    for pattern, kind in _FORMATS:
-        if pattern.match(head):
-            return layers + kind, head
-    text = not re.search(rb"[\x00-\x08\x0e-\x1a]", head[:_PROBE_BYTES])
-    return layers + ("text" if text else "data of no known format"), head
+            yield "damaged data", head
+            return
+        if not inner and len(head) < _LEAST_GZIP_BYTES:
+            yield "nothing, cut off at its beginning", b""
+            return
+        head = inner
+    yield next((kind for pattern, kind in _FORMATS if pattern.match(head)), "data of no known format"), head.strip()
 
 
 def _readable(head: bytes) -> str:
-    text = " ".join(head[:_SHOWN_BYTES].decode("utf-8", "replace").split())
-    return repr(text)
+    """The beginning as text where it is text, else in hexadecimal."""
+    text = head[:_SHOWN_CHARACTERS].decode("utf-8", "replace").removeprefix("\ufeff")
+    is_text = _TEXT.match(head) and "\ufffd" not in text[:-1]
+    return repr(" ".join(text.split())) if is_text else head[:_SHOWN_BYTES].hex(" ")

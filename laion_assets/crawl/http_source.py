@@ -21,7 +21,7 @@ from laion_assets.crawl.transfer import (
 from laion_assets.urls import parse_http_url
 
 _TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-_NO_RETRIES = urllib3.Retry(0, redirect=5, raise_on_redirect=True)
+_NO_RETRIES = urllib3.Retry(None, connect=0, read=0, status=0, other=0, redirect=5, raise_on_redirect=True)
 _DISCARD_BYTES = 1 << 18
 
 
@@ -90,7 +90,7 @@ class _Connector:
         try:
             response = pool.request("GET", self._url, headers=headers, preload_content=False, decode_content=False)
         # What urllib3 raises names the url with its query: nothing of it may appear in a stack trace.
-        except urllib3.exceptions.LocationValueError as error:
+        except ValueError as error:  # of urllib3, and of the standard library about a redirect's address
             reason = self._address.hide(str(error))
             raise SourceUnreachable(f"{self._name} is no address that can be asked: {reason}") from None
         except urllib3.exceptions.HTTPError as error:

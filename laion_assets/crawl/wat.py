@@ -94,15 +94,16 @@ def read_pages(source: Source, path: str, counts: ExtractionCounts, *, crawl: st
         SourceError: The source did not deliver the file, or it is no WAT; see ``records.read_records``.
     """
     undecoded = is_undecoded(crawl, path)
-    met, is_wat = 0, False
+    others, is_wat = 0, False
     for record in _records(source, path, counts):
-        met += 1
-        is_wat = is_wat or record.payload.lstrip().startswith(b"{")
+        if not is_wat and (payload := record.payload.lstrip()):
+            is_wat = payload.startswith(b"{")
+            others += 1
         page = _page(record, counts, undecoded=undecoded)
         if page is not None:
             yield page
-    if met > 1 and not is_wat:
-        raise UnexpectedContent(f"{source.uri}/{path} is no WAT file: not one of its {met:,} records holds JSON")
+    if others > 1 and not is_wat:  # one is the file's warcinfo
+        raise UnexpectedContent(f"{source.uri}/{path}: expected a WAT file, found {others:,} records without any JSON")
 
 
 def _records(source: Source, path: str, counts: ExtractionCounts) -> Iterator[Record]:

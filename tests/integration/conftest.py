@@ -100,7 +100,9 @@ def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[int]:
             thread.join()
 
 
-class _FolderHandler(SimpleHTTPRequestHandler):
+class FolderHandler(SimpleHTTPRequestHandler):
+    """Serves the files of its folder, in silence."""
+
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: Any) -> None:
@@ -109,4 +111,4 @@ class _FolderHandler(SimpleHTTPRequestHandler):
 
 def folder_handler(folder: Path) -> Callable[..., BaseHTTPRequestHandler]:
     """A handler that serves the files of a folder."""
-    return partial(_FolderHandler, directory=str(folder))
+    return partial(FolderHandler, directory=str(folder))

@@ -355,7 +355,9 @@ def write(root: Path, crawl: str, files: Sequence[Sequence[tuple[str, Sequence[L
             path = f"crawl-data/{crawl}/segments/{kind}/teil-{number}.{kind}.gz"
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             content = b"".join(record(url, members, 10 * number + n) for n, (url, members) in enumerate(pages))
-            (root / path).write_bytes(content)
+            # A file of no page says what it is; one of no bytes is an error.
+            about = _record("warcinfo", "", "application/warc-fields", b"software: foreign\r\n", number)
+            (root / path).write_bytes(content or about)
             lists[kind].append(path)
     folder.mkdir(parents=True, exist_ok=True)
     for kind, paths in lists.items():

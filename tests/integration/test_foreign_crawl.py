@@ -120,7 +120,7 @@ EMPTY = {"CC-MAIN-2020-01": [], "CC-MAIN-2020-02": [[("http://127.0.0.1/leer.htm
 
 @pytest.mark.parametrize("crawl", EMPTY)
 def test_a_crawl_without_anything_works_to_the_end(crawl, lake_settings, tmp_path):
-    """One lists no file; the other has a file with a page without links, and a file of no bytes."""
+    """One lists no file; the other has a file with a page without links, and a file without a page."""
     foreign.write(tmp_path / "source", crawl, EMPTY[crawl])
     settings = lake_settings(tmp_path / "lake", tmp_path / "source", shards=1, buckets=1)
     outcome = build(settings, crawl)

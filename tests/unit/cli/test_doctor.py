@@ -64,6 +64,18 @@ def levels(found: Found) -> dict[str, set[str]]:
     return {name: {finding["level"] for finding in findings} for name, findings in found.items()}
 
 
+@pytest.mark.parametrize("address", ["http://reader:secret@127.0.0.1:{}/x", "http://127.0.0.1:{}/x?sig=secret"])
+def test_credentials_of_the_source_are_not_shown(
+    address: str, doctor: Callable[..., tuple[int, Found]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    monkeypatch.setenv("LAION_SOURCE", address.format(port))
+    code, found = doctor()
+    assert (code, found["source"][0]["level"]) == (1, "fail")
+    assert f"LAION_SOURCE=http://127.0.0.1:{port}/x" in found["settings"][0]["text"]
+    assert "secret" not in json.dumps(found)
+
+
 def test_where_all_is_well_nothing_fails(doctor: Callable[..., tuple[int, Found]], place: Path) -> None:
     code, found = doctor()
     assert code == 0

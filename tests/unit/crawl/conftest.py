@@ -64,21 +64,26 @@ Extracted = tuple[pl.DataFrame, ExtractionCounts]
 def extract_bytes(tmp_path: Path) -> Callable[..., Extracted]:
     """Extract from bytes that are put into a folder first; checks what always holds."""
 
-    def run(content: bytes, *, format: str = "wat", batch_rows: int = 50_000, **options: Any) -> Extracted:
+    def run(content: bytes, **options: Any) -> Extracted:
         (tmp_path / "file").write_bytes(content)
-        return extract_file(tmp_path, "file", format=format, batch_rows=batch_rows, **options)
+        return extract_file(tmp_path, "file", **options)
 
     return run
 
 
 def extract_file(
-    folder: Path, path: str, *, format: str = "wat", batch_rows: int = 50_000, **options: Any
+    folder: Path,
+    path: str,
+    *,
+    format: str = "wat",
+    crawl: str | None = None,
+    batch_rows: int = 50_000,
+    **options: Any,
 ) -> Extracted:
     counts = ExtractionCounts()
     source = open_source(str(folder))
-    frames = list(
-        extract(source, path, format=format, options=ExtractionOptions(**options), counts=counts, batch_rows=batch_rows)
-    )
+    arguments = {"options": ExtractionOptions(**options), "counts": counts, "crawl": crawl, "batch_rows": batch_rows}
+    frames = list(extract(source, path, format=format, **arguments))
     rows = pl.concat(frames) if frames else pl.DataFrame(schema=CANDIDATE_SCHEMA)
     assert counts.balanced, counts
     assert counts.rows == rows.height

@@ -10,6 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from laion_assets.crawl.sources import UnexpectedContent
+
 WATS = [
     *(
         f"wat-generated/{name}.warc.wat.gz"
@@ -45,10 +47,6 @@ WATS = [
         )
     ),
 ]
-NO_WATS = {
-    "wat/toimik/WarcParserStreamer_example.wat": {"bad_header": 1},
-    "wat/toimik/WarcParserStreamer_metadata.warc": {},
-}
 PAIRS = {
     "wat-generated/aut-example.warc.wat.gz": "warc/aut/example.warc.gz",
     "wat-generated/cc-main-2020-34-head.warc.wat.gz": "warc/resiliparse/warcfile.warc.gz",
@@ -121,10 +119,14 @@ def test_every_image_link_of_a_wat_is_accounted_for(path, shared_data, extract_f
     assert rows.height + counts.drops.get("tracking_pixel", 0) + counts.drops.get("bad_url", 0) == naive["pairs"]
 
 
-@pytest.mark.parametrize(("path", "bad_records"), NO_WATS.items())
-def test_what_is_no_wat_gives_no_link_and_no_error(path, bad_records, shared_data, extract_from):
-    rows, counts = extract_from(shared_data, path)
-    assert (rows.height, counts.links, counts.records, counts.bad_records) == (0, 0, 1, bad_records)
+def test_a_record_that_describes_no_page_gives_no_link_and_no_error(shared_data, extract_from):
+    rows, counts = extract_from(shared_data, "wat/toimik/WarcParserStreamer_metadata.warc")
+    assert (rows.height, counts.links, counts.records, counts.bad_records) == (0, 0, 1, {})
+
+
+def test_a_file_that_holds_a_byte_order_mark_alone_is_no_wat(shared_data, extract_from):
+    with pytest.raises(UnexpectedContent, match=r"example\.wat: .* an empty file"):
+        extract_from(shared_data, "wat/toimik/WarcParserStreamer_example.wat")
 
 
 class NaiveImages(HTMLParser):

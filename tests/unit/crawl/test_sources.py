@@ -1,15 +1,20 @@
 """Sources deliver whole files or say why not, whatever the network does."""
 
+import logging
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import boto3
 import pytest
 
+from laion_assets.crawl.address import parse_address, shown
 from laion_assets.crawl.sources import (
     RetryPolicy,
     Source,
+    SourceError,
     SourceNotFound,
     SourceUnreachable,
     TransferError,
@@ -220,6 +225,131 @@ def test_a_missing_folder_or_client_is_said_plainly(tmp_path):
         open_source(str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="s3_client"):
         open_source("s3://commoncrawl")
+
+
+BASIC = "Basic bGVzZXI6Z2VoZWltL3dvcnQ="  # RFC 7617, section 2: base64 of "leser:geheim/wort"
+SECRETS = ("geheim", "bGVzZXI6", "T0ken")
+
+
+@pytest.mark.parametrize(
+    ("given", "uri", "user", "password", "query"),
+    [
+        ("https://leser:geheim@h.test/p/", "https://h.test/p", "leser", "geheim", ""),
+        ("https://leser:geheim%2Fwort@h.test", "https://h.test", "leser", "geheim/wort", ""),
+        ("https://leser:geheim/wort@h.test/p", "https://h.test/p", "leser", "geheim/wort", ""),
+        ("https://leser:geheim?#@h.test/p", "https://h.test/p", "leser", "geheim?#", ""),
+        ("https://a@b:geheim@h.test/p@q", "https://h.test/p@q", "a@b", "geheim", ""),
+        ("https://T0ken@h.test/p", "https://h.test/p", "T0ken", "", ""),
+        ("  HTTPS:\\\\leser:geheim@H.test:443/a/../p", "https://h.test/p", "leser", "geheim", ""),
+        ("https:/leser:geheim@h.test", "https://h.test", "leser", "geheim", ""),
+        ("http://[::1]:80/p", "http://[::1]/p", "", "", ""),
+        ("https://h.test:8080/a@b", "https://h.test:8080/a@b", "", "", ""),
+        ("https://h.test/p?X-Amz-Signature=T0ken#f", "https://h.test/p", "", "", "X-Amz-Signature=T0ken"),
+        ("https://h.test?sig=T0ken", "https://h.test", "", "", "sig=T0ken"),
+        ("s3://AKIA:geheim/+wort@bucket/p", "s3://bucket/p", "AKIA", "geheim/+wort", ""),
+        ("s3://bucket/a#b", "s3://bucket/a#b", "", "", ""),
+        ("gs://leser:geheim@bucket", "gs://bucket", "leser", "geheim", ""),
+        ("/a/folder@home?", "/a/folder@home?", "", "", ""),
+    ],
+)
+def test_an_address_is_taken_apart_into_what_may_be_shown_and_what_may_not(given, uri, user, password, query):
+    address = parse_address(given)
+    assert (address.uri, address.user, address.password, address.query) == (uri, user, password, query)
+    assert shown(given) == uri
+    assert not [secret for secret in SECRETS if secret in repr(address)]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://leser:geheim@",
+        "https://leser:geheim@h.test:port/",
+        "https://leser:geheim@h est/",
+        "s3://leser:geheim@",
+        "s3://bucket?AWS_SECRET_ACCESS_KEY=geheim",
+        "gs://leser:geheim@bucket",
+        "file://leser:geheim@h.test/x",
+        "leser:geheim@h.test/x",
+    ],
+)
+def test_an_address_that_names_no_source_is_refused_without_its_credentials(uri):
+    client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    with pytest.raises((ValueError, SourceNotFound)) as raised:
+        open_source(uri, s3_client=client)
+    assert "geheim" not in "".join(traceback.format_exception(raised.value))
+
+
+def told_of(error: BaseException) -> str:
+    """The error as a log has it, stack trace, causes and all."""
+    return "".join(traceback.format_exception(error)) + repr(error)
+
+
+def redirect(where: str):
+    return status(302, Location=where)
+
+
+@pytest.mark.parametrize(
+    "address", ["leser:geheim%2Fwort@{}/base", "leser:geheim/wort@{}/base/", "{}/base?sig=T0ken&t=1"]
+)
+def test_credentials_are_sent_and_appear_in_no_error_and_no_log(address, serve, caplog):
+    caplog.set_level(logging.DEBUG)
+    seen = []
+
+    def noting(step):
+        def answer(handler, start):
+            seen.append((handler.headers.get("Authorization"), handler.path))
+            step(handler, start)
+
+        return answer
+
+    steps = [
+        whole,
+        status(403),
+        status(404),
+        status(418),
+        status(503),
+        cut_after(1000),
+        redirect("http://[/?sig=T0ken"),
+    ]
+    for step in steps:
+        mirror, _, _ = serve(noting(step))
+        host = mirror.uri.removeprefix("http://").removesuffix("/base")
+        source = open_source(f"http://{address.format(host)}", retry=FAST, sleep=lambda _: None)
+        assert source.uri == mirror.uri
+        if step is whole:
+            assert source.read("a file.gz") == CONTENT
+            continue
+        with pytest.raises(SourceError) as raised:
+            source.read("a file.gz")
+        assert not [secret for secret in SECRETS if secret in told_of(raised.value)]
+        assert f"{mirror.uri}/a%20file.gz" in str(raised.value)
+    query = "?sig=T0ken&t=1" if "?" in address else ""
+    assert set(seen) == {(None if query else BASIC, f"/base/a%20file.gz{query}")}
+    assert "urllib3" in {record.name.partition(".")[0] for record in caplog.records}
+    assert not [secret for secret in SECRETS if secret in caplog.text]
+
+
+def test_a_host_that_does_not_answer_is_told_without_the_credentials(caplog):
+    caplog.set_level(logging.DEBUG)
+    source = open_source("http://leser:geheim@127.0.0.1:1/p?sig=T0ken", retry=FAST, sleep=lambda _: None)
+    with pytest.raises(SourceUnreachable, match="4 attempts") as raised:
+        source.open("x")
+    assert not [secret for secret in SECRETS if secret in told_of(raised.value) + caplog.text]
+
+
+def test_credentials_do_not_follow_a_redirect_to_another_host(serve):
+    """RFC 9110, section 15.4: who follows a redirect leaves Authorization out where it may be seen by others."""
+    seen = []
+
+    def noting(handler, start):
+        seen.append(handler.headers.get("Authorization"))
+        whole(handler, start)
+
+    other, _, _ = serve(noting)
+    mirror, _, _ = serve(redirect(f"{other.uri}/x"))
+    source = open_source(mirror.uri.replace("//", "//leser:geheim@"), retry=FAST)
+    assert source.read("x") == CONTENT
+    assert seen == [None]
 
 
 @pytest.mark.parametrize("values", [{"attempts": 0}, {"base_delay_seconds": -1}, {"read_timeout_seconds": 0}])

@@ -1,11 +1,20 @@
 """WAT files: every link accounted for, and one bad record costs itself."""
 
 import gzip
+import io
 import json
+import tarfile
+import zipfile
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from selectolax.lexbor import LexborHTMLParser
+
+from laion_assets.crawl.references import decode_references, is_undecoded
+from laion_assets.crawl.sources import TransferError, UnexpectedContent
+from laion_assets.execution.failures import can_pass
 
 
 def texts_of(rows) -> list[str]:
@@ -167,6 +176,174 @@ def test_batches_do_not_change_the_rows(five_pages, wat_files, extract_bytes):
         assert batched == counts
 
 
+SLOW_DOWN = (
+    b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>SlowDown</Code><Message>Please reduce your request rate.'
+    b"</Message><RequestId>4B2</RequestId></Error>"
+)
+# What servers send in place of a file, and what is left of one that was cut off: another try may bring the file.
+PASSING = {
+    "S3's error": (SLOW_DOWN, "SlowDown"),
+    "an HTML page": (b"\xef\xbb\xbf<!DOCTYPE html><title>Bad gateway</title>", "an HTML page.*Bad gateway"),
+    "JSON": (b'{"message": "Too Many Requests"}', "JSON.*Too Many Requests"),
+    "text": (b"upstream connect error", "text.*upstream"),
+    "nothing": (b"", "an empty file"),
+    "blank lines": (b" \r\n\r\n", "an empty file"),
+    "the first bytes of a gzip file": (gzip.compress(b"WARC/1.0\r\n")[:9], "cut off at its beginning"),
+    "two bytes": (b"\x1f\x8b", "cut off at its beginning"),
+    "half a warcinfo": (
+        b"WARC/1.0\r\nWARC-Type: warcinfo\r\nContent-Length: 99\r\n\r\nSoft",
+        "without one whole record",
+    ),
+}
+
+
+def a_tar() -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("x.warc"))
+    return made.getvalue()
+
+
+def a_zip() -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("x.warc", "WARC/1.0")
+    return made.getvalue()
+
+
+# Signatures: RFC 8878 (3.1.1, 3.1.2), APPNOTE.TXT (4.3.7), POSIX ustar, Internet Archive's ARC format (version block).
+LASTING = {
+    "zstd": (b"\x28\xb5\x2f\xfd\x24\x00", "zstd.*28 b5 2f fd"),
+    "zstd with a dictionary": (b"\x5d\x2a\x4d\x18\x04\0\0\0", "zstd"),
+    "zip": (a_zip(), "a zip archive"),
+    "tar": (a_tar(), "a tar archive"),
+    "ARC": (b"filedesc://x.arc 0.0.0.0 20080101000000 text/plain 76\n1 0 Alexa\n", "an ARC file.*filedesc"),
+    "bytes of any kind": (bytes(range(256)), "no known format.*00 01 02"),
+}
+
+
+@pytest.mark.parametrize("format", ["wat", "warc"])
+@pytest.mark.parametrize(
+    ("name", "compressed"),
+    [(name, False) for name in (*PASSING, *LASTING)]
+    + [(name, True) for name in (*PASSING, *LASTING) if not {**PASSING, **LASTING}[name][0].startswith(b"\x1f")],
+)
+def test_a_file_without_any_record_is_an_error_that_says_what_it_is(name, compressed, format, extract_bytes):
+    content, words = {**PASSING, **LASTING}[name]
+    with pytest.raises(UnexpectedContent, match=rf"(?s)/file: expected a WARC or WAT file, found .*{words}") as raised:
+        extract_bytes(gzip.compress(content) if compressed else content, format=format)
+    assert isinstance(raised.value, TransferError) == can_pass(raised.value) == (name in PASSING)
+
+
+def test_a_file_that_says_what_it_is_and_holds_no_page_is_an_empty_one(five_pages, wat_files, extract_bytes):
+    rows, counts = extract_bytes(wat_files.gz(five_pages[:1]))
+    assert (rows.height, counts.records, counts.bad_records) == (0, 1, {})
+
+
+def test_pages_and_texts_in_place_of_their_metadata_are_an_error(wat_files, extract_bytes):
+    """A WARC or WET file that was listed as a WAT."""
+    records = [wat_files.record(b"Software: x", kind="warcinfo"), wat_files.record(b"Hello", kind="conversion")]
+    with pytest.raises(UnexpectedContent, match="expected a WAT file, found 2 records without any JSON"):
+        extract_bytes(wat_files.gz(records))
+
+
+OLD, NEW = "CC-MAIN-2019-22", "CC-MAIN-2019-26"
+
+
+@pytest.mark.parametrize(
+    ("crawl", "decoded"),
+    [
+        ("CC-MAIN-2013-20", True),
+        (OLD, True),
+        # ia-web-commons issue 14: the change was used for the June 2019 crawl, CC-MAIN-2019-26
+        (NEW, False),
+        ("CC-MAIN-2019-30", False),
+        ("CC-MAIN-2024-10", False),
+        ("a-crawl-of-mine", False),
+        ("CC-MAIN-2018-13-sample", False),
+    ],
+)
+def test_character_references_are_decoded_in_crawls_whose_extractor_left_them(crawl, decoded, wat_files, extract_bytes):
+    """The example of ia-web-commons issue 14, beside one that was written twice over on its page."""
+    links = [
+        {"url": "th.jpg?pubId=86746484001&amp;videoId=5808028819001", "alt": "M\u00edchel: &quot;Cristiano&quot;"},
+        {"url": "b.jpg", "alt": "Fish &amp;amp; chips &amp;quot;to go&amp;quot;"},
+    ]
+    payload = json.dumps(wat_files.envelope(links, base="/a&amp;b/")).encode()
+    rows, counts = extract_bytes(wat_files.gz([wat_files.record(payload)]), crawl=crawl)
+    folder = "http://pages.test/a&b/" if decoded else "http://pages.test/a&amp;b/"
+    expected = [
+        (f"{folder}th.jpg?pubId=86746484001&videoId=5808028819001", 'M\u00edchel: "Cristiano"'),
+        (f"{folder}b.jpg", "Fish &amp; chips &quot;to go&quot;"),
+    ]
+    if not decoded:
+        expected = [
+            (f"{folder}th.jpg?pubId=86746484001&amp;videoId=5808028819001", "M\u00edchel: &quot;Cristiano&quot;"),
+            (f"{folder}b.jpg", "Fish &amp;amp; chips &amp;quot;to go&amp;quot;"),
+        ]
+    assert rows.select("url", "text").rows() == expected
+    assert counts.links == 2
+
+
+def test_the_crawl_is_what_is_said_or_else_what_the_path_names():
+    path = f"crawl-data/{OLD}/segments/1/wat/x.warc.wat.gz"
+    assert is_undecoded(None, path)
+    assert not is_undecoded(NEW, path)
+    assert not is_undecoded(None, "x.warc.wat.gz")
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        # HTML standard, 13.2.5.73: an attribute's reference without semicolon before = or a letter or digit is text
+        ("?a=1&copy=2&reg3&lt;", "?a=1&copy=2&reg3<"),
+        ("&copy &copy; &copy", "\u00a9 \u00a9 \u00a9"),
+        ("&notit; &notin; &nosuch; &", "&notit; \u2209 &nosuch; &"),
+        ("&amp;amp;", "&amp;"),
+        ("&AMP;&Eacute;&eacute;&NotEqualTilde;", "&\u00c9\u00e9\u2242\u0338"),
+        # 13.2.5.75 to 80: numbers with and without semicolon, Windows-1252, what is no character
+        ("&#38a &#x26;b &#X3D;&#128;&#x9F;&#129;", "&a &b =\u20ac\u0178\x81"),
+        ("&#0;&#xD800;&#x110000;&#" + "9" * 5000 + ";", "\ufffd\ufffd\ufffd\ufffd"),
+        ("&#; &#x; &#xg;", "&#; &#x; &#xg;"),
+    ],
+)
+def test_references_are_decoded_as_in_an_attribute(value, meant):
+    assert decode_references(value) == meant
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "&",
+                "amp",
+                "copy",
+                "not",
+                "in",
+                "quot",
+                "lt",
+                "#",
+                "x",
+                "X",
+                "38",
+                "128",
+                "D8",
+                "0",
+                ";",
+                "=",
+                " ",
+                "&amp;",
+            ]
+        ),
+        max_size=12,
+    ).map("".join)
+)
+def test_references_are_decoded_as_the_parser_of_pages_decodes_them(value):
+    image = LexborHTMLParser(f'<img alt="{value}">').css_first("img")
+    assert decode_references(value) == (image.attributes["alt"] or "")
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_files_damaged_at_random_are_read_to_their_end(data, five_pages, wat_files, extract_bytes):
@@ -199,8 +376,9 @@ def test_files_damaged_at_random_are_read_to_their_end(data, five_pages, wat_fil
     rest=st.binary(max_size=200),
 )
 def test_any_bytes_are_read_to_their_end(head, rest, extract_bytes):
-    extract_bytes(head + rest)
-    extract_bytes(gzip.compress(head + rest))
+    for content in (head + rest, gzip.compress(head + rest)):
+        with suppress(UnexpectedContent):  # nothing like a record in it
+            extract_bytes(content)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -127,6 +127,12 @@ def test_ray_s_machines_get_the_settings_with_whole_paths_and_no_secrets(monkeyp
     assert not [name for name in sent if name.startswith("AWS_")]
 
 
+@pytest.mark.parametrize("source", ["https://reader:secret@mirror.test/cc", "https://mirror.test/cc?sig=secret"])
+def test_ray_s_machines_are_not_sent_a_source_s_address_with_credentials(source, monkeypatch):
+    monkeypatch.setenv("LAION_SOURCE", source)
+    assert not [entry for entry in sent_to_ray(settings(executor="ray", source=source)) if "secret" in entry]
+
+
 def test_a_cluster_that_is_not_there_is_said_in_one_line(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:9")
     ensure_reachable(settings())
