@@ -28,6 +28,7 @@ _SPACING = re.compile(rb"[\r\n]+")
 _VERSION = re.compile(rb"WARC/\d")
 _NEXT_RECORD = re.compile(rb"\nWARC/\d")
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
+_TYPE = re.compile(rb"(?im)^warc-type[ \t]*:")
 _CONTENT_LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$")
 
 
@@ -214,7 +215,7 @@ class _Parser:
     def _complete(self) -> bool:
         """Whether nothing in the buffer waits for bytes that will not come."""
         if self._lost or not self._buffer.strip(b"\r\n"):
-            return True
+            return self._lost or self._records_here > 0
         header = _HEADER_END.search(self._buffer, 0, _MAX_HEADER_BYTES)
         length = _CONTENT_LENGTH.search(self._buffer, 0, header.end()) if header else None
         return header is not None and length is not None and len(self._buffer) >= header.end() + int(length[1])
@@ -238,6 +239,11 @@ class _Parser:
         header = _HEADER_END.search(self._buffer, 0, _MAX_HEADER_BYTES)
         if header is None:
             return self._lose("bad_header") if at_end or len(self._buffer) >= _MAX_HEADER_BYTES else None
+        types = [line.start() for line in _TYPE.finditer(self._buffer, 0, header.end())]
+        if len(types) > 1 and (following := self._buffer.rfind(b"WARC/", 1, types[1])) > 0:
+            self.bad("bad_header")  # it was cut off, and ran into that of the next record
+            self._consume(following)
+            return True
         return self._with_header(header.end(), at_end=at_end)
 
     def _with_header(self, start: int, *, at_end: bool) -> Record | bool | None:

@@ -137,8 +137,8 @@ def _undamaged_records(stream: BinaryIO) -> Iterator[Record]:
             if not watched.begins_record(position):
                 break
             length = warc_record.content_length
-            if length > MAX_RECORD_BYTES:
-                break
+            if length > MAX_RECORD_BYTES or list(warc_record.headers.keys()).count("WARC-Type") > 1:
+                break  # two types: a header that was cut off ran into that of the next record
             payload = warc_record.reader.read()
             is_json = warc_record.record_type == WarcRecordType.metadata
             target = warc_record.headers.get("WARC-Target-URI") if is_json else None

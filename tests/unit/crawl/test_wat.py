@@ -101,6 +101,7 @@ DAMAGE = {
     "bad_json": lambda record, make: make(record.replace(b'"Envelope": {', b'"Envelope"; {')),
     "wrong_length": lambda record, make: make(record.replace(b"Content-Length: ", b"Content-Length: 1")),
     "wrong_length short": lambda record, make: make(record.replace(b"Content-Length: ", b"Content-Length: 2\r\nX: ")),
+    "bad_header cut off": lambda record, make: make(record[:60]),
     "corrupt_gzip zeros": lambda record, make: b"\0" * 3 + b"junk" * 9,
 }
 
@@ -128,6 +129,14 @@ def test_a_wrong_length_in_an_uncompressed_file_costs_no_neighbour(five_pages, e
     assert counts.bad_records == {}
 
 
+@pytest.mark.parametrize("layout", ["plain", "one member"])
+def test_a_header_that_runs_into_the_next_record_costs_itself(layout, five_pages, extract_bytes):
+    content = b"".join([*five_pages[:2], five_pages[2][:60], *five_pages[3:]])
+    rows, counts = extract_bytes(gzip.compress(content) if layout == "one member" else content)
+    assert texts_of(rows) == [f"picture number {number}" for number in (0, 2, 3, 4)]
+    assert (counts.records, counts.bad_records) == (6, {"bad_header": 1})
+
+
 def test_a_clipped_file_keeps_what_came_before(five_pages, wat_files, extract_bytes):
     content = wat_files.gz(five_pages)
     rows, counts = extract_bytes(content[:-100])
@@ -135,7 +144,10 @@ def test_a_clipped_file_keeps_what_came_before(five_pages, wat_files, extract_by
     assert counts.bad_records == {"clipped_gzip": 1}
     assert counts.records == 6
     rows, counts = extract_bytes(content[:-3])  # in the trailer: the record is complete
-    assert rows.height == 5
+    assert (rows.height, counts.bad_records) == (5, {})
+    for left in (1, 2, 3, 9, 30):  # nothing of the record can be had yet
+        rows, counts = extract_bytes(content + wat_files.gz(five_pages[1:2])[:left])
+        assert (rows.height, counts.bad_records) == (5, {"clipped_gzip": 1})
 
 
 @pytest.mark.parametrize(
