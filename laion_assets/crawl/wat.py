@@ -3,13 +3,16 @@
 The fast reader (FastWARC for the framing, a test of the raw bytes for an image link, msgspec for just the fields that
 are needed) reads as long as nothing is wrong. At the first sign of damage the careful reader (``records``) takes over
 from the record before it and stays to the end of the file. It also reads the last record of every file, for only it
-notices that a file was clipped.
+notices that a file was clipped. Files that are not compressed, which Common Crawl has none of, it reads alone: between
+their records there is nothing by which the fast one could tell damage.
 
 What a WAT cannot tell, and the WARC reader can: images named by ``srcset``, ``data-src`` and ``<picture>`` alone. See
 ``html`` for all that may differ.
 """
 
 import json
+import re
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -24,8 +27,9 @@ from laion_assets.crawl.sources import Source, UnexpectedContent
 from laion_assets.crawl.urls import page_base
 from laion_assets.text.normalise import without_surrogates
 
-_GZIP_MARK = b"\x1f\x8b\x08"
-_PLAIN_MARK = b"WARC/"
+_MEMBER_BYTES = 10
+# RFC 1952, 2.3: magic, deflate, flags without reserved ones, time, extra flags, operating system.
+_MEMBER = re.compile(rb"(?s)\x1f\x8b\x08[\x00-\x1f].{4}[\x00\x02\x04][\x00-\x0d\xff]")
 _IMAGE = "IMG@/src"
 _IMAGE_HINT = b"IMG@"
 _PAGE_HINT = b'"HTML-Metadata"'
@@ -137,8 +141,9 @@ def _undamaged_records(stream: BinaryIO) -> Iterator[Record]:
             if not watched.begins_record(position):
                 break
             length = warc_record.content_length
-            if length > MAX_RECORD_BYTES or list(warc_record.headers.keys()).count("WARC-Type") > 1:
-                break  # two types: a header that was cut off ran into that of the next record
+            # A length that is no number is 0 to FastWARC; a header that was cut off runs into that of the next record.
+            if length > MAX_RECORD_BYTES or warc_record.headers.get_multiple("Content-Length") != (str(length),):
+                break
             payload = warc_record.reader.read()
             is_json = warc_record.record_type == WarcRecordType.metadata
             target = warc_record.headers.get("WARC-Target-URI") if is_json else None
@@ -155,24 +160,24 @@ def _undamaged_records(stream: BinaryIO) -> Iterator[Record]:
 
 
 class _WatchedStream:
-    """Passes a stream through, and remembers enough of it to tell whether a record really begins where FastWARC says.
+    """Passes a stream through, and notes where gzip members begin in it.
 
-    The positions it gives are right for gzip members of one record each, and wrong for members of several.
+    FastWARC's positions are right for members of one record each, and wrong for members of several. It goes on in the
+    next member where a record ends too early, so that a member may be passed over in silence.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._before = b""
-        self._latest = b""
+        self._tail = b""
         self._end = 0
-        self._mark = b""
+        self._members: deque[int] = deque()
 
     def read(self, size: int = -1) -> bytes:
         data = self._stream.read(size)
-        if data:
-            self._before, self._latest = self._latest, data
-            self._end += len(data)
-            self._mark = self._mark or (_GZIP_MARK if data.startswith(_GZIP_MARK) else _PLAIN_MARK)
+        window, start = self._tail + data, self._end - len(self._tail)
+        self._members.extend(start + found.start() for found in _MEMBER.finditer(window))
+        self._end += len(data)
+        self._tail = window[-_MEMBER_BYTES + 1 :]  # too short for a member's header, which thus is found once
         return data
 
     def tell(self) -> int:
@@ -185,12 +190,8 @@ class _WatchedStream:
         self._stream.close()
 
     def begins_record(self, position: int) -> bool:
-        """Whether the mark of a gzip member (in a plain file: of a record) stands at a position that was just read."""
-        known = (
-            self._before + self._latest if position < self._end - len(self._latest) + len(self._mark) else self._latest
-        )
-        at = position - (self._end - len(known))
-        return at >= 0 and known.startswith(self._mark, at)
+        """Whether the next gzip member begins at a position."""
+        return bool(self._members) and self._members.popleft() == position
 
 
 def _page(record: Record, counts: ExtractionCounts, *, undecoded: bool) -> Page | None:

@@ -102,6 +102,8 @@ DAMAGE = {
     "wrong_length": lambda record, make: make(record.replace(b"Content-Length: ", b"Content-Length: 1")),
     "wrong_length short": lambda record, make: make(record.replace(b"Content-Length: ", b"Content-Length: 2\r\nX: ")),
     "bad_header cut off": lambda record, make: make(record[:60]),
+    "bad_header cut off at once": lambda record, make: make(record[:14]),
+    "bad_header with a length of no number": lambda record, make: make(record.replace(b"Length: ", b"Length: }")),
     "corrupt_gzip zeros": lambda record, make: b"\0" * 3 + b"junk" * 9,
 }
 
