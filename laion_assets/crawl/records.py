@@ -172,6 +172,7 @@ class _Parser:
         self._compressed = True
         self._records_here = 0
         self._lost = False
+        self._searched = 0  # bytes of the buffer that hold no end of a header
 
     def begin(self, offset: int, *, compressed: bool) -> None:
         """Start at a member's (or the file's) offset, with nothing left of what came before."""
@@ -180,6 +181,7 @@ class _Parser:
         self._compressed = compressed
         self._records_here = 0
         self._lost = False
+        self._searched = 0
 
     def bad(self, reason: str) -> None:
         """Count a record that cannot be read."""
@@ -222,6 +224,7 @@ class _Parser:
 
     def _consume(self, count: int) -> None:
         del self._buffer[:count]
+        self._searched = max(0, self._searched - count)
         if not self._compressed:
             self._offset += count
 
@@ -236,8 +239,9 @@ class _Parser:
             return None
         if not _VERSION.match(self._buffer):
             return self._lose("bad_header")
-        header = _HEADER_END.search(self._buffer, 0, _MAX_HEADER_BYTES)
+        header = _HEADER_END.search(self._buffer, self._searched, _MAX_HEADER_BYTES)
         if header is None:
+            self._searched = max(0, min(len(self._buffer), _MAX_HEADER_BYTES) - 3)  # the end may lie across two reads
             return self._lose("bad_header") if at_end or len(self._buffer) >= _MAX_HEADER_BYTES else None
         types = [line.start() for line in _TYPE.finditer(self._buffer, 0, header.end())]
         if len(types) > 1 and (following := self._buffer.rfind(b"WARC/", 1, types[1])) > 0:
