@@ -107,6 +107,8 @@ def candidate_pairs(step: Step) -> Metadata:
                 out.finish(counts.to_json())
         total += ExtractionCounts.from_json(folder.note(part))
         progress()
+    if not (total.balanced and total.every_record_counted):
+        raise LakeError(f"not every record or link of these files is accounted for, which is a fault of ours: {total}")
     step.build.adopt(folder.parts())
     step.build.rows_in = total.links
     for reason, rows in total.drops.items():
@@ -114,5 +116,6 @@ def candidate_pairs(step: Step) -> Metadata:
     step.build.counts.update(files=files.height, records=total.records, pages=total.pages)
     step.build.counts["bytes read"] = total.bytes
     step.build.counts.update({f"bad record: {reason}": n for reason, n in total.bad_records.items()})
+    step.build.counts.update({f"no page: {kind}": n for kind, n in (total.non_pages or {}).items()})
     step.row_groups = step.lake.buckets
     return {"bad records": sum(total.bad_records.values())}

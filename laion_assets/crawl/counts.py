@@ -10,8 +10,9 @@ from typing import Any
 class ExtractionCounts:
     """Counters of one extraction, filled while it runs and complete when it ends.
 
-    Every link is counted where it is seen and every drop where it happens; nothing is computed as a difference. At the
-    end ``links == rows + sum(drops.values())``.
+    Every record and every link is counted where it is seen and every drop where it happens; nothing is computed as a
+    difference. At the end ``links == rows + sum(drops.values())``, and
+    ``records == pages + sum(non_pages.values()) + sum(bad_records.values())``.
     """
 
     records: int = 0
@@ -28,6 +29,9 @@ class ExtractionCounts:
     """Links that became no pair, by reason."""
     bad_records: dict[str, int] = field(default_factory=dict)
     """Records that could not be used, by reason."""
+    non_pages: dict[str, int] | None = field(default_factory=dict)
+    """Records that are in order and hold no HTML page, by what they are; null in counts of versions that did not count
+    them."""
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count links that become no pair; nothing is noted for a count of 0."""
@@ -38,10 +42,22 @@ class ExtractionCounts:
         """Count one record that cannot be used."""
         self.bad_records[reason] = self.bad_records.get(reason, 0) + 1
 
+    def non_page(self, kind: str) -> None:
+        """Count one record that holds no HTML page."""
+        if self.non_pages is not None:
+            self.non_pages[kind] = self.non_pages.get(kind, 0) + 1
+
     @property
     def balanced(self) -> bool:
         """Whether every link is accounted for."""
         return self.links == self.rows + sum(self.drops.values())
+
+    @property
+    def every_record_counted(self) -> bool:
+        """Whether every record is a page, no page, or a fault; true where it was not known."""
+        if self.non_pages is None:
+            return True
+        return self.records == self.pages + sum(self.non_pages.values()) + sum(self.bad_records.values())
 
     def __add__(self, other: "ExtractionCounts") -> "ExtractionCounts":
         """The counts of both extractions together."""
@@ -53,6 +69,9 @@ class ExtractionCounts:
             rows=self.rows + other.rows,
             drops=_sum(self.drops, other.drops),
             bad_records=_sum(self.bad_records, other.bad_records),
+            non_pages=None
+            if self.non_pages is None or other.non_pages is None
+            else _sum(self.non_pages, other.non_pages),
         )
 
     def to_json(self) -> str:
@@ -66,13 +85,14 @@ class ExtractionCounts:
                 "rows": self.rows,
                 "drops": self.drops,
                 "bad_records": self.bad_records,
+                "non_pages": self.non_pages,
             },
             sort_keys=True,
         )
 
     @classmethod
     def from_json(cls, text: str) -> "ExtractionCounts":
-        """Read what ``to_json`` wrote.
+        """Read what ``to_json`` wrote, that of versions which did not count ``non_pages`` too.
 
         Raises:
             ValueError: The text is something else.
@@ -81,7 +101,7 @@ class ExtractionCounts:
         if not isinstance(values, dict):
             raise ValueError(f"expected the counts of an extraction as a JSON object, found {text[:80]!r}")
         try:
-            return cls(**values)
+            return cls(**{"non_pages": None, **values})
         except TypeError as error:
             raise ValueError(f"expected the counts of an extraction, found {text[:80]!r}") from error
 

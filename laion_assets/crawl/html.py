@@ -1,4 +1,4 @@
-"""The image links of an HTML page: a pure function from markup to references and alt texts.
+"""The image links of an HTML page: pure functions from bytes to text, and from markup to references and alt texts.
 
 Where this and a WAT of the same page may differ (a WAT knows only the ``src`` of ``<img>``, as Common Crawl's extractor
 tokenises it):
@@ -6,10 +6,12 @@ tokenises it):
 - an ``<img>`` without a usable ``src`` counts here if ``data-src`` and its relatives, ``srcset``, or the ``<source>``
   elements of its ``<picture>`` name a picture; in a WAT it has no link, or one that is dropped as ``data_url``,
   ``no_url`` or ``tracking_pixel``;
-- an ``<img>`` whose only source is unusable (empty, or missing) is no link here, and a link without url in a WAT;
+- a ``src`` that only holds the place until a script puts the picture there (``#``, ``placeholder.png``, …) gives way to
+  what the script reads; in a WAT it is the link;
+- an ``<img>`` whose only source is empty or missing is no link here, and a link without url in a WAT;
 - here a parser builds the tree browsers build; the extractor reads tags one after another. Markup inside comments,
   scripts and templates, and the old ``<image>``, may be seen by one and not by the other;
-- the two may decide differently on the encoding of a page that does not declare one.
+- the two may decide differently on the encoding of a page.
 
 Everything else, order included, is the same; ``src`` always wins where it is usable.
 """
@@ -18,51 +20,74 @@ import codecs
 import re
 from dataclasses import dataclass
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
-from laion_assets.crawl.urls import TRACKING_PIXEL_PATTERN
+from laion_assets.crawl.decoders import decode
+from laion_assets.crawl.encoding import BYTE_ORDER_MARKS, sniff
+from laion_assets.crawl.page_cost import too_costly
+from laion_assets.crawl.urls import MAX_URL_LENGTH, TRACKING_PIXEL_PATTERN
 
+_MAX_IMAGES = 50_000
+_LONGEST_NAME = 200  # of a placeholder
+_MAX_CANDIDATES = 200_000  # of a page's srcsets
+
+# Where scripts keep the picture: lazysizes, lozad and vanilla-lazyload (data-src), WP Rocket, Jetpack and a3 Lazy Load
+# (data-lazy-src), jQuery.lazyload (data-original), Slick (data-lazy), Revolution Slider (data-lazyload), Echo,
+# mod_pagespeed, Cloudflare's Mirage (data-cfsrc), Squarespace (data-image), Taobao, Zhihu, LinkedIn, unveil.
 _LAZY_SOURCES = (
     "data-src",
     "data-lazy-src",
     "data-original",
     "data-lazy",
+    "data-lazyload",
+    "data-lazy-load",
+    "data-lazyload-src",
+    "data-lazysrc",
+    "data-cfsrc",
+    "data-pagespeed-lazy-src",
+    "pagespeed_lazy_src",
+    "data-flickity-lazyload",
+    "data-ks-lazyload",
+    "data-actualsrc",
+    "data-delayed-url",
+    "data-original-src",
+    "data-li-src",
+    "data-img-src",
+    "data-img-url",
+    "lazy-src",
     "data-url",
     "data-image",
     "data-echo",
     "data-hi-res-src",
+    "data-src-retina",
 )
-_LAZY_SETS = ("data-srcset", "data-lazy-srcset", "data-original-set")
-_PLACEHOLDER = re.compile(TRACKING_PIXEL_PATTERN)
-_PICTURE_TYPES = re.compile(r"(?i)^image/(?:jpe?g|png|gif|webp|svg\+xml|bmp|avif)\b")
-_DESCRIPTOR = re.compile(r"^(\d+(?:\.\d+)?)([wxh])$")
-_META_CHARSET = re.compile(rb"(?i)<meta[^>]{0,512}?charset\s*=\s*[\"']?\s*([a-z0-9_:.()-]+)")
-_SNIFFED_BYTES = 4096
+_LAZY_SETS = ("data-srcset", "data-lazy-srcset", "data-original-set", "data-flickity-lazyload-srcset")
+_WORTH_PARSING = re.compile(r"<(?:im(?:g|age)|base)", re.IGNORECASE)  # the parser reads <image> as <img>
+_HTML_IN_FOREIGN = frozenset(
+    ["foreignobject", "foreignObject", "desc", "title", "annotation-xml", "mi", "mo", "mn", "ms", "mtext"]
+)
+_SPACE = " \t\n\f\r"
+_TRACKING_PIXEL = re.compile(TRACKING_PIXEL_PATTERN)
+_NO_PICTURE = re.compile(
+    r"(?i)(?:data|javascript|about|blob|mailto|vbscript):|[#?]|//:|\.?/?$|[{\[]|\$\{|(?:null|undefined|false)$"
+)
+_PLACEHOLDER = re.compile(
+    r"(?i)(?:^|[_.-])(?:(?:ajax-?|pre|lazy)?load(?:er|ing)?|lazy(?:load(?:er|ing)?)?|placeholder|blank|gr[ae]y|spinner"
+    r"|transparent|trans|spacer|pixel|empty|dummy|white|clear|shim|[01]x[01]|1px|default-image|no-?image)"
+    r"(?:[_.-][\w.-]*|\d[\w.-]*)?\.(?:gif|png|svg|jpe?g|webp|avif)(?:[?#]|$)|^[a-z]\.gif(?:[?#]|$)"
+)
+_PICTURE_TYPES = re.compile(r"(?i)^[ \t\n\f\r]*image/(?:jpe?g|png|gif|webp|svg\+xml|bmp|avif)\b")
+_DESCRIPTOR = re.compile(r"^(\d+(?:\.\d+)?|\.\d+)([wxh])$")
+_CANDIDATE = re.compile(r"[ \t\n\f\r,]*+([^ \t\n\f\r]++)(?:(?<!,)((?:[^,(]|\([^)]*+(?:\)|\Z))*+))?+")
 
-# What browsers decode under a name, where that is more than the name says; all keys and values are Python's codec
-# names.
-_SUPERSETS = {
-    "ascii": "cp1252",
-    "iso8859-1": "cp1252",
-    "iso8859-9": "cp1254",
-    "iso8859-11": "cp874",
-    "tis-620": "cp874",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "hz": "gb18030",
-    "shift_jis": "cp932",
-    "euc_kr": "cp949",
-    "johab": "cp949",
-    "big5": "cp950",
-}
-_DECODABLE = re.compile(
-    r"utf-8|utf-16(?:-[bl]e)?|cp(?:125\d|866|874|932|949|950)|iso8859-\d+|koi8-[ru]|gb18030|big5hkscs|euc_jp|iso2022_jp|mac-(?:roman|cyrillic)"
-)
+
+class PageTooCostlyError(Exception):
+    """Parsing the page, or what it names, would take much longer than its length lets expect."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLink:
-    """One ``<img>`` with a usable source."""
+    """One ``<img>`` with a source."""
 
     reference: str
     """Its address as written, not resolved."""
@@ -84,26 +109,51 @@ def image_links(html: str) -> PageLinks:
     """Find the image links of a page.
 
     The source of an ``<img>`` is the first usable of: ``src``; the attributes lazy-loading scripts keep it in; the best
-    candidate of ``srcset``; the best candidate of its ``<picture>``'s sources. A ``src`` that is a ``data:``
-    placeholder or a known spacer gives way to a later one, and stands where there is none. The best candidate is the
-    widest, or else the densest.
+    candidate of ``srcset``; the best candidate of the ``<source>`` elements before it in its ``<picture>`` (HTML
+    standard, *update the source set*). What can never be a picture (``data:``, ``javascript:`` or ``about:`` addresses,
+    ``#``, ``//:0``, known spacers) and what is called as placeholders are gives way to a later one, and stands where
+    there is none. The best candidate is the widest, or else the densest.
 
     Args:
         html: The page, decoded; any text at all is accepted.
+
+    Raises:
+        PageTooCostlyError: The page is made so that parsing it takes for ever, or names more pictures than any page
+            does. Decided by the page alone, before it is parsed.
     """
-    tree = LexborHTMLParser(html)
-    base = next((href for node in tree.css("base") if (href := node.attributes.get("href"))), None)
+    if not _WORTH_PARSING.search(html):
+        return PageLinks(None, [])
+    if too_costly(html):
+        raise PageTooCostlyError
+    # without events: parsing alone, in linear time, where <select> mirrors an option's content
+    tree = LexborHTMLParser(html, options=LexborDocumentOptions.WO_EVENTS)
+    nodes = tree.css("img, picture > source, base[href]")
+    if len(nodes) > _MAX_IMAGES:
+        raise PageTooCostlyError
+    base, foreign = None, dict[int, bool]()
     links = []
-    for node in tree.css("img"):
-        attributes = node.attributes
-        reference = _source(node, attributes)
-        if reference is not None:
+    of_pictures: dict[int, str] = {}
+    candidates = 0
+    for node in nodes:
+        attributes = {name: value or "" for name, value in node.attributes.items()}
+        if node.tag == "base":
+            base = attributes["href"] if base is None and not _is_foreign(node, foreign) else base
+            continue
+        candidates += sum(attributes[name].count(",") for name in ("srcset", *_LAZY_SETS) if name in attributes)
+        if candidates > _MAX_CANDIDATES:
+            raise PageTooCostlyError
+        parent = node.parent
+        picture = parent.mem_id if parent is not None and parent.tag == "picture" else None
+        if node.tag == "source":
+            if picture is not None and picture not in of_pictures and (best := _source_element(attributes)):
+                of_pictures[picture] = best
+        elif reference := _source(attributes, of_pictures.get(picture) if picture is not None else None):
             links.append(ImageLink(reference, attributes.get("alt")))
     return PageLinks(base, links)
 
 
 def decode_page(content: bytes, http_charset: str | None) -> str:
-    """Decode a page as browsers do: byte order mark, HTTP header, ``<meta>``, else UTF-8 if valid, else windows-1252.
+    """Decode a page as browsers do.
 
     Args:
         content: The page's bytes.
@@ -112,24 +162,36 @@ def decode_page(content: bytes, http_charset: str | None) -> str:
     Returns:
         The text; bytes that mean nothing in the encoding become U+FFFD.
     """
-    for mark, encoding in (
-        (codecs.BOM_UTF8, "utf-8"),
-        (codecs.BOM_UTF16_LE, "utf-16-le"),
-        (codecs.BOM_UTF16_BE, "utf-16-be"),
-    ):
-        if content.startswith(mark):
-            return content[len(mark) :].decode(encoding, "replace")
-    declared = _codec(http_charset) if http_charset else None
-    if declared is None and (meta := _META_CHARSET.search(content, 0, _SNIFFED_BYTES)):
-        declared = _codec(meta[1].decode("ascii"))
-        if declared is not None and declared.startswith("utf-16"):
-            declared = "utf-8"  # it could not have been read as ASCII otherwise
-    if declared is not None:
-        return content.decode(declared, "replace")
+    name = sniff(content, http_charset)
+    if name == "utf-8":
+        return content.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+    if name is not None:
+        mark = next((mark for mark, encoding in BYTE_ORDER_MARKS if encoding == name and content.startswith(mark)), b"")
+        return decode(content[len(mark) :], name)
     try:
-        return content.decode("utf-8")
+        text, length = codecs.utf_8_decode(content, "strict", False)
     except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")
+        return decode(content, "windows-1252")
+    # what was clipped may end within a character
+    return text if length == len(content) or not text.isascii() else decode(content, "windows-1252")
+
+
+def _is_foreign(node: LexborNode, known: dict[int, bool]) -> bool:
+    """Whether an element is SVG's or MathML's: whether such a root is nearer than a place where HTML begins again."""
+    path = []
+    answer = False
+    parent = node.parent
+    while parent is not None and parent.tag is not None:
+        if parent.mem_id in known:
+            answer = known[parent.mem_id]
+            break
+        path.append(parent.mem_id)
+        if parent.tag in ("svg", "math") or parent.tag in _HTML_IN_FOREIGN:
+            answer = parent.tag in ("svg", "math")
+            break
+        parent = parent.parent
+    known.update(dict.fromkeys(path, answer))
+    return answer
 
 
 def best_candidate(srcset: str) -> str | None:
@@ -142,17 +204,12 @@ def best_candidate(srcset: str) -> str | None:
         The address as written; null if there is none.
     """
     best, best_size = None, (-1, -1.0)
-    rest = srcset
-    while rest := rest.lstrip(" \t\n\f\r,"):
-        address, *others = re.split(r"[ \t\n\f\r]", rest, maxsplit=1)
-        rest = others[0] if others else ""
-        descriptors = ""
-        if address.endswith(","):
-            address = address.rstrip(",")
-        else:
-            descriptors, _, rest = rest.partition(",")
-        size = _size(descriptors)
-        if address and not address.lower().startswith("data:") and size > best_size:
+    end = 0
+    while match := _CANDIDATE.match(srcset, end):
+        end = match.end()
+        address = match[1].rstrip(",")
+        size = _size(match[2] or "")
+        if address and size > best_size and not _is_no_picture(address):
             best, best_size = address, size
     return best
 
@@ -165,45 +222,35 @@ def _size(descriptors: str) -> tuple[int, float]:
     return (0, 1.0)
 
 
-def _source(node: LexborNode, attributes: dict[str, str | None]) -> str | None:
-    src = (attributes.get("src") or "").strip()
-    if src and not _is_placeholder(src):
+def _source(attributes: dict[str, str], of_picture: str | None) -> str | None:
+    src = attributes.get("src", "").strip(_SPACE)
+    if src and not _holds_place(src):
         return src
-    for name in _LAZY_SOURCES:
-        value = (attributes.get(name) or "").strip()
-        if value and not _is_placeholder(value) and not value.startswith(("{", "[")):
-            return value
-    return _best_of_sets(attributes) or _picture_source(node) or src or None
+    lazy = (attributes[name].strip(_SPACE) for name in _LAZY_SOURCES if name in attributes)
+    others = (other for other in (*lazy, *_best_of_sets(attributes), of_picture) if other)
+    return next((other for other in others if not _holds_place(other)), src or None)
 
 
-def _picture_source(node: LexborNode) -> str | None:
-    """The best candidate of the first ``<source>`` of the surrounding ``<picture>`` whose type we can read."""
-    parent = node.parent
-    if parent is None or parent.tag != "picture":
+def _source_element(attributes: dict[str, str]) -> str | None:
+    """The best candidate of a ``<source>`` that a browser on a screen would take."""
+    if (kind := attributes.get("type")) and not _PICTURE_TYPES.match(kind):
         return None
-    for source in parent.css("source"):
-        attributes = source.attributes
-        if (kind := attributes.get("type")) and not _PICTURE_TYPES.match(kind):
-            continue
-        if best := _best_of_sets(attributes):
-            return best
-    return None
-
-
-def _best_of_sets(attributes: dict[str, str | None]) -> str | None:
-    candidates = (best_candidate(attributes.get(name) or "") for name in ("srcset", *_LAZY_SETS))
-    return next((best for best in candidates if best), None)
-
-
-def _is_placeholder(src: str) -> bool:
-    return src[:5].lower() == "data:" or _PLACEHOLDER.search(src) is not None
-
-
-def _codec(label: str) -> str | None:
-    """Python's codec for an encoding label of the web; null if it is none that browsers decode."""
-    try:
-        name = codecs.lookup(label.strip(" \t\r\n\"'").lower()).name
-    except (LookupError, ValueError):
+    if attributes.get("media", "").strip(_SPACE).lower() in ("print", "speech", "not all"):
         return None
-    name = _SUPERSETS.get(name, name)
-    return name if _DECODABLE.fullmatch(name) else None
+    return next(iter(_best_of_sets(attributes)), None)
+
+
+def _best_of_sets(attributes: dict[str, str]) -> list[str]:
+    found = (best_candidate(attributes[name]) for name in ("srcset", *_LAZY_SETS) if attributes.get(name))
+    return [best for best in found if best]
+
+
+def _is_no_picture(address: str) -> bool:
+    return _NO_PICTURE.match(address) is not None or _TRACKING_PIXEL.search(address[:MAX_URL_LENGTH]) is not None
+
+
+def _holds_place(address: str) -> bool:
+    """Whether an address is none of a picture, or has a name that placeholders have."""
+    return _is_no_picture(address) or (
+        len(address) <= MAX_URL_LENGTH and _PLACEHOLDER.search(address.rpartition("/")[2][:_LONGEST_NAME]) is not None
+    )

@@ -29,6 +29,7 @@ _VERSION = re.compile(rb"WARC/\d")
 _NEXT_RECORD = re.compile(rb"\nWARC/\d")
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 _TYPE = re.compile(rb"(?im)^warc-type[ \t]*:")
+_FOLD = re.compile(rb"\r?\n[ \t]+(?=[^ \t\r\n])")
 _CONTENT_LENGTH = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?$")
 
 
@@ -47,8 +48,10 @@ class Record:
     """Whether the promised length is the true one."""
 
     def field(self, name: str) -> str | None:
-        """A header field's value, null where there is none; names match whatever their case."""
-        for line in self.header.split(b"\n")[1:]:
+        """A header field's value, unfolded, null where there is none; names match whatever their case."""
+        folded = b"\n " in self.header or b"\n\t" in self.header
+        header = _FOLD.sub(b" ", self.header) if folded else self.header
+        for line in header.split(b"\n")[1:]:
             key, colon, value = line.partition(b":")
             if colon and key.strip().lower() == name.lower().encode():
                 return value.strip().decode("utf-8", "replace")

@@ -86,7 +86,7 @@ def read_pages(source: Source, path: str, counts: ExtractionCounts, *, crawl: st
     Args:
         source: Where the file lies.
         path: The file.
-        counts: ``records``, ``pages``, ``links``, ``drops["no_alt"]`` and ``bad_records`` (``bad_json``,
+        counts: ``records``, ``pages``, ``non_pages``, ``links``, ``drops["no_alt"]`` and ``bad_records`` (``bad_json``,
             ``wrong_length``, and those of ``records.read_records``) are raised.
         crawl: The crawl it belongs to, which tells whether character references are still to be decoded; see
             ``references``.
@@ -197,12 +197,16 @@ class _WatchedStream:
 def _page(record: Record, counts: ExtractionCounts, *, undecoded: bool) -> Page | None:
     payload = record.payload.strip()
     if not payload.startswith(b"{"):
-        return None  # warcinfo, or a metadata record of another kind
+        counts.non_page("no_json")  # warcinfo, or a metadata record of another kind
+        return None
     if not payload.endswith(b"}"):
         counts.bad_record("bad_json" if record.intact else "wrong_length")
         return None
     if _IMAGE_HINT not in payload:
-        counts.pages += _PAGE_HINT in payload
+        if _PAGE_HINT in payload:
+            counts.pages += 1
+        else:
+            counts.non_page("no_html")
         return None
     try:
         wat = _DECODER.decode(payload)
@@ -215,6 +219,7 @@ def _page(record: Record, counts: ExtractionCounts, *, undecoded: bool) -> Page 
     response = wat.envelope.payload.response if wat.envelope and wat.envelope.payload else None
     html = response.html if response else None
     if html is None:
+        counts.non_page("no_html")
         return None
     counts.pages += 1
     if undecoded:

@@ -1,0 +1,366 @@
+"""What a page would cost the HTML parser, estimated from its tags before it is parsed.
+
+Tree construction (HTML standard, section 13.2.6) looks through the stack of open elements at most tags, opens lost
+formatting elements anew after each block, and lexbor looks through an element's attributes at each attribute: pages
+made for it cost the square of their length, in time and in memory. The estimate follows the stack as far as it decides
+the cost. Where it simplifies it errs towards a deeper stack; what it refuses is far from any page that people write.
+"""
+
+import re
+from collections import Counter
+from itertools import repeat
+
+import numpy as np
+
+MAX_COST = 250_000_000
+"""Nanoseconds, roughly."""
+
+_MAX_TAGS = 300_000
+_SIMPLE_TAGS = 5_000  # so few cost little, whatever they are
+_MAX_ATTRIBUTES = 5_000  # of one element
+_MAX_NAMES = 20_000  # lexbor's table of names that HTML does not have grows slow
+_LONG_PAGE = 100_000
+_ORDINARY_DEPTH = 250
+_ORDINARY_FORMATTING_DEPTH = 10
+_NEARBY = 12  # how far up the stack the end of an unclosed element is looked for
+_ADOPTION = 150
+_FORMATTING_PUSH = 8
+_REOPENING = 1_000
+_SCAN = 10
+
+_VALUE = r"=[\t\n\f\r ]*+(?:\"[^\"]*+\"|'[^']*+')?+"
+_ATTRIBUTES = rf"[^>=]*+(?>{_VALUE}[^>=]*+)*+"
+_NAME_END = r"(?=[\t\n\f\r />])"
+_NAME = r"/?[a-zA-Z][^\t\n\f\r />]*+"
+_RAW_TEXT = (
+    rf"(?=[sStT])(?i:script|style|textarea){_NAME_END}{_ATTRIBUTES}>(?>[^<]++|<(?!/(?i:script|style|textarea)))*+"
+)
+_COMMENT = r"!--(?:-?>|(?s:.*?)(?:--!?>|\Z))"
+_FORMATTING_TAG = rf"(?i:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u){_NAME_END}{_ATTRIBUTES}"
+_NAMES = re.compile(rf"<(?:{_RAW_TEXT}|({_NAME}){_ATTRIBUTES}>?+|{_COMMENT})")
+_TAGS = re.compile(rf"<(?:{_RAW_TEXT}|({_FORMATTING_TAG}|{_NAME}){_ATTRIBUTES}>?+|{_COMMENT})")
+_LONG_TAG = re.compile(rf"<[a-zA-Z](?>[^>=]{{1,64}}+|{_VALUE}){{1600}}{_ATTRIBUTES}")
+_ATTRIBUTE = re.compile(rf"[^\t\n\f\r />=][^\t\n\f\r />=]*+[\t\n\f\r ]*+(?:{_VALUE})?+")
+_ATTRIBUTE_NAME = re.compile(r"[^\t\n\f\r />=]++")
+_FIRST_WORD = re.compile(r"[^\t\n\f\r />]*+")
+
+
+def _closers(names: str) -> frozenset[str]:
+    return frozenset("/" + name for name in names.split())
+
+
+_VOID = frozenset(
+    [
+        "area",
+        "base",
+        "basefont",
+        "bgsound",
+        "br",
+        "col",
+        "embed",
+        "frame",
+        "hr",
+        "image",
+        "img",
+        "input",
+        "keygen",
+        "link",
+        "meta",
+        "param",
+        "source",
+        "track",
+        "wbr",
+    ]
+)
+_FORMATTING = _closers("a b big code em font i nobr s small strike strong tt u")
+_TABLE_PARTS = _closers("caption colgroup tbody td tfoot th thead tr")
+_MARKERS = _closers("applet caption marquee object td template th")
+_WALLS = _MARKERS | _closers("html math svg table")
+_BLOCKS = _closers(
+    "address article aside blockquote center dd details dialog dir div dl dt fieldset figcaption figure footer form h1"
+    " h2 h3 h4 h5 h6 header hgroup li listing main menu nav ol p pre search section summary table ul"
+)
+_PLAIN = frozenset(
+    ["span", "label", "svg", "g", "path", "button", "select", "iframe", "noscript", "head", "body", "html", "title"]
+)
+_P = _closers("p")
+_CELLS = _closers("td th")
+_ROWS = _closers("tr td th")
+_ROW_GROUPS = _closers("tbody thead tfoot tr td th")
+_STOPS_AT_BLOCKS = (_WALLS | _BLOCKS | _closers("button select")) - _closers("address div p")
+_STOPS_AT_TABLES = _closers("html table template svg math")
+_ENDS = {
+    "li": (_closers("li"), _STOPS_AT_BLOCKS),
+    "dt": (_closers("dt dd"), _STOPS_AT_BLOCKS),
+    "dd": (_closers("dt dd"), _STOPS_AT_BLOCKS),
+    "option": (_closers("option"), _STOPS_AT_BLOCKS),
+    "optgroup": (_closers("option optgroup"), _STOPS_AT_BLOCKS),
+    "rt": (_closers("rt rp"), _STOPS_AT_BLOCKS),
+    "rp": (_closers("rt rp"), _STOPS_AT_BLOCKS),
+    "td": (_CELLS, _STOPS_AT_TABLES),
+    "th": (_CELLS, _STOPS_AT_TABLES),
+    "tr": (_ROWS, _STOPS_AT_TABLES),
+    "tbody": (_ROW_GROUPS, _STOPS_AT_TABLES),
+    "thead": (_ROW_GROUPS, _STOPS_AT_TABLES),
+    "tfoot": (_ROW_GROUPS, _STOPS_AT_TABLES),
+}
+"""The elements a start tag ends where they are open nearby, and those behind which it does not look."""
+
+
+def too_costly(html: str) -> bool:
+    """Whether parsing a page would take much longer than its length lets expect."""
+    if len(html) > _LONG_PAGE and any(
+        len(_ATTRIBUTE.findall(tag[0])) > _MAX_ATTRIBUTES for tag in _LONG_TAG.finditer(html)
+    ):
+        return True
+    tags = html.count("<")
+    if tags <= _SIMPLE_TAGS:
+        return False
+    return tags > _MAX_TAGS or (not _is_ordinary(html) and _Stack().cost_of(html) > MAX_COST)
+
+
+_NUMBERED = [
+    "html",
+    "head",
+    "body",
+    "title",
+    "noscript",
+    "div",
+    "span",
+    "section",
+    "article",
+    "header",
+    "footer",
+    "nav",
+    "main",
+    "aside",
+    "ul",
+    "ol",
+    "dl",
+    "table",
+    "form",
+    "label",
+    "a",
+    "select",
+    "button",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "picture",
+    "figure",
+    "figcaption",
+    "video",
+    "audio",
+    "iframe",
+    "svg",
+    "g",
+    "defs",
+    "use",
+    "symbol",
+    "circle",
+    "rect",
+    "line",
+    "polygon",
+    "ellipse",
+    "stop",
+    "lineargradient",
+    "clippath",
+    "mask",
+    "text",
+    "tspan",
+    "blockquote",
+    "pre",
+    "center",
+    "details",
+    "summary",
+    "caption",
+    "colgroup",
+    "abbr",
+    "sup",
+    "sub",
+    "time",
+    "cite",
+    "q",
+    "kbd",
+    "var",
+    "samp",
+    "address",
+    "fieldset",
+    "legend",
+    "script",
+    "style",
+    "textarea",
+    "b",
+    "big",
+    "code",
+    "em",
+    "font",
+    "i",
+    "nobr",
+    "s",
+    "small",
+    "strike",
+    "strong",
+    "tt",
+    "u",
+]
+_UNNUMBERED = 1
+_CODES = (
+    dict.fromkeys(["", *_VOID, "path", "/path"], 0)
+    | {mark + name: 0 for name in [*_ENDS, "p"] for mark in ("", "/")}
+    | {name: 2 * number + 2 for number, name in enumerate(_NUMBERED)}
+    | {"/" + name: 2 * number + 3 for number, name in enumerate(_NUMBERED)}
+)
+_CODES |= {name.upper(): code for name, code in _CODES.items()}
+_FORMATTING_CODES = [_CODES[closer] for closer in sorted(_FORMATTING - {"/a"})]
+
+
+def _is_ordinary(html: str) -> bool:
+    """Whether tags are closed as they are on nearly every page: then there is no need to follow the stack.
+
+    The open elements of each name, those of which none is left unclosed by its own kind aside, are summed.
+    """
+    codes = np.frombuffer(bytes(map(_CODES.get, _NAMES.findall(html), repeat(_UNNUMBERED))), np.uint8)
+    found = np.bincount(codes, minlength=256)
+    frequent = [code for code in range(2, 2 * len(_NUMBERED) + 2, 2) if found[code] > len(codes) // 64]
+    rare = (codes > 1) & ~np.isin(codes | 1, [code + 1 for code in frequent])
+    depth = _open(np.where(rare, 1 - 2 * (codes & 1).astype(np.int8), 0)) + int(found[_UNNUMBERED])
+    for code in frequent:
+        depth += _open((codes == code).astype(np.int8) - (codes == code + 1))
+    formatting = sum(
+        (_open((codes == code - 1).astype(np.int8) - (codes == code)) for code in _FORMATTING_CODES if found[code - 1]),
+        np.zeros(1, np.int64),
+    )
+    return bool(depth.max() <= _ORDINARY_DEPTH and formatting.max() <= _ORDINARY_FORMATTING_DEPTH)
+
+
+def _open(steps: "np.ndarray[tuple[int], np.dtype[np.int8]]") -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """How many are open after each step; an end tag without a start tag counts for nothing."""
+    level = np.cumsum(steps, dtype=np.int64)
+    lowest: np.ndarray[tuple[int], np.dtype[np.int64]] = np.minimum(np.minimum.accumulate(level), 0)
+    return level - lowest
+
+
+class _Stack:
+    """The stack of open elements, near enough: what is kept of an element is the end tag it waits for."""
+
+    def __init__(self) -> None:
+        self._waiting: list[str] = ["/html"]
+        self._formatting: list[str] = []  # the tags of the open formatting elements
+        self._lost: list[str] = []  # formatting elements that were ended by others, to be opened anew
+        self._outer_lost: list[list[str]] = []  # the same, outside of each open marker
+        self._names: set[str] = set()
+        self._cost = 0
+
+    def cost_of(self, html: str) -> int:
+        """About how many nanoseconds the parser needs for a page, up to a little above ``MAX_COST``."""
+        waiting = self._waiting
+        for tag in _TAGS.findall(html):
+            self._cost += len(waiting)
+            if tag == waiting[-1] and tag not in _MARKERS and not self._lost:
+                waiting.pop()
+                if tag in _FORMATTING:
+                    self._formatting.pop()
+            elif tag in _PLAIN and not self._lost:
+                waiting.append("/" + tag)
+            elif tag and tag not in _VOID:
+                tag = tag.lower()
+                (self._end if tag[0] == "/" else self._start)(tag)
+                if self._cost > MAX_COST:
+                    break
+            elif self._lost:
+                self._reopen()
+        return self._cost if len(self._names) <= _MAX_NAMES else MAX_COST + 1
+
+    def _start(self, tag: str) -> None:
+        name = tag if tag.isalnum() else _FIRST_WORD.match(tag)[0]  # type: ignore[index]
+        closer = "/" + name
+        if name in _VOID:
+            return
+        if closer in _BLOCKS:
+            self._end_nearby(_P, _WALLS)
+        elif self._lost and closer not in _TABLE_PARTS:
+            self._reopen()
+        if name in _ENDS:
+            if closer in _TABLE_PARTS and _STOPS_AT_TABLES.isdisjoint(self._waiting[1:]):
+                return  # outside of a table there are none
+            self._end_nearby(*_ENDS[name])
+        elif name in ("a", "nobr") and closer in self._waiting[-_NEARBY:]:
+            self._adopt(closer)
+        self._push(closer, tag)
+
+    def _push(self, closer: str, tag: str) -> None:
+        self._waiting.append(closer)
+        if closer in _FORMATTING:
+            self._formatting.append(tag)
+            self._cost += len(self._formatting) * _FORMATTING_PUSH
+        elif closer in _MARKERS:
+            self._outer_lost.append(self._lost)
+            self._lost = []
+        elif closer not in _BLOCKS:
+            self._names.add(closer)
+
+    def _end(self, tag: str) -> None:
+        waiting = self._waiting
+        if tag in _FORMATTING:
+            self._lost = [lost for lost in self._lost if _FIRST_WORD.match(lost)[0] != tag[1:]]  # type: ignore[index]
+        elif self._lost and tag not in _BLOCKS:
+            self._reopen()
+        at = len(waiting) - 1
+        while at and waiting[at] != tag and (waiting[at] not in _WALLS or tag in _WALLS or tag in _TABLE_PARTS):
+            at -= 1
+        self._cost += (len(waiting) - 1 - at) * _SCAN
+        if waiting[at] != tag or not at:
+            return
+        if tag in _FORMATTING and not _BLOCKS.isdisjoint(waiting[at + 1 :]):
+            self._adopt(tag)
+        else:
+            self._pop(at)
+
+    def _adopt(self, tag: str) -> None:
+        """Take a formatting element out from below others (*the adoption agency algorithm*)."""
+        waiting = self._waiting
+        at = len(waiting) - 1 - waiting[::-1].index(tag)
+        self._cost += (len(waiting) - at) * _SCAN + (len(waiting) * _ADOPTION if at < len(waiting) - 1 else 0)
+        del self._formatting[-1 - sum(closer in _FORMATTING for closer in waiting[at + 1 :])]
+        del waiting[at]
+
+    def _end_nearby(self, ended: frozenset[str], stops: frozenset[str]) -> None:
+        waiting = self._waiting
+        found = 0
+        for at in range(len(waiting) - 1, max(0, len(waiting) - _NEARBY), -1):
+            if waiting[at] in ended:
+                found = at
+                if stops is not _STOPS_AT_TABLES:
+                    break
+            elif waiting[at] in stops:
+                break
+        if found:
+            self._pop(found)
+
+    def _pop(self, first: int) -> None:
+        """Take off an element and all above it; of these the formatting elements are lost."""
+        lost: list[str] = []
+        for at in range(len(self._waiting) - 1, first - 1, -1):
+            closer = self._waiting[at]
+            if closer in _FORMATTING:
+                tag = self._formatting.pop()
+                if at > first:
+                    lost.append(tag)
+            elif closer in _MARKERS:
+                lost, self._lost = [], self._outer_lost.pop()
+        del self._waiting[first:]
+        alike = Counter(self._lost) if lost else Counter()
+        for tag in reversed(lost):
+            alike[tag] += 1
+            if alike[tag] <= 3:  # the standard's Noah's Ark clause
+                self._lost.append(tag)
+
+    def _reopen(self) -> None:
+        self._cost += len(self._lost) * _REOPENING
+        lost, self._lost = self._lost, []
+        for tag in lost:
+            self._push("/" + _FIRST_WORD.match(tag)[0], tag)  # type: ignore[index]
