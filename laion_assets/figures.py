@@ -14,7 +14,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+
+from laion_assets.images.decode import rgb_picture
+from laion_assets.images.parts import UndecodablePicture
 
 THUMBNAIL_PIXELS = 96
 _SHOWN_CHARACTERS = 120
@@ -93,14 +95,13 @@ def plain_markdown(text: str) -> str:
 
 def thumbnail(image: bytes, pixels: int = THUMBNAIL_PIXELS, format_: Literal["JPEG", "WEBP"] = "JPEG") -> bytes | None:
     """The picture on at most ``pixels`` by ``pixels``; None if it cannot be decoded, or would take too much memory."""
-    try:
-        with Image.open(io.BytesIO(image)) as opened:
-            small = opened.convert("RGB")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
-        return None
-    small.thumbnail((pixels, pixels))
     out = io.BytesIO()
-    small.save(out, format=format_, quality=80)
+    try:
+        with rgb_picture(image) as picture:
+            picture.thumbnail((pixels, pixels))
+            picture.save(out, format=format_, quality=80)
+    except UndecodablePicture:
+        return None
     return out.getvalue()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ import numpy.typing as npt
 
 from laion_assets.clip.cpu import prepare_cpu
 from laion_assets.clip.text_tower import encode_texts
+from laion_assets.images.decode import rgb_picture
 
 if TYPE_CHECKING:
     import torch
@@ -230,10 +230,8 @@ class Encoder:
         return vectors[inverse], truncated[inverse]
 
     def _decode(self, image: bytes) -> torch.Tensor | None:
-        from PIL import Image
-
         try:
-            with Image.open(io.BytesIO(image)) as picture:
+            with rgb_picture(image) as picture:
                 return self._transform(picture)
         except Exception as error:  # noqa: BLE001 - decoders raise anything; the caller counts the picture
             _log.debug("a picture of %d bytes cannot be decoded: %s", len(image), error)

@@ -27,6 +27,8 @@ class Failure(StrEnum):
     """A side is shorter than ``min_image_size``."""
     TOO_LARGE = "too_large"
     """More than ``max_bytes`` bytes, or more than ``max_image_area`` pixels."""
+    TOO_COSTLY = "too_costly"
+    """Decoding it would take more memory or time than one picture may, whatever its size."""
     ASPECT = "aspect"
     """The sides' ratio is over ``max_aspect_ratio``."""
     OPTED_OUT = "opted_out"
@@ -85,6 +87,7 @@ def failure_of_status(status: int) -> Failure:
 _VALUES = frozenset(failure.value for failure in Failure)
 
 _MESSAGES: tuple[tuple[str, Failure], ...] = (
+    ("too costly", Failure.TOO_COSTLY),
     ("x-robots-tag", Failure.OPTED_OUT),
     ("image too small", Failure.TOO_SMALL),
     ("image area too large", Failure.TOO_LARGE),

@@ -19,7 +19,7 @@ from laion_assets.download.failures import Failure, failure_of_status
 from laion_assets.download.guard import BlockedAddressError, Guard, LookupTimeoutError
 from laion_assets.download.options import DownloadOptions
 from laion_assets.download.optout import opted_out
-from laion_assets.download.picture import read_header
+from laion_assets.images.header import read_header
 
 _SUCCESSES = frozenset({200, 203})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -166,7 +166,7 @@ def _report(pipe: int, message: dict[str, Any]) -> None:
 def _preload() -> None:
     sys.modules["torch"] = None  # type: ignore[assignment]  # the documented way to make an import fail
     __import__("img2dataset.downloader")
-    __import__("img2dataset.resizer")
+    __import__("cv2")
     __import__("PIL.JpegImagePlugin")
 
 

@@ -1,10 +1,9 @@
-"""One tar: img2dataset's Downloader, Resizer and WebDatasetSampleWriter around our own fetch.
+"""One tar: img2dataset's Downloader and WebDatasetSampleWriter around our own fetch and our own resizer.
 
 Runs only in the worker processes that ``host`` forks. What img2dataset has no column for travels beside it, keyed by
 url; what it loses (it prints exceptions of a sample and goes on) is found by comparing urls and rows.
 """
 
-import contextlib
 import io
 import json
 import os
@@ -22,8 +21,10 @@ from laion_assets.download.connections import Slots
 from laion_assets.download.failures import Failure, failure_of_message
 from laion_assets.download.fetch import Fetched, Fetcher, Removal
 from laion_assets.download.options import DownloadOptions
-from laion_assets.download.picture import exif_tags, perceptual_hash
+from laion_assets.download.resizer import Resizer
 from laion_assets.download.results import Row, write_rows
+from laion_assets.images.exif import exif_tags
+from laion_assets.images.perceptual_hash import perceptual_hash
 
 TAR_NUMBER_DIGITS = 5
 _DETAIL_CHARACTERS = 300
@@ -74,29 +75,16 @@ def run_tar(task: TarTask, slots: Slots | None, count: Callable[[], None]) -> No
         OSError: the tar or the rows could not be written.
     """
     import img2dataset.downloader as library
-    import img2dataset.resizer
 
     options = task.options
     with pa.OSFile(task.urls) as file:
         urls = pa.ipc.open_file(file).read_all().to_pylist()
     notes = _Notes(task, count)
     fetcher = Fetcher(options, _read_removals(task.removals), slots=slots)
-    # Opening /dev/null twice for each picture costs more than decoding a small one, and we log to a file anyway.
-    img2dataset.resizer.SuppressStdoutStderr = contextlib.nullcontext
     library.download_image_with_retry = _as_img2dataset_fetches(fetcher, notes)
     downloader = library.Downloader(
         sample_writer_class=_sample_writer(notes),
-        resizer=img2dataset.resizer.Resizer(
-            image_size=options.image_size,
-            resize_mode=options.resize_mode,
-            resize_only_if_bigger=options.resize_only_if_bigger,
-            encode_quality=options.encode_quality,
-            encode_format=options.encode_format,
-            skip_reencode=options.skip_reencode,
-            min_image_size=options.min_image_size,
-            max_image_area=options.max_image_area,
-            max_aspect_ratio=options.max_aspect_ratio,
-        ),
+        resizer=Resizer(options),
         thread_count=options.threads,
         save_caption=False,
         extract_exif=False,  # exifread can be kept busy for minutes by one small picture
@@ -173,7 +161,7 @@ class _Notes:
             attempts=fetched.attempts,
             byte_size=fetched.byte_size,
             sha256=fetched.sha256,
-            perceptual_hash=_hash_of(stored, meta),
+            perceptual_hash=None if stored is None else perceptual_hash(stored),
             exif=None if stored is None else fetched.exif,
             shard_path=None if stored is None else self.task.shard_path,
             sample_key=None if stored is None else meta["key"],
@@ -256,12 +244,6 @@ class _NoParquet:
 
     def close(self) -> None:
         """Nothing to close."""
-
-
-def _hash_of(picture: bytes | None, meta: dict[str, Any]) -> int | None:
-    if picture is None:
-        return None
-    return perceptual_hash(picture, short_side=min(meta["width"], meta["height"]))
 
 
 def _clean(text: str) -> str:

@@ -25,7 +25,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from laion_assets.download.picture import perceptual_hash, read_header
+from laion_assets.images.decode import decoded
+from laion_assets.images.parts import UndecodablePicture, take_apart
+from laion_assets.images.perceptual_hash import perceptual_hash
 from laion_assets.pairs.duck import temporary_tables
 
 LAYOUT_SIDE: Final = 8
@@ -59,7 +61,7 @@ class Fingerprint:
     sha256: str
     """Of the file, 64 hexadecimal digits."""
     perceptual_hash: int
-    """64-bit DCT hash as a signed integer (``download.picture.perceptual_hash``)."""
+    """64-bit DCT hash as a signed integer (``images.perceptual_hash``)."""
     colour_layout: bytes
     """192 bytes: L, a + 128 and b + 128 (CIELAB, in whole units) of 8 x 8 cells, row by row."""
 
@@ -110,15 +112,12 @@ class Contamination:
 def fingerprint(image: bytes) -> Fingerprint | None:
     """What a picture is compared by; None where it cannot be decoded or has more than ``MAX_AREA`` pixels.
 
-    The hash is that which the download computes for the same bytes. A picture stored without its EXIF orientation has
-    another fingerprint than its file with one.
+    The hash is that which the download computes for the same bytes. Both are of the picture as it is seen: a file with
+    16 bits, an EXIF orientation or transparent parts and the picture that is stored of it are alike.
     """
-    header = read_header(image)
     layout = colour_layout(image)
-    if header is None or layout is None:
-        return None
-    hashed = perceptual_hash(image, short_side=min(header.width, header.height))
-    if hashed is None:
+    hashed = None if layout is None else perceptual_hash(image)
+    if layout is None or hashed is None:
         return None
     return Fingerprint(sha256=hashlib.sha256(image).hexdigest(), perceptual_hash=hashed, colour_layout=layout)
 
@@ -130,23 +129,21 @@ def colour_layout(image: bytes) -> bytes | None:
     """
     import cv2
 
-    header = read_header(image)
-    if header is None or not header.supported or not 0 < header.width * header.height <= MAX_AREA:
-        return None
-    # A JPEG is reduced exactly while it is decoded; of other formats OpenCV would leave out pixels.
-    reduced = header.format == "jpeg" and min(header.width, header.height) >= 256
     try:
-        bgr: Any = cv2.imdecode(
-            np.frombuffer(image, np.uint8), cv2.IMREAD_REDUCED_COLOR_4 if reduced else cv2.IMREAD_COLOR
-        )
-        if bgr is None:
+        picture = take_apart(image)
+        width, height = picture.size
+        if width * height > MAX_AREA:
             return None
-        # Whole numbers would be rounded by the reduction; very large pictures stay so for the sake of memory.
-        exact = bgr.astype(np.float32) if bgr.size <= 8_000_000 else bgr
-        small = cv2.resize(exact, (LAYOUT_SIDE, LAYOUT_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-        lab = cv2.cvtColor(small / np.float32(255), cv2.COLOR_BGR2Lab)
-    except cv2.error:
+        # A JPEG is reduced exactly while it is decoded; of other formats OpenCV would leave out pixels.
+        reduced = picture.header.format == "jpeg" and min(width, height) >= 256
+        with decoded(picture, reduction=4 if reduced else 1) as pixels:
+            # Whole numbers would be rounded by the reduction; very large pictures stay so for the sake of memory.
+            exact = pixels.astype(np.float32) if pixels.size <= 8_000_000 else pixels
+            small: Any = cv2.resize(exact, (LAYOUT_SIDE, LAYOUT_SIDE), interpolation=cv2.INTER_AREA)
+    except UndecodablePicture:
         return None
+    bgr = small.astype(np.float32) if small.ndim == 3 else cv2.cvtColor(small.astype(np.float32), cv2.COLOR_GRAY2BGR)
+    lab = cv2.cvtColor(bgr / np.float32(255), cv2.COLOR_BGR2Lab)
     return bytes(np.clip(np.round(lab + np.array((0, 128, 128), np.float32)), 0, 255).astype(np.uint8).tobytes())
 
 

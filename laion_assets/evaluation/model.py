@@ -6,7 +6,6 @@ and counts what does not decode. A score that is to be compared with published o
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 from collections import deque
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from laion_assets.clip.cpu import prepare_cpu
 from laion_assets.clip.encoder import EncoderOptions, load_open_clip, resolve_device, resolve_precision
 from laion_assets.evaluation.benchmark import BenchmarkError, BenchmarkSample
+from laion_assets.images.decode import rgb_picture
 
 if TYPE_CHECKING:
     import torch
@@ -131,12 +131,10 @@ def image_batches(
 
 
 def _prepare(loaded: LoadedModel, sample: BenchmarkSample) -> torch.Tensor:
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(sample.image)) as picture:
-            # First of all, as webdataset does: pictures with a palette or transparency are resized differently.
-            return loaded.preprocess(picture.convert("RGB"))
+        # As RGB first of all, and without transparency, as webdataset does: otherwise they are resized differently.
+        with rgb_picture(sample.image, over_white=False) as picture:
+            return loaded.preprocess(picture)
     except Exception as error:  # decoders raise anything
         raise BenchmarkError(
             f"{sample.tar or 'given'}, sample {sample.key}: the picture cannot be decoded: {error}; "

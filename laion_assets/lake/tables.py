@@ -28,6 +28,7 @@ FAILURES = (
     "decode",
     "too_small",
     "too_large",
+    "too_costly",
     "aspect",
     "opted_out",
     "blocked_address",

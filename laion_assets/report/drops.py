@@ -62,6 +62,7 @@ _MEANINGS = {
     "not_an_image": "What came is no picture.",
     "decode": "The picture is broken, or in a format that is not supported.",
     "too_large": "The picture has too many bytes or pixels.",
+    "too_costly": "Decoding the picture would take too much memory or time.",
     "opted_out": "The site does not want its pictures used (X-Robots-Tag).",
     "blocked_address": "The address is outside the public internet.",
     "hash_listed": "The picture or its url is on a list of hashes to remove.",

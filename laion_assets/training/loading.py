@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
+from laion_assets.images.decode import rgb_picture
 from laion_assets.training.schedule import Schedule
 
 SHUFFLE_BUFFER: Final = 4_096
@@ -46,13 +47,21 @@ def _loader(
         wds.tarfile_to_samples(handler=wds.reraise_exception),
         _Whole(schedule.samples_per_shard),
         _Shuffled(schedule.seed, shared, rank),
-        wds.decode("pilrgb", handler=wds.reraise_exception),
+        wds.decode(_picture, handler=wds.reraise_exception),
         wds.rename(image=_PICTURES, text="txt", handler=wds.reraise_exception),
         wds.map_dict(image=preprocess, text=tokenize, handler=wds.reraise_exception),
         wds.to_tuple("image", "text", handler=wds.reraise_exception),
         wds.batched(schedule.loader_batch_size, partial=True),
     )
     return wds.WebLoader(dataset, batch_size=None, shuffle=False, num_workers=workers, persistent_workers=workers > 0)
+
+
+def _picture(extension: str, content: bytes) -> Any:
+    """Webdataset's ``pilrgb``, but for pictures of older lakes: some of them lie on their side or have 16 bits."""
+    if extension.removeprefix(".").lower() not in _PICTURES.split(";"):
+        return None
+    with rgb_picture(content) as picture:
+        return picture
 
 
 def _worker() -> int:
