@@ -8,7 +8,8 @@ import polars as pl
 
 from laion_assets.assets.metadata import picture, rows_table
 from laion_assets.assets.step import Metadata, Step
-from laion_assets.clip.calibration import calibrate, distribution_warning
+from laion_assets.clip.calibration import CalibrationError, calibrate, distribution_warning
+from laion_assets.clip.calibration_pairs import read_pairs
 from laion_assets.clip.device import device_name
 from laion_assets.clip.embed import EmbeddingCounts, embed_tar
 from laion_assets.clip.encoder import Encoder, EncoderOptions, load_encoder
@@ -44,21 +45,26 @@ def calibrations(step: Step) -> Metadata:
     encoder = next(
         e for e in map(loaded_encoder, step.settings.encoders.values()) if e.sha256 == step.partition["encoder_sha256"]
     )
-    pairs = _held_out_pairs(str(options.pairs), step.settings)
-    measured = calibrate(encoder, pairs, seed=options.seed, picture_domain=options.picture_domain)
+    try:
+        held_out = read_pairs(str(options.pairs))
+        left_out = dict(held_out.left_out)
+        pairs = _with_language_group(held_out.pairs, step.settings)
+        measured = calibrate(
+            encoder, pairs, seed=options.seed, picture_domain=options.picture_domain, left_out=left_out
+        )
+    except CalibrationError as error:
+        raise LakeError(f"LAION_CALIBRATION__PAIRS: {error}") from error
+    if left_out:
+        reasons = ", ".join(f"{rows} {reason}" for reason, rows in left_out.items())
+        step.log.warning(f"calibration pairs left out of {options.pairs}: {reasons}")
+    step.build.counts.update(left_out)
     step.build.add(measured)
     step.build.rows_in = len(SUBSETS)
     shown = measured.select("language_group", "threshold", "keep_rate", "drop_rate", "roc_auc", "positives")
     return {"encoder": encoder.name, "thresholds": rows_table(shown)}
 
 
-def _held_out_pairs(path: str, settings: Settings) -> pl.DataFrame:
-    try:
-        pairs = pl.read_parquet(path, columns=["image", "text"])
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise LakeError(
-            f"LAION_CALIBRATION__PAIRS: expected a Parquet file with columns image (bytes) and text, found {error}"
-        ) from error
+def _with_language_group(pairs: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     texts = normalise(pairs["text"])
     languages = LanguageIdentifier(settings.extraction.language_floor).identify(texts)
     return pairs.with_columns(text=texts, language=languages["language"]).with_columns(

@@ -109,7 +109,9 @@ def best_threshold(positives: FloatArray, negatives: FloatArray) -> Threshold:
     )
 
 
-def calibrate(encoder: Encoder, pairs: pl.DataFrame, *, seed: int, picture_domain: str) -> pl.DataFrame:
+def calibrate(
+    encoder: Encoder, pairs: pl.DataFrame, *, seed: int, picture_domain: str, left_out: dict[str, int] | None = None
+) -> pl.DataFrame:
     """Calibrate an encoder per language group: clean pairs against the same pictures with each other's texts.
 
     The pairs must be clean, and their pictures must occur neither in the encoder's training nor in what it will
@@ -120,6 +122,7 @@ def calibrate(encoder: Encoder, pairs: pl.DataFrame, *, seed: int, picture_domai
         pairs: Columns `image` (encoded bytes), `text`, `language_group` (en | multi | nolang).
         seed: Of the shuffles.
         picture_domain: What the pictures are, as a person would say it; recorded.
+        left_out: Is told how many pictures are `undecodable`, if there are any.
 
     Returns:
         Three rows of `CALIBRATION_SCHEMA`, one a language group. A group with fewer than 100 clean pairs gets the
@@ -134,6 +137,8 @@ def calibrate(encoder: Encoder, pairs: pl.DataFrame, *, seed: int, picture_domai
             f"language_group: expected {', '.join(LANGUAGE_GROUPS)}, found {sorted(map(str, unknown))}"
         )
     images, ok = encoder.encode_images(pairs["image"].to_list())
+    if left_out is not None and not ok.all():
+        left_out["undecodable"] = int((~ok).sum())
     if ok.sum() < LEAST_PAIRS:
         raise CalibrationError(f"expected at least {LEAST_PAIRS} pictures that decode, found {ok.sum()} of {len(ok)}")
     texts, _ = encoder.encode_texts(pairs["text"].to_list())

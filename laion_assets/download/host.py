@@ -25,11 +25,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from laion_assets.download.worker import Progress, TarTask, run_tar
+from laion_assets.images.budget import limit_process_memory
 
 CANCEL = b"cancel"
 """The line that ends all workers but not the host."""
 
 _SLOTS = 1024
+_STACK_BYTES = 8 * 2**20
+_WORKER_BYTES = 4 * 2**30
+"""What a worker may take besides the bodies it has fetched: five times what decoding one picture may."""
 _WATCH_SECONDS = 0.2
 _ERROR_CHARACTERS = 1500
 
@@ -123,6 +127,7 @@ def _work(task: TarTask, slots: SharedSlots, reports: int) -> NoReturn:
     code = 1
     try:
         _silence(Path(task.scratch) / "log")
+        limit_process_memory(2 * task.options.threads * (task.options.max_bytes + _STACK_BYTES) + _WORKER_BYTES)
         progress = Progress()
         watch = (task.number, progress, reports, os.getppid())
         threading.Thread(target=_watch, args=watch, daemon=True).start()

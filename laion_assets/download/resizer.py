@@ -37,7 +37,7 @@ class Resizer:
         self._parameters = [int(quality[options.encode_format]), options.encode_quality]
         self._options = options
 
-    def __call__(self, img_stream: io.BytesIO, blurring_bbox_list: object = None) -> Resized:
+    def __call__(self, img_stream: io.BytesIO, _blurred: None = None) -> Resized:
         """What img2dataset's ``Resizer.__call__`` returns; nothing is blurred."""
         try:
             return self._resized(img_stream.getvalue())
@@ -85,7 +85,10 @@ class Resizer:
         if self._options.resize_only_if_bigger and side <= size:
             return None
         scale = size / side
-        return max(1, round(width * scale)), max(1, round(height * scale))
+        target = max(1, round(width * scale)), max(1, round(height * scale))
+        if target[0] * target[1] > self._options.max_image_area:
+            raise TooCostlyPicture(f"resized it would have {target[0]} x {target[1]} pixels")
+        return target
 
     def _fitted(self, pixels: Pixels, target: tuple[int, int], *, larger: bool) -> Pixels:
         """Pixels in the size asked for, cropped or padded as the mode says."""
@@ -98,11 +101,12 @@ class Resizer:
         left, top = (size - target[0]) // 2, (size - target[1]) // 2
         if self._options.resize_mode == "center_crop":
             left, top = (target[0] - size) // 2, (target[1] - size) // 2
-            return result[top : top + size, left : left + size]
+            result = result[top : top + size, left : left + size]
         if self._options.resize_mode == "border":
             sides = top, size - target[1] - top, left, size - target[0] - left
             result = cv2.copyMakeBorder(result, *sides, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-        return result
+        fitted: Pixels = result
+        return fitted
 
     def _encoded(self, pixels: Pixels) -> bytes:
         import cv2
@@ -113,7 +117,8 @@ class Resizer:
             raise UndecodablePicture(f"cannot be stored as {self._options.encode_format}: {error.err}") from error
         if not done:
             raise UndecodablePicture(f"cannot be stored as {self._options.encode_format}")
-        return encoded.tobytes()
+        content: bytes = encoded.tobytes()
+        return content
 
 
 def _reduction(picture: Picture, target: tuple[int, int] | None) -> int:

@@ -193,7 +193,7 @@ def _imdecode(picture: Picture, flags: int) -> NDArray[Any]:
 
 
 def _over_white(picture: Picture, samples: NDArray[Any]) -> Pixels:
-    """Samples in 8 bits, and white instead of what is transparent. In place, since they may be hundreds of megabytes."""
+    """Samples in 8 bits, and white for what is transparent; changed in place, since they may take half a gigabyte."""
     hidden = None
     if picture.transparent_grey is not None and samples.ndim == 2:
         hidden = samples == _grey_sample(picture, samples)

@@ -13,12 +13,10 @@ from typing import Final
 
 from laion_assets.images.exif import exif_orientation
 from laion_assets.images.header import PictureHeader, read_header
-from laion_assets.images.segments import FRAMES, START_OF_SCAN, jpeg_segments
+from laion_assets.images.segments import FRAMES, MAX_SEGMENTS, START_OF_SCAN, jpeg_segments
 
 MAX_SCANS: Final = 100
-"""Scans of a JPEG. Ordinary progressive ones have 10; each scan goes over the whole picture and may be 40 bytes long."""
-MAX_SEGMENTS: Final = 100_000
-"""Segments of a JPEG, chunks of a PNG or WebP that are looked at."""
+"""Scans of a JPEG. Ordinary progressive ones have 10; each goes over the whole picture and may be 40 bytes long."""
 
 
 class UndecodablePicture(ValueError):
@@ -109,8 +107,8 @@ class _Kept:
 
     def count(self) -> None:
         self._seen += 1
-        if self._seen > MAX_SEGMENTS:
-            raise TooCostlyPicture(f"more than {MAX_SEGMENTS} parts in a file")
+        if self._seen >= MAX_SEGMENTS:
+            raise TooCostlyPicture(f"a file of {MAX_SEGMENTS} parts or more")
 
     def joined(self) -> bytes:
         if self._spans == [(0, len(self._body))]:
