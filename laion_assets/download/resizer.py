@@ -17,6 +17,9 @@ Resized = tuple[bytes | None, int | None, int | None, int | None, int | None, st
 
 _FORMATS = {"jpg": "jpeg", "png": "png", "webp": "webp"}
 
+_OUT_OF_PLACE_PIXELS = 0.3
+"""How far the last row or column of a stored picture may lie from its place."""
+
 
 class Resizer:
     """Makes the picture that is stored out of one that was downloaded.
@@ -122,8 +125,15 @@ class Resizer:
 
 
 def _reduction(picture: Picture, target: tuple[int, int] | None) -> int:
-    """The smallest part of a JPEG's sides that is not smaller than what it is resized to."""
+    """The part of its sides at which a JPEG is decoded: not smaller than what it is resized to, and in its place.
+
+    Sides are rounded up to whole pixels, so that what is resized is the picture and up to a pixel more.
+    """
     if target is None or picture.header.format != "jpeg":
         return 1
-    width, height = picture.size
-    return max(part for part in REDUCTIONS if part == 1 or (width // part >= target[0] and height // part >= target[1]))
+    sides = tuple(zip(picture.size, target, strict=True))
+
+    def fits(part: int) -> bool:
+        return all(side // part >= to and -side % part * to <= _OUT_OF_PLACE_PIXELS * side for side, to in sides)
+
+    return max((part for part in REDUCTIONS if fits(part)), default=1)

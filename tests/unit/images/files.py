@@ -62,7 +62,7 @@ def u24(number: int) -> bytes:
 
 def bmp(samples: bytes, *, header: int = 40, compression: int = 0, alpha: int = 0, reserved: int = 0) -> bytes:
     """A bitmap of 2 x 2 pixels of 32 bits."""
-    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, alpha)[: max(0, header - 40)]
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, alpha)[: max(4 * compression, header - 40)]
     info = struct.pack("<IiiHHIIiiII", header, 2, 2, 1, 32, compression, len(samples), 0, 0, 0, 0) + masks
     info = info.ljust(header, b"\0")
     return b"BM" + struct.pack("<III", 14 + len(info) + len(samples), reserved, 14 + len(info)) + info + samples

@@ -123,7 +123,7 @@ FLOODS = {
     "JPEG restarts in a scan": lambda: JPEG[:-2] + b"\xff\xd0" * 8_000_000 + JPEG[-2:],
     "PNG texts": lambda: PNG[:33] + chunk(b"tEXt", b"") * 1_000_000 + PNG[33:],
     "GIF comment": lambda: b"GIF89a\x08\0\x08\0\0\0\0!\xfe" + b"\1a" * 8_000_000,
-    "WebP chunks": lambda: riff((b"VP8X", bytes(4) + u24(23) + u24(15)))[:30] + b"none\0\0\0\0" * 1_000_000,
+    "WebP chunks": lambda: b"RIFF\xff\xff\xff\x01WEBPVP8X\x0a\0\0\0" + bytes(10) + b"none\0\0\0\0" * 1_000_000,
 }
 
 
