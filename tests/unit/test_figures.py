@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from laion_assets.figures import THUMBNAIL_PIXELS, Sample, contact_sheet, histogram, read_pictures, thumbnail
+from tests.unit.images.files import corners, saved, tiff
+from tests.unit.images.png_decoder import encode_png
 
 
 def encoded(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (300, 200)) -> bytes:
@@ -70,6 +72,14 @@ def test_thumbnails_are_small_whatever_the_picture_is(kind, mode):
     small = Image.open(io.BytesIO(base64.b64decode(found[1])))
     assert max(small.size) == THUMBNAIL_PIXELS
     assert abs(small.width / small.height - 1.5) < 0.05
+
+
+def test_thumbnails_are_upright_and_never_white_by_16_bits():
+    turned = saved(corners().rotate(90, expand=True), "PNG", exif=b"Exif\0\0" + tiff(6))
+    dark = encode_png(np.full((16, 24, 1), 0x3000, np.uint16))
+    for body, expected in ((turned, np.asarray(corners(), int)), (dark, 0x30)):
+        with Image.open(io.BytesIO(thumbnail(body))) as small:
+            assert np.abs(np.asarray(small, int) - expected).mean() < 10
 
 
 def test_thumbnails_have_the_size_and_format_that_is_asked_for():

@@ -117,3 +117,11 @@ def test_a_crawl_that_barely_passes_or_never_passes_is_warned_of():
     assert foreign is not None
     assert "drawn shapes" in foreign
     assert "only 0.0%" in (distribution_warning(rng.normal(-0.2, 0.05, 1000), CALIBRATED) or "")
+
+
+def test_pictures_that_do_not_decode_are_counted(encoder: Encoder):
+    pairs = calibration_pairs({"en": 120})
+    broken = pl.Series([b"no picture"] * 3 + pairs["image"].to_list()[3:])
+    left_out: dict[str, int] = {}
+    calibrate(encoder, pairs.with_columns(image=broken), seed=1, picture_domain="noise", left_out=left_out)
+    assert left_out == {"undecodable": 3}

@@ -22,6 +22,8 @@ from laion_assets.clip.encoder import (
 )
 from laion_assets.clip.thresholds import published_thresholds
 from tests.unit.clip.conftest import picture
+from tests.unit.images.files import corners, saved, tiff
+from tests.unit.images.png_decoder import encode_png
 
 Options = Callable[..., EncoderOptions]
 
@@ -199,3 +201,15 @@ def test_rows_of_zeros_stay_and_have_no_similarity():
 def test_published_thresholds_belong_to_published_encoders():
     assert published_thresholds("ViT-B-32", "openai") == {"en": 0.28, "multi": 0.26, "nolang": 0.26}
     assert published_thresholds("ViT-L-14", "openai") is None
+
+
+def test_pictures_are_encoded_as_they_are_seen(encoder: Encoder):
+    """16 bits as their high byte, turned as EXIF says, over white where they are transparent."""
+    grey = np.linspace(0, 65535, 40 * 30).astype(np.uint16).reshape(30, 40, 1)
+    turned, upright = corners().transpose(Image.Transpose.ROTATE_90), corners()
+    clear, white = Image.new("RGBA", upright.size, (0, 0, 0, 0)), Image.new("RGB", upright.size, "white")
+    misread = [encode_png(grey), saved(turned, "PNG", exif=b"Exif\0\0" + tiff(6)), saved(clear, "PNG")]
+    plain = [encode_png((grey >> 8).astype(np.uint8)), saved(upright, "PNG"), saved(white, "PNG")]
+    vectors, ok = encoder.encode_images(misread)
+    assert ok.all()
+    np.testing.assert_array_equal(vectors, encoder.encode_images(plain)[0])

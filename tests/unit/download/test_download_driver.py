@@ -6,8 +6,10 @@ import sys
 import tarfile
 import threading
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import psutil
 import pytest
@@ -16,8 +18,11 @@ from PIL import Image
 from laion_assets.download import DownloadOptions, Failure
 from laion_assets.download.driver import DownloadError, download, result_schema
 from laion_assets.download.pool import shut_down
+from laion_assets.images.perceptual_hash import perceptual_hash
 from laion_assets.pairs.removals import load_removals
 from tests.unit.download.loopback_web import picture
+from tests.unit.images.files import bmp, corners, saved, scans, tiff
+from tests.unit.images.png_decoder import claim, encode_png
 
 OPTIONS = DownloadOptions(
     allow_private_addresses=True,
@@ -232,3 +237,39 @@ def test_killed_and_run_again_it_goes_on_where_it_was(web, tmp_path):
     rows = fetch(urls, tmp_path / "t")
     assert set(web.requests) == {f"/{n}.jpg" for n in range(40, 60)}
     assert rows.drop("fetched_at").equals(fetch(urls, tmp_path / "b" / "t").drop("fetched_at"))
+
+
+def test_pictures_are_stored_as_they_are_seen_and_costly_ones_are_failures(web, tmp_path):
+    upright = corners(48, 32)
+    deep = np.linspace(0, 65535, 40 * 30).astype(np.uint16).reshape(30, 40, 1)
+    turned = saved(upright.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95, exif=b"Exif\0\0" + tiff(6))
+    bodies = {
+        "deep.png": encode_png(deep),
+        "turned.jpg": turned,
+        "clear.png": saved(Image.new("RGBA", (40, 30), (0, 0, 0, 0)), "PNG"),
+        "reserved.bmp": bmp(bytes((10, 20, 200, 0)) * 4, reserved=7),
+        "scans.jpg": scans(101),
+        "memory.png": claim(6, 16, side=9_000),
+        "after.jpg": picture(40, 30),
+    }
+    rows = fetch([web.serve(f"/{name}", body) for name, body in bodies.items()], tmp_path / "t")
+    failed = rows.filter(status="failed").select("failure", "failure_detail")
+    assert failed.rows() == [
+        ("too_costly", "too costly: a JPEG of 101 scans, over 100"),
+        ("too_costly", "too costly: decoding takes 1296 MB, over 750 MB"),
+    ]
+    assert rows["sha256"].to_list() == [sha256(body).hexdigest() for body in bodies.values()]
+    assert rows["exif"].to_list()[:2] == [None, '{"Orientation": "6"}']
+    stored = {}
+    for row in rows.filter(status="success").iter_rows(named=True):
+        with tarfile.open(tmp_path / row["shard_path"]) as tar:
+            content = tar.extractfile(f"{row['sample_key']}.jpg").read()
+        stored[row["url"].rpartition("/")[2]] = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"), int)
+        size = stored[row["url"].rpartition("/")[2]].shape[1::-1]
+        assert (row["width"], row["height"]) == (row["original_width"], row["original_height"]) == size
+        assert perceptual_hash(content) == row["perceptual_hash"]
+        assert b"GPS" not in content
+    assert np.abs(stored["deep.png"][..., 0] - (deep[..., 0] >> 8)).mean() < 1
+    assert np.abs(stored["turned.jpg"] - np.asarray(upright, int)).mean() < 10
+    assert (stored["clear.png"] == 255).all()
+    assert np.abs(stored["reserved.bmp"] - (200, 20, 10)).max() < 8

@@ -12,7 +12,7 @@ from laion_assets.download.options import ENCODE_FORMATS, RESIZE_MODES, Download
 from laion_assets.download.resizer import Resizer
 from tests.unit.download.loopback_web import picture
 from tests.unit.images.files import corners, saved, scans, segment, tiff, with_segments
-from tests.unit.images.png_decoder import encode
+from tests.unit.images.png_decoder import encode_png
 
 OPTIONS = DownloadOptions(image_size=64)
 
@@ -116,7 +116,7 @@ def test_a_picture_that_stays_as_it_is_loses_its_metadata_alone():
 def test_16_bits_never_stay(form):
     """Many readers clip them to white, Pillow's ``convert`` among them."""
     deep = np.linspace(0, 65535, 40 * 30).astype(np.uint16).reshape(30, 40, 1)
-    encoded = resized(encode(deep), encode_format=form, encode_quality=9 if form == "png" else 95)[0]
+    encoded = resized(encode_png(deep), encode_format=form, encode_quality=9 if form == "png" else 95)[0]
     found = Image.open(io.BytesIO(encoded))
     assert found.mode in ("L", "RGB")
     assert np.abs(pixels(encoded)[..., 0] - (deep[..., 0] >> 8)).mean() < 1

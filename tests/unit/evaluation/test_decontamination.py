@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from laion_assets.evaluation.decontamination import (
     BenchmarkFingerprintMismatch,
@@ -21,6 +22,8 @@ from laion_assets.evaluation.decontamination import (
 )
 from laion_assets.images.perceptual_hash import perceptual_hash
 from laion_assets.sample.world import COLOUR, POSITION, Scenes, draw_scenes, render
+from tests.unit.images.files import saved, tiff
+from tests.unit.images.png_decoder import encode_png
 
 cv2 = pytest.importorskip("cv2")
 
@@ -354,3 +357,16 @@ def test_what_does_not_fit_is_refused(lake):
                         1::BIGINT AS perceptual_hash, 'abc'::BLOB AS colour_layout""")
     with pytest.raises(BenchmarkFingerprintMismatch, match="picture k of benchmark b has 3: compute"):
         lake.find()
+
+
+def test_a_copy_is_known_however_its_file_is_coded():
+    """What is stored of a picture of 16 bits, or of one that EXIF turns, is upright and has 8 bits."""
+    seen = photograph(np.random.default_rng(11))
+    deep = encode_png(seen.astype(np.uint16) * 257)
+    turned = saved(Image.fromarray(seen).transpose(Image.Transpose.ROTATE_90), "JPEG", exif=b"Exif\0\0" + tiff(6))
+    stored = fingerprint(encoded(seen, ".jpg", 95))
+    for body in (deep, turned):
+        other = fingerprint(body)
+        assert ((other.perceptual_hash ^ stored.perceptual_hash) & (2**64 - 1)).bit_count() <= 2
+        layouts = [np.frombuffer(made.colour_layout, np.uint8)[None] for made in (other, stored)]
+        assert colour_distances(*layouts)[0, 0] < 2

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -9,6 +10,8 @@ from laion_assets.evaluation.benchmark import Benchmark, BenchmarkError, Benchma
 from laion_assets.evaluation.model import LoadedModel, image_batches, image_features, load_model, text_features
 from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS
 from tests.unit.evaluation.conftest import labelled, picture
+from tests.unit.images.files import corners, saved, tiff
+from tests.unit.images.png_decoder import encode_png
 
 
 def test_nothing_heavy_is_imported_before_a_model_is_loaded():
@@ -78,3 +81,22 @@ def test_what_cannot_be_loaded_says_why(random_weights: str, wrong: dict[str, st
     given = {"model": MODEL, "weights": random_weights, **wrong}
     with pytest.raises(EncoderError, match="expected"):
         load_model(given.pop("model"), given.pop("weights"), model_configs=MODEL_CONFIGS, **given)
+
+
+def test_pictures_that_pillow_alone_misreads_are_seen_as_they_are(loaded: LoadedModel):
+    """16 bits, which Pillow clips to white, as their high byte; and upright (Exif 2.32, 4.6.4)."""
+    import torch
+
+    grey = np.linspace(0, 65535, 40 * 30).astype(np.uint16).reshape(30, 40, 1)
+    turned = corners().transpose(Image.Transpose.ROTATE_90)
+    bodies = [
+        encode_png(grey),
+        encode_png((grey >> 8).astype(np.uint8)),
+        saved(turned, "PNG", exif=b"Exif\0\0" + tiff(6)),
+        saved(corners(), "PNG"),
+    ]
+    _, images = next(
+        image_batches(loaded, [BenchmarkSample(str(n), body, label=0) for n, body in enumerate(bodies)], 4)
+    )
+    assert torch.equal(images[0], images[1])
+    assert torch.equal(images[2], images[3])

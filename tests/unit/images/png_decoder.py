@@ -14,7 +14,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def encode(samples: NDArray[np.uint8] | NDArray[np.uint16], *, extra: bytes = b"") -> bytes:
+def encode_png(samples: NDArray[np.uint8] | NDArray[np.uint16], *, extra: bytes = b"") -> bytes:
     """A PNG of samples [height, width, channels] of 8 or 16 bits."""
     height, width, channels = samples.shape
     bits = samples.dtype.itemsize * 8
@@ -22,6 +22,13 @@ def encode(samples: NDArray[np.uint8] | NDArray[np.uint16], *, extra: bytes = b"
     rows = b"".join(b"\0" + row.astype(f">u{bits // 8}").tobytes() for row in samples)
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     data = chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+def claim(colour: int, bits: int = 8, *, side: int = 9_459) -> bytes:
+    """A PNG that says how large it is, and has no pixels; by default the largest square that is downloaded."""
+    header = struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + data
 
 

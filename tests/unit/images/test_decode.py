@@ -13,7 +13,7 @@ from laion_assets.images.decode import decoded, rgb_picture
 from laion_assets.images.parts import TooCostlyPicture, UndecodablePicture, take_apart
 from laion_assets.images.perceptual_hash import perceptual_hash
 from tests.unit.images.files import bmp, corners, riff, saved, scans, tiff, u24, with_chunks
-from tests.unit.images.png_decoder import chunk, encode, over_white
+from tests.unit.images.png_decoder import chunk, claim, encode_png, over_white
 
 
 def seen(body: bytes) -> np.ndarray:
@@ -41,12 +41,12 @@ def test_pngs_of_16_bits_are_as_their_twins_of_8(channels, transparent):
     deep = noise(channels, 16)
     if transparent:
         deep[3:9] = np.frombuffer(KEYS[channels], ">u2")
-    body = encode(deep, extra=chunk(b"tRNS", KEYS[channels]) if transparent else b"")
+    body = encode_png(deep, extra=chunk(b"tRNS", KEYS[channels]) if transparent else b"")
     expected = over_white(body)
     assert not transparent or (expected[3:9] == 255).all()
     assert np.abs(seen(body) - expected).max() <= 1
     if not transparent:
-        assert np.abs(seen(body) - seen(encode((deep >> 8).astype(np.uint8)))).mean() < 1
+        assert np.abs(seen(body) - seen(encode_png((deep >> 8).astype(np.uint8)))).mean() < 1
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
@@ -159,17 +159,6 @@ def test_what_does_not_decode_is_one_error(body):
     assert perceptual_hash(body) is None
 
 
-SIDE = 9_459
-"""Pixels of a side of the largest square that is downloaded by default."""
-
-
-def claim(kind: int, bits: int = 8, *, side: int = SIDE) -> bytes:
-    """A PNG that says how large it is, and has no pixels."""
-    body = encode(np.zeros((1, 1, {0: 1, 2: 3, 4: 2, 6: 4}[kind]), np.uint8))
-    header = side.to_bytes(4, "big") * 2 + bytes((bits, kind, 0, 0, 0))
-    return body[:8] + chunk(b"IHDR", header) + body[33:]
-
-
 def test_memory_is_refused_before_it_is_taken():
     for body in (claim(6, 16), claim(4, 16), claim(2, side=12_000)):
         for read in (rgb_picture, lambda given: decoded(take_apart(given))):
@@ -179,7 +168,7 @@ def test_memory_is_refused_before_it_is_taken():
 
 
 def bombs() -> dict[str, bytes]:
-    plain = encode(noise(3, 8))
+    plain = encode_png(noise(3, 8))
     text = b"k\0\0" + zlib.compress(bytes(7_900_000), 9)
     endless = zlib.compressobj(1)
     data = b"".join(endless.compress(bytes(50_000_000)) for _ in range(12)) + endless.flush()
@@ -241,8 +230,8 @@ def test_decoding_takes_no_more_memory_than_was_said_before(tmp_path):
     files = {
         "rgb.png": saved(rgb, "PNG"), "rgba.png": saved(see_through, "PNG"), "palette.png": saved(few, "PNG"),
         "keyed.png": saved(few, "PNG", transparency=0), "grey.png": saved(rgb.convert("L"), "PNG"),
-        "deep.png": encode(np.zeros((side, side, 3), np.uint16)),
-        "deep_alpha.png": encode(np.zeros((side, side, 4), np.uint16)),
+        "deep.png": encode_png(np.zeros((side, side, 3), np.uint16)),
+        "deep_alpha.png": encode_png(np.zeros((side, side, 4), np.uint16)),
         "baseline.jpeg": saved(rgb, "JPEG"), "cmyk.jpeg": saved(rgb.convert("CMYK"), "JPEG"),
         "progressive.jpeg": saved(rgb, "JPEG", progressive=True, subsampling=0),
         "progressive_cmyk.jpeg": saved(rgb.convert("CMYK"), "JPEG", progressive=True, subsampling=0),

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from laion_assets.training.loading import data_source
+from laion_assets.training.loading import _picture, data_source
 from laion_assets.training.schedule import Schedule
+from tests.unit.images.files import corners, saved, tiff
 from tests.unit.training.tiny import SAMPLES, write_shards
 
 
@@ -77,3 +78,10 @@ def test_a_picture_that_cannot_be_decoded_is_an_error(tmp_path):
     shards[0].write_bytes(content.replace(b"IDAT", b"XDAT"))
     with pytest.raises(Exception, match=r"image|PNG|cannot"):
         served(shards, epochs=1, passes=1)
+
+
+def test_pictures_of_older_lakes_are_served_upright():
+    """They were stored with their EXIF orientation, which nothing after it looked at."""
+    turned = saved(corners().rotate(90, expand=True), "PNG", exif=b"Exif\0\0" + tiff(6))
+    assert _picture(".png", turned).tobytes() == corners().tobytes()
+    assert _picture(".txt", b"a text") is None
