@@ -184,8 +184,11 @@ def _png(header: PictureHeader, body: bytes) -> Picture:
     while at + 12 <= len(body):
         length, name = struct.unpack_from(">I4s", body, at)
         end = at + 12 + length
-        content = at + 8, min(end - 4, len(body))
+        content = at + 8, end - 4
+        stays = not name[0] & 0x20 or name in _PNG_KEPT
         kept.count()
+        if stays and end > len(body):  # OpenCV takes the memory that a chunk claims to have, up to 4 GB
+            raise UndecodablePicture("a PNG that ends within a chunk")
         if name == b"IDAT":
             data.append(content)
         elif name == b"tRNS" and key is None:
@@ -193,8 +196,8 @@ def _png(header: PictureHeader, body: bytes) -> Picture:
         elif name == b"eXIf":
             orientation = orientation or exif_orientation(body[slice(*content)].removeprefix(b"Exif\0\0"))
         animated = animated or name == b"acTL"
-        if not name[0] & 0x20 or name in _PNG_KEPT:
-            kept.keep(at, min(end, len(body)))
+        if stays:
+            kept.keep(at, end)
         at = end
         if name == b"IEND":
             break

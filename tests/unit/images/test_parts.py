@@ -101,6 +101,13 @@ def test_a_jpeg_of_too_many_scans_is_refused():
         take_apart(scans(101))
 
 
+def test_a_png_that_ends_within_a_chunk_is_refused_if_that_makes_pixels():
+    with pytest.raises(UndecodablePicture, match="ends within a chunk"):
+        take_apart(PNG[:-20])
+    at = PNG.index(b"IEND") - 4
+    assert take_apart(PNG[:at] + b"\xff\xff\xff\xfftEXtComment").body == PNG[:at]
+
+
 def test_scans_within_metadata_are_none():
     """ITU-T T.81, B.1.1.4: a segment's content is skipped by its length; a thumbnail there has scans of its own."""
     many = segment(0xE1, b"Exif\0\0" + b"\xff\xda\0\x08" * 200)
