@@ -217,7 +217,7 @@ def lake_settings(lake: Path, source: Path, recipes: Path) -> Settings:
             "LAION_FILTER__POLICY": "none",
             "LAION_SHARDS": "2",
             "LAION_BUCKETS": "2",
-            "LAION_DOWNLOAD__ALLOW_PRIVATE_ADDRESSES": "true",
+            "LAION_DOWNLOAD__ALLOWED_NETWORKS": '["127.0.0.0/8", "::1/128"]',
             "LAION_DOWNLOAD__CONNECTIONS_PER_HOST": "64",
             "LAION_DOWNLOAD__MIN_IMAGE_SIZE": "32",
         },

@@ -7,6 +7,7 @@ module only puts them together and says which of them shape which table.
 
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -36,6 +37,11 @@ from laion_assets.training.compute import ComputeOptions
 from laion_assets.training.recipe import RECIPES, Recipe, load_recipes, recipe_named
 
 LAKE_SETTINGS_FILE = "settings.env"
+
+_OLD_ALLOWANCE_OPTION = "allow_private_addresses"
+_OLD_ALLOWANCE = f"LAION_DOWNLOAD__{_OLD_ALLOWANCE_OPTION.upper()}"
+_LOOPBACK = ["127.0.0.0/8", "::1/128"]
+_logger = logging.getLogger(__name__)
 
 
 class SettingsError(ValueError):
@@ -125,6 +131,30 @@ class AutomationOptions:
     """Whether a night downloads again what failed for a reason that can pass, as long as that changes anything."""
 
 
+def _download(value: object) -> object:
+    """Options of downloads as written: networks as a JSON list, or with commas or spaces between them.
+
+    Lakes of earlier versions keep ``allow_private_addresses``, set for samples: it means loopback there.
+    """
+    if not isinstance(value, dict):
+        return value
+    options = dict(value)
+    networks = options.get("allowed_networks")
+    if isinstance(networks, str):
+        listed = networks.lstrip().startswith("[")
+        try:
+            options["allowed_networks"] = json.loads(networks) if listed else networks.replace(",", " ").split()
+        except ValueError as error:
+            raise ValueError(f"download option allowed_networks: expected a JSON list of networks: {error}") from error
+    if str(options.pop(_OLD_ALLOWANCE_OPTION, "")).lower() in ("true", "1", "yes", "on", "t", "y"):
+        options.setdefault("allowed_networks", _LOOPBACK)
+        _logger.warning(
+            "%s in the lake's %s counts as LAION_DOWNLOAD__ALLOWED_NETWORKS=%s: write that there instead",
+            *(_OLD_ALLOWANCE, LAKE_SETTINGS_FILE, json.dumps(options["allowed_networks"])),
+        )
+    return options
+
+
 class Settings(BaseSettings):
     """All settings of one process."""
 
@@ -145,7 +175,7 @@ class Settings(BaseSettings):
     format: Literal["wat", "warc"] | None = None
     """Read WAT files or WARC files; None: as before, at first WAT."""
     extraction: ExtractionOptions = ExtractionOptions()
-    download: DownloadOptions = DownloadOptions()
+    download: Annotated[DownloadOptions, BeforeValidator(_download)] = DownloadOptions()
     encoder: EncoderOptions = EncoderOptions()
     multilingual_encoder: EncoderOptions | None = None
     """A second encoder for text that is not English."""
@@ -290,6 +320,11 @@ def load_settings() -> Settings:
             for name, value in zip(("shards", "buckets"), recorded, strict=True)
             if f"LAION_{name.upper()}" not in os.environ
         }
+    if any(name.upper() == _OLD_ALLOWANCE for name in os.environ):
+        raise SettingsError(
+            f"wrong settings: {_OLD_ALLOWANCE} is no more, since it opened too much: name the networks in "
+            f"LAION_DOWNLOAD__ALLOWED_NETWORKS, {json.dumps(_LOOPBACK)} for this machine alone"
+        )
     try:
         with open_storage(lake).local(LAKE_SETTINGS_FILE) as kept:
             return Settings(_env_file=kept, **shape)  # type: ignore[call-arg]

@@ -109,7 +109,7 @@ def _demo_settings(folder: Path, weights: Path, encoders: Path) -> dict[str, str
         "LAION_CALIBRATION__PICTURE_DOMAIN": PICTURE_DOMAIN,
         "LAION_FILTER__POLICY": "laion_clean",
         # The sample's pictures are small and lie on loopback, some of them behind answers that never end.
-        "LAION_DOWNLOAD__ALLOW_PRIVATE_ADDRESSES": "true",
+        "LAION_DOWNLOAD__ALLOWED_NETWORKS": '["127.0.0.0/8", "::1/128"]',
         "LAION_DOWNLOAD__TIMEOUT_SECONDS": "2",
         "LAION_DOWNLOAD__DEADLINE_SECONDS": "4",
         "LAION_DOWNLOAD__RETRIES": "0",

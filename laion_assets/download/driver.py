@@ -12,6 +12,7 @@ import json
 import os
 import pickle
 import shutil
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from laion_assets.download.worker import TAR_NUMBER_DIGITS, TarTask
 _FORMAT_VERSION = 1
 _LOCK_SECONDS = 10.0
 _FEWEST_URLS_PER_TAR = 200
-_WITHOUT_EFFECT_ON_ROWS = ("processes", "threads", "connections_per_host")
+_WITHOUT_EFFECT_ON_ROWS = ("processes", "threads", "connections_per_host", "delay_seconds")
 
 
 def result_schema() -> pl.Schema:
@@ -68,8 +69,8 @@ def download(
         ``height``, ``perceptual_hash``, ``shard_path`` and ``sample_key`` of the stored picture.
 
     Raises:
-        DownloadError: a worker died or could not write (the message names the tar), or another download holds the
-            folder.
+        DownloadError: a worker died or could not write (the message names the tar), another download holds the
+            folder, or ``ca_bundle`` has no certificates.
         ValueError: a column is missing or null.
     """
     problems = {"url_id", "url"} - set(urls.columns)
@@ -78,16 +79,26 @@ def download(
     distinct = urls.select(pl.col("url_id").cast(pl.Int64), pl.col("url").cast(pl.String)).unique()
     if sum(distinct.null_count().row(0)):
         raise ValueError("urls to download have null values in url_id or url")
+    options = options or DownloadOptions()
+    _check_certificates(options.ca_bundle)
     folder = Path(output).absolute()
     base = folder.parent if relative_to is None else Path(relative_to).absolute()
     job = _Job(
         urls=distinct.sort("url_id", "url"),
         folder=folder,
         shard_folder=folder.relative_to(base).as_posix(),
-        options=options or DownloadOptions(),
+        options=options,
         progress=progress or (lambda _: None),
     )
     return job.run(removals)
+
+
+def _check_certificates(bundle: str | None) -> None:
+    if bundle is not None:
+        try:
+            ssl.create_default_context(cafile=bundle)
+        except OSError as error:
+            raise DownloadError(f"download option ca_bundle: no certificates in {bundle}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ class Failure(StrEnum):
     """No connection, no trusted certificate, or a connection that broke off before the whole answer."""
     TIMEOUT = "timeout"
     """The server was too slow to connect, to go on answering, or to finish within the deadline."""
+    PROTOCOL = "protocol"
+    """An answer that breaks HTTP's rules or is not the whole: a malformed head, part of a picture, an odd encoding."""
     HTTP_4XX = "http_4xx"
     """An answer with a status of 400 to 499."""
     HTTP_5XX = "http_5xx"
@@ -34,17 +36,17 @@ class Failure(StrEnum):
     OPTED_OUT = "opted_out"
     """The server said so in X-Robots-Tag."""
     BLOCKED_ADDRESS = "blocked_address"
-    """A scheme other than http and https, or an address outside the public internet."""
+    """A scheme other than http and https, a port of another protocol, or an address outside the public internet."""
     HASH_LISTED = "hash_listed"
     """The url's or the body's hash is on a list of hashes to remove."""
     DENY_LISTED = "deny_listed"
     """The url or its domain is on a deny list or in a takedown."""
     OTHER = "other"
-    """Anything else, such as a malformed url or answer, too many redirects, or a sample img2dataset lost."""
+    """Anything else, such as a malformed url, too many redirects, or a sample img2dataset lost."""
 
     @property
     def transient(self) -> bool:
-        """Whether another day may bring the picture: true of dns, connect, timeout and http_5xx.
+        """Whether another day may bring the picture: true of dns, connect, timeout, protocol and http_5xx.
 
         http_4xx is permanent as a type, although 408 (Request Timeout), 425 (Too Early) and 429 (Too Many Requests) are
         not: ask ``is_transient`` where the status is known.
@@ -52,11 +54,37 @@ class Failure(StrEnum):
         return self in TRANSIENT_FAILURES
 
 
-TRANSIENT_FAILURES: tuple[Failure, ...] = (Failure.DNS, Failure.CONNECT, Failure.TIMEOUT, Failure.HTTP_5XX)
+TRANSIENT_FAILURES: tuple[Failure, ...] = (
+    Failure.DNS,
+    Failure.CONNECT,
+    Failure.TIMEOUT,
+    Failure.PROTOCOL,
+    Failure.HTTP_5XX,
+)
 """Failures that another attempt may turn into a picture, whatever the HTTP status."""
 
 TRANSIENT_STATUSES: tuple[int, ...] = (408, 425, 429)
 """HTTP statuses of 400 to 499 that another attempt may turn into a picture."""
+
+
+class FetchFailed(Exception):
+    """A try of a url has failed.
+
+    Args:
+        failure: the kind.
+        detail: what happened, for people.
+        again: whether it is worth another try at once.
+        wait_seconds: how long the server asks to wait before that; None where it does not say.
+    """
+
+    def __init__(
+        self, failure: Failure, detail: str, *, again: bool = False, wait_seconds: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
+        self.again = again
+        self.wait_seconds = wait_seconds
 
 
 def is_transient(failure: Failure | str | None, http_status: int | None = None) -> bool:

@@ -1,33 +1,35 @@
-"""Fetching one url: bounded in time and bytes, guarded on every hop, refused where its owner or a list says so.
+"""Fetching urls: bounded in time and bytes, guarded on every hop, refused where an owner or a list says so.
 
 What comes back says what happened; nothing raises. Whether the bytes decode is not decided here.
 """
 
 import hashlib
-import http.client
-import socket
-import ssl
+import re
 import time
-import zlib
-from dataclasses import dataclass, field
-from typing import Protocol
-from urllib.parse import quote, urljoin, urlsplit
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Protocol, TypeVar
 
-from laion_assets.download.connections import Connections, HostSlots, Origin, Slots
-from laion_assets.download.deadline import Deadline, DeadlineSocket, ResponseTooLargeError
-from laion_assets.download.failures import Failure, failure_of_status
-from laion_assets.download.guard import BlockedAddressError, Guard, LookupTimeoutError
+from laion_assets.download.encodings import undo_encodings
+from laion_assets.download.failures import Failure, FetchFailed, failure_of_status
+from laion_assets.download.guard import Guard, is_bad_port
+from laion_assets.download.loop import Loop, Steps
 from laion_assets.download.options import DownloadOptions
 from laion_assets.download.optout import opted_out
+from laion_assets.download.slots import Slots
+from laion_assets.download.transfer import Answer, Visit
 from laion_assets.images.header import read_header
+from laion_assets.urls import HttpUrl, parse_http_url, resolve_url
 
-_SUCCESSES = frozenset({200, 203})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WORTH_A_RETRY = frozenset({408, 429, 502, 503, 504})
-_CHUNK_BYTES = 262_144
-_FRAMING_BYTES = 1_000_000
-_SMALL_BYTES = 65_536
-_SAFE = "%/:=&?~#+!$,;'@()*[]|"
+_ACCEPTED, _PARTIAL = 202, 206
+_WHOLE = re.compile(r"bytes 0-(\d{1,12})/(\d{1,12})", re.ASCII)
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+
+Key = TypeVar("Key")
 
 
 class Removal(Protocol):
@@ -60,51 +62,51 @@ class Fetched:
     exif: str | None = None
 
 
-class _Failed(Exception):
-    """One try of a url has failed."""
-
-    def __init__(
-        self, failure: Failure, detail: str, *, again: bool = False, wait_seconds: float | None = None
-    ) -> None:
-        super().__init__(detail)
-        self.failure = failure
-        self.detail = detail
-        self.again = again
-        self.wait_seconds = wait_seconds
-
-
-@dataclass(eq=False)
 class Fetcher:
-    """Fetches urls, from as many threads as one likes.
+    """Fetches urls, hundreds at once, in the thread that asks for them.
 
     Args:
         options: limits and manners.
         removals: what must not be fetched; matched before each connection, and against each body.
         guard: which addresses may be connected to.
-        slots: bounds the requests under way to one host.
+        slots: bounds the requests under way to one host and address.
     """
 
-    options: DownloadOptions
-    removals: Removal | None = None
-    guard: Guard | None = None
-    slots: Slots | None = None
-    _connections: Connections = field(init=False)
-    _slots: Slots = field(init=False)
-
-    def __post_init__(self) -> None:
-        guard = self.guard or Guard(self.options.allow_private_addresses)
-        self._connections = Connections(guard, self.options.timeout_seconds, max_idle=2 * self.options.threads)
-        self._slots = self.slots or HostSlots(self.options.connections_per_host)
+    def __init__(
+        self,
+        options: DownloadOptions,
+        removals: Removal | None = None,
+        guard: Guard | None = None,
+        slots: Slots | None = None,
+    ) -> None:
+        self.options = options
+        self.removals = removals
+        self._guard = guard or Guard(options.allowed_networks)
+        self._loop = Loop(options, self._guard, slots or Slots(options.connections_per_host, options.delay_seconds))
 
     def fetch(self, url: str) -> Fetched:
         """Fetch a url and check what comes back against every limit that needs no decoding."""
+        [(_, outcome)] = self.fetch_all([(None, url)])
+        return outcome
+
+    def fetch_all(self, urls: Iterable[tuple[Key, str]]) -> Iterator[tuple[Key, Fetched]]:
+        """Fetch many urls, each with a key of the caller's, in the order in which they are done.
+
+        Urls are taken from the iterable as there is room. Memory is bounded by 2 * threads * max_bytes.
+        """
+        return self._loop.run((key, self._steps(url)) for key, url in urls)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._loop.close()
+
+    def _steps(self, url: str) -> Steps[Fetched]:
         outcome = Fetched()
-        deadline: Deadline | None = None
         try:
             target = self._admit(url, "")
-            deadline = Deadline(self.options.deadline_seconds)
-            self._fetch_with_retries(target, outcome, deadline)
-        except _Failed as failed:
+            visit = Visit(self.options.deadline_seconds, lambda answer: self._judge(answer, outcome))
+            yield from self._with_retries(visit, target, outcome)
+        except FetchFailed as failed:
             outcome.failure, outcome.failure_detail = failed.failure, failed.detail
         except Exception as error:  # noqa: BLE001 - recorded as the url's failure
             outcome.failure, outcome.failure_detail = Failure.OTHER, f"{type(error).__name__}: {error}"
@@ -112,260 +114,133 @@ class Fetcher:
             outcome.body = None
         return outcome
 
-    def close(self) -> None:
-        """Close idle connections."""
-        self._connections.close()
-
-    def _fetch_with_retries(self, target: "_Target", outcome: Fetched, deadline: Deadline) -> None:
+    def _with_retries(self, visit: Visit, target: HttpUrl, outcome: Fetched) -> Steps[None]:
         while True:
             outcome.attempts += 1
             try:
-                self._fetch_once(target, outcome, deadline)
-                return
-            except _Failed as failed:
+                return (yield from self._try(visit, target, outcome))
+            except FetchFailed as failed:
                 wait = self.options.retry_delay_seconds if failed.wait_seconds is None else failed.wait_seconds
-                if not failed.again or outcome.attempts > self.options.retries or wait >= deadline.remaining():
+                if not failed.again or outcome.attempts > self.options.retries or wait >= visit.seconds:
                     raise
-            time.sleep(wait)
+            visit.seconds -= wait
+            yield float(wait)
 
-    def _fetch_once(self, target: "_Target", outcome: Fetched, deadline: Deadline) -> None:
+    def _try(self, visit: Visit, target: HttpUrl, outcome: Fetched) -> Steps[None]:
         outcome.http_status = outcome.content_type = None
+        visit.cookies = []
         for _ in range(self.options.redirects + 1):
-            outcome.final_url = target.url
-            asked = time.monotonic()
-            with self._slots.hold(target.origin.host):
-                deadline.extend(time.monotonic() - asked)
-                try:
-                    location = self._exchange(target, outcome, deadline)
-                except Exception as error:
-                    raise self._explained(error, deadline) from error
-            if location is None:
-                self._check_body(outcome)
-                return
-            target = self._admit(urljoin(target.url, location), "redirect to ")
-        raise _Failed(Failure.OTHER, f"more than {self.options.redirects} redirects")
+            visit.target, outcome.final_url = target, target.href
+            visit.addresses = self._guard.permitted(target.host, (yield target.host))
+            answer: Answer = yield visit
+            if answer.redirect is None:
+                return self._check_body(outcome, answer)
+            target = self._admit(resolve_url(answer.redirect, target.href) or answer.redirect, "redirect to ")
+        raise FetchFailed(Failure.OTHER, f"more than {self.options.redirects} redirects")
 
-    def _admit(self, url: str, how: str) -> "_Target":
-        """Refuse a url before anything is asked of its host."""
+    def _admit(self, url: str, how: str) -> HttpUrl:
+        """Refuse a url, as it is written and as it is asked, before anything is asked of its host."""
+        self._refuse_listed(url, how)
+        try:
+            target = parse_http_url(url)
+        except ValueError as error:
+            failure = Failure.OTHER if resolve_url(url) is None else Failure.BLOCKED_ADDRESS
+            raise FetchFailed(failure, f"{how}malformed url: {error}") from error
+        if is_bad_port(target.port):
+            raise FetchFailed(Failure.BLOCKED_ADDRESS, f"{how}port {target.port}, which is of another protocol")
+        if target.href != url:
+            self._refuse_listed(target.href, how)
+        return target
+
+    def _refuse_listed(self, url: str, how: str) -> None:
         kind = None if self.removals is None else self.removals.match_url(url)
         if kind is not None:
             failure = Failure.HASH_LISTED if kind == "hash" else Failure.DENY_LISTED
-            raise _Failed(failure, f"{how}{'a' if how else 'the'} url on a list of {kind} entries")
-        try:
-            return parse_target(url)
-        except BlockedAddressError as error:
-            raise _Failed(Failure.BLOCKED_ADDRESS, f"{how}{error}") from error
-        except ValueError as error:
-            raise _Failed(Failure.OTHER, f"{how}malformed url: {error}") from error
+            raise FetchFailed(failure, f"{how}{'a' if how else 'the'} url on a list of {kind} entries")
 
-    def _exchange(self, target: "_Target", outcome: Fetched, deadline: Deadline) -> str | None:
-        """Ask once; the body goes to ``outcome``, the target of a redirect is returned."""
-        connection, response = self._ask(target, deadline)
-        reusable = False
-        try:
-            outcome.http_status = response.status
-            outcome.content_type = (_utf8(response.getheader("Content-Type")) or "")[:200] or None
-            location = self._check_answer(response)
-            if location is None:
-                body = _read_body(response, self.options.max_bytes)
-                reusable = not response.will_close
-                outcome.body = _decoded(body, response.getheader("Content-Encoding"), self.options.max_bytes)
-            elif response.length is not None and response.length <= _SMALL_BYTES:
-                response.read()
-                reusable = not response.will_close
-            return location
-        finally:
-            response.close()
-            if reusable:
-                self._connections.keep(target.origin, connection)
-            else:
-                connection.close()
-
-    def _ask(self, target: "_Target", deadline: Deadline) -> tuple[DeadlineSocket, http.client.HTTPResponse]:
-        """Send the request and read the answer's head; a kept connection that turns out closed is replaced at once."""
-        request = _request(target, self.options.user_agent)
-        kept = self._connections.take(target.origin, deadline)
-        if kept is not None:
-            try:
-                return kept, self._head(kept, request)
-            except (ConnectionError, ssl.SSLError):
-                kept.close()
-            except BaseException:
-                kept.close()
-                raise
-        fresh = self._connections.open(target.origin, deadline)
-        try:
-            return fresh, self._head(fresh, request)
-        except BaseException:
-            fresh.close()
-            raise
-
-    def _head(self, connection: DeadlineSocket, request: bytes) -> http.client.HTTPResponse:
-        connection.response_bytes = 2 * self.options.max_bytes + _FRAMING_BYTES
-        connection.sendall(request)
-        response = http.client.HTTPResponse(connection, method="GET")  # type: ignore[arg-type]  # calls makefile alone
-        response.begin()
-        return response
-
-    def _explained(self, error: Exception, deadline: Deadline) -> _Failed:
-        """The failure behind an exception of the network, in the same words however the race was lost."""
-        match error:
-            case _Failed():
-                return error
-            case BlockedAddressError():
-                return _Failed(Failure.BLOCKED_ADDRESS, str(error))
-            case LookupTimeoutError() | socket.gaierror() | UnicodeError():
-                return _Failed(Failure.DNS, str(error))
-            case ResponseTooLargeError():
-                return _Failed(Failure.TOO_LARGE, str(error))
-            case TimeoutError() if deadline.remaining() < 0.05:
-                return _Failed(Failure.TIMEOUT, f"not done within {self.options.deadline_seconds:g} s")
-            case TimeoutError():
-                return _Failed(Failure.TIMEOUT, f"nothing came for {self.options.timeout_seconds:g} s")
-            case ConnectionRefusedError():
-                return _Failed(Failure.CONNECT, "connection refused")
-            case ConnectionError() | http.client.IncompleteRead() | ssl.SSLEOFError():
-                return _Failed(Failure.CONNECT, "connection broken off", again=True)
-            case OSError():
-                return _Failed(Failure.CONNECT, f"{type(error).__name__}: {error}")
-            case _:
-                return _Failed(Failure.OTHER, f"{type(error).__name__}: {error}")
-
-    def _check_answer(self, response: http.client.HTTPResponse) -> str | None:
-        """Judge status and headers, before the body is read; returns the target of a redirect."""
-        status = response.status
-        redirect = _utf8(response.getheader("Location")) if status in _REDIRECTS else None
-        if status not in _SUCCESSES and redirect is None:
+    def _judge(self, answer: Answer, outcome: Fetched) -> None:
+        """Judge status and headers, before the body is read."""
+        status = outcome.http_status = answer.status
+        outcome.content_type = ", ".join(answer.values("content-type"))[:200] or None
+        if status in _REDIRECTS:
+            answer.redirect = _location(answer)
+        elif not 200 <= status <= 299:
             again = status in _WORTH_A_RETRY
-            wait = response.getheader("Retry-After", "") if again else ""
-            raise _Failed(
-                failure_of_status(status),
-                f"HTTP status {status}",
-                again=again,
-                wait_seconds=float(wait) if wait.isascii() and wait.isdigit() else None,
-            )
+            wait = _retry_after(answer.values("retry-after")) if again else None
+            raise FetchFailed(failure_of_status(status), f"HTTP status {status}", again=again, wait_seconds=wait)
         if self.options.respect_opt_outs:
-            directive = opted_out(response.headers.get_all("X-Robots-Tag", []), self.options.agent)
+            directive = opted_out(answer.values("x-robots-tag"), self.options.agent)
             if directive is not None:
-                raise _Failed(Failure.OPTED_OUT, f"X-Robots-Tag: {directive}")
-        if redirect is None and response.length is not None and response.length > self.options.max_bytes:
-            raise _Failed(
-                Failure.TOO_LARGE, f"Content-Length of {response.length} bytes, over {self.options.max_bytes}"
-            )
-        return redirect
+                raise FetchFailed(Failure.OPTED_OUT, f"X-Robots-Tag: {directive}")
+        length = "".join(answer.values("content-length")[:1]).partition(",")[0].strip()
+        if answer.redirect is None and length.isdigit() and float(length) > self.options.max_bytes:
+            what = f"Content-Length of {length[:20]} bytes, over {self.options.max_bytes}"
+            raise FetchFailed(Failure.TOO_LARGE, what)
 
-    def _check_body(self, outcome: Fetched) -> None:
+    def _check_body(self, outcome: Fetched, answer: Answer) -> None:
         """Check the bytes: lists of hashes, then kind and size as the picture's own header states them."""
-        body = outcome.body or b""
+        if answer.status == _PARTIAL:
+            _check_whole(answer)
+        body = outcome.body = self._content(answer)
         outcome.byte_size = len(body)
         outcome.sha256 = hashlib.sha256(body).hexdigest()
         if self.removals is not None and self.removals.match_body(body):
-            raise _Failed(Failure.HASH_LISTED, "the body is on a list of hash entries")
+            raise FetchFailed(Failure.HASH_LISTED, "the body is on a list of hash entries")
         header = read_header(body)
         if header is None:
             what = f"starts with {body[:16]!r}" if body else "empty body"
-            raise _Failed(Failure.NOT_AN_IMAGE, what)
+            unfinished = answer.status == _ACCEPTED
+            raise FetchFailed(Failure.PROTOCOL if unfinished else Failure.NOT_AN_IMAGE, what)
         if not header.supported:
-            raise _Failed(Failure.DECODE, f"{header.format} pictures are not supported")
+            raise FetchFailed(Failure.DECODE, f"{header.format} pictures are not supported")
         short, long = sorted((header.width, header.height))
         options = self.options
         size = f"{header.width} x {header.height} pixels"
         if short == 0:
-            raise _Failed(Failure.DECODE, f"a {header.format} picture without a size")
+            raise FetchFailed(Failure.DECODE, f"a {header.format} picture without a size")
         if short * long > options.max_image_area:
-            raise _Failed(Failure.TOO_LARGE, f"{size}, over {options.max_image_area} in all")
+            raise FetchFailed(Failure.TOO_LARGE, f"{size}, over {options.max_image_area} in all")
         if short < options.min_image_size:
-            raise _Failed(Failure.TOO_SMALL, f"{size}, under {options.min_image_size} on a side")
+            raise FetchFailed(Failure.TOO_SMALL, f"{size}, under {options.min_image_size} on a side")
         if long / short > options.max_aspect_ratio:
-            raise _Failed(Failure.ASPECT, f"{size}, over {options.max_aspect_ratio:g} to 1")
+            raise FetchFailed(Failure.ASPECT, f"{size}, over {options.max_aspect_ratio:g} to 1")
+
+    def _content(self, answer: Answer) -> bytes:
+        """The body without its content encodings; a picture that comes bare whatever they say is taken as it is."""
+        try:
+            return undo_encodings(answer.body, answer.values("content-encoding"), self.options.max_bytes)
+        except FetchFailed as failed:
+            if failed.failure is Failure.TOO_LARGE or read_header(answer.body) is None:
+                raise
+            return answer.body
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    url: str
-    origin: Origin
-    path: str
-    host_header: str
+def _check_whole(answer: Answer) -> None:
+    """Refuse a part: 206 is the whole where its range begins at 0 and ends at the end (RFC 9110, section 14.4)."""
+    for value in answer.values("content-range"):
+        found = _WHOLE.fullmatch(value.strip())
+        if found is not None and int(found[1]) + 1 == int(found[2]) == len(answer.body):
+            return
+    raise FetchFailed(Failure.PROTOCOL, "a part of the picture")
 
 
-def parse_target(url: str) -> _Target:
-    """Take a url apart into what is connected to and what is asked there.
-
-    Non-ASCII hosts become IDNA, other characters that may not stand in a request are percent-encoded; user names and
-    passwords are left out.
-
-    Raises:
-        BlockedAddressError: the scheme is neither http nor https.
-        ValueError: the url has no usable host or port.
-    """
-    parts = urlsplit(url.strip())
-    scheme = parts.scheme.lower()
-    if scheme not in ("http", "https"):
-        raise BlockedAddressError(f"scheme {scheme[:20] or '(none)'!r} is not http or https")
-    host = parts.hostname or ""
-    if not host.isascii():
-        host = host.encode("idna").decode("ascii")
-    if not host or len(host) > 253 or any(not c.isprintable() or c in " /\\@?#%<>" for c in host):
-        raise ValueError("no usable host")
-    default = 443 if scheme == "https" else 80
-    port = parts.port if parts.port is not None else default
-    if port == 0:
-        raise ValueError("port 0")
-    named = f"[{host}]" if ":" in host else host
-    host_header = named if port == default else f"{named}:{port}"
-    path = quote(parts.path or "/", safe=_SAFE)
-    if parts.query:
-        path += "?" + quote(parts.query, safe=_SAFE)
-    if not path.startswith("/"):
-        path = "/" + path
-    return _Target(f"{scheme}://{host_header}{path}", Origin(scheme, host, port), path, host_header)
+def _location(answer: Answer) -> str:
+    """Where a redirect leads; other bytes than ASCII stand for themselves, whatever their encoding, as in browsers."""
+    found = {value for name, value in answer.headers if name == "location"}
+    if len(found) != 1:
+        raise FetchFailed(Failure.PROTOCOL, f"HTTP status {answer.status} with {len(found)} Locations")
+    return _NOT_ASCII.sub(lambda byte: b"%%%02X" % byte[0][0], found.pop()).decode("ascii")
 
 
-def _request(target: _Target, user_agent: str) -> bytes:
-    return (
-        f"GET {target.path} HTTP/1.1\r\nHost: {target.host_header}\r\nUser-Agent: {user_agent}\r\n"
-        "Accept: image/jpeg,image/png,image/webp,image/gif;q=0.8,image/*;q=0.5,*/*;q=0.1\r\n"
-        "Accept-Encoding: identity\r\nConnection: keep-alive\r\n\r\n"
-    ).encode("ascii")
-
-
-def _read_body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
-    """Read to the end, never more than a chunk beyond ``max_bytes``."""
-    expected = response.length
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := response.read(_CHUNK_BYTES):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > max_bytes:
-            raise _Failed(Failure.TOO_LARGE, f"more than {max_bytes} bytes")
-    if expected is not None and size < expected:
-        raise _Failed(Failure.CONNECT, f"connection closed before all {expected} bytes", again=True)
-    return b"".join(chunks)
-
-
-def _decoded(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
-    """Undo a content encoding the server applied although asked not to, within ``max_bytes``."""
-    name = (encoding or "identity").strip().lower()
-    if name in ("", "identity", "none"):
-        return body
-    if name not in ("gzip", "x-gzip", "deflate"):
-        raise _Failed(Failure.NOT_AN_IMAGE, f"content encoding {name[:20]!r}")
-    try:
-        decoder = zlib.decompressobj(wbits=47)
-        plain = decoder.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise _Failed(Failure.NOT_AN_IMAGE, f"broken {name} encoding") from error
-    if len(plain) > max_bytes:
-        raise _Failed(Failure.TOO_LARGE, f"more than {max_bytes} bytes")
-    return plain
-
-
-def _utf8(header: str | None) -> str | None:
-    """A header as UTF-8 where it is that; http.client reads all headers as Latin-1."""
-    if header is None:
+def _retry_after(values: list[str]) -> float | None:
+    """Seconds that a server asks to wait: Retry-After as a number of them, or as a date (RFC 9110, section 10.2.3)."""
+    if not values:
         return None
+    if values[0].isascii() and values[0].isdigit():
+        return float(values[0])
     try:
-        return header.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return header
+        moment = parsedate_to_datetime(values[0])
+    except (ValueError, OverflowError):
+        return None
+    wait = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - time.time()
+    return wait if wait > 0 else None

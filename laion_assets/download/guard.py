@@ -1,109 +1,68 @@
-"""Which addresses may be connected to: names are looked up once, and the socket goes to an address that was checked.
+"""Which addresses and ports may be connected to. Every address is judged: when looked up, and when connected to.
 
-Looking a name up, checking it, and letting a library look it up again is how DNS rebinding gets in; so nothing here
-hands a name on. Proxies of the environment are not used: what stands behind them could not be checked.
+Looking a name up, checking it, and letting a library look it up again is how DNS rebinding gets in; so no name is
+handed on. Proxies of the environment are not used: what stands behind them could not be checked.
 """
 
-import contextlib
-import socket
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from laion_assets.download.addresses import is_public
-from laion_assets.download.deadline import Deadline
+from laion_assets.download.addresses import is_metadata, is_public
+from laion_assets.download.failures import Failure, FetchFailed
+from laion_assets.download.names import Address, Lookup, system_lookup
 
-Address = tuple[socket.AddressFamily, str]
-"""An address family and a numeric address."""
-
-Lookup = Callable[[str], list[Address]]
-"""Looks up a host name; raises ``socket.gaierror``."""
-
-
-class BlockedAddressError(Exception):
-    """A host has none but addresses outside the public internet."""
-
-
-class LookupTimeoutError(Exception):
-    """The resolver did not answer in time."""
-
-
-def system_lookup(host: str) -> list[Address]:
-    """Ask the system's resolver for the addresses of a host, in the order it prefers."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    addresses = [(family, str(sockaddr[0])) for family, _, _, _, sockaddr in found]
-    return list(dict.fromkeys(a for a in addresses if a[0] in (socket.AF_INET, socket.AF_INET6)))
+# fmt: off
+_BAD_PORTS = frozenset({
+    # The Fetch standard (https://fetch.spec.whatwg.org/#port-blocking), the whole table.
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
+    110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531,
+    532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060,
+    5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+    # Redis and memcached, which take the lines of a request for commands.
+    6379, 11211,
+})
+# fmt: on
 
 
 @dataclass(eq=False)
 class Guard:
-    """Opens connections to allowed addresses only.
+    """Says what may be connected to.
 
-    Lookups are remembered, failed ones too, for the life of the guard (one tar): every address is checked again at
-    every connection, so that a remembered answer cannot be turned against us.
+    Args:
+        allowed_networks: networks outside the public internet that may be connected to all the same, as CIDRs.
+            Link-local addresses and metadata services of clouds stay shut whatever they say.
+        lookup: asks a resolver for the addresses of a name.
     """
 
-    allow_private_addresses: bool = False
+    allowed_networks: Sequence[str] = ()
     lookup: Lookup = system_lookup
-    _lookups: dict[str, "Future[list[Address]]"] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _judged: dict[str, bool] = field(default_factory=dict)
 
     def permits(self, address: str) -> bool:
         """Whether this numeric address may be connected to."""
-        return self.allow_private_addresses or is_public(address)
+        if address not in self._judged:
+            self._judged[address] = not is_metadata(address) and (is_public(address) or self._allowed(address))
+        return self._judged[address]
 
-    def connect(self, host: str, port: int, *, timeout_seconds: float, deadline: Deadline) -> socket.socket:
-        """Connect to the first allowed address of ``host`` that answers.
+    def permitted(self, host: str, addresses: Sequence[Address]) -> list[Address]:
+        """Those addresses of ``host`` that may be connected to.
 
         Raises:
-            BlockedAddressError: no address of the host is allowed.
-            LookupTimeoutError: the resolver did not answer in time.
-            socket.gaierror: the name has no address.
-            TimeoutError: the last address tried did not answer in time.
-            OSError: the last address tried refused.
+            FetchFailed: blocked_address: there are none.
         """
-        addresses = self._resolve(host, min(timeout_seconds, deadline.remaining()))
-        allowed = [(family, address) for family, address in addresses if self.permits(address)]
-        if not allowed:
+        permitted = [found for found in addresses if self.permits(found[1])]
+        if not permitted:
             found = ", ".join(address for _, address in addresses)
-            raise BlockedAddressError(f"{host} is at {found}, outside the public internet")
-        failure: OSError | None = None
-        for family, address in allowed:
-            connection = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                connection.settimeout(deadline.cap(timeout_seconds))
-                connection.connect((address, port))
-                peer = str(connection.getpeername()[0])
-                if not self.permits(peer):
-                    raise BlockedAddressError(f"{host} answered from {peer}, outside the public internet")
-            except OSError as error:
-                connection.close()
-                failure = error
-            except BaseException:
-                connection.close()
-                raise
-            else:
-                with contextlib.suppress(OSError):
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return connection
-        raise failure or OSError(f"{host} has no address")
+            raise FetchFailed(Failure.BLOCKED_ADDRESS, f"{host} is at {found}, outside the public internet")
+        return permitted
 
-    def _resolve(self, host: str, timeout_seconds: float) -> list[Address]:
-        """Look ``host`` up in a thread of its own, since the system's resolver knows no deadline."""
-        with self._lock:
-            future = self._lookups.get(host)
-            if future is None:
-                future = self._lookups[host] = Future()
-                threading.Thread(target=self._look_up, args=(host, future), daemon=True).start()
-        try:
-            return future.result(timeout=max(timeout_seconds, 0))
-        except FutureTimeoutError:
-            raise LookupTimeoutError(f"the resolver gave no answer for {host} in {timeout_seconds:.1f} s") from None
+    def _allowed(self, address: str) -> bool:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+        mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+        return any((mapped or parsed) in ipaddress.ip_network(network) for network in self.allowed_networks)
 
-    def _look_up(self, host: str, future: "Future[list[Address]]") -> None:
-        try:
-            future.set_result(self.lookup(host))
-        except Exception as error:  # noqa: BLE001 - handed to whoever waits for this lookup
-            future.set_exception(error)
+
+def is_bad_port(port: int) -> bool:
+    """Whether a port belongs to another protocol, so that browsers refuse to ask there."""
+    return port in _BAD_PORTS

@@ -11,47 +11,30 @@ import contextlib
 import fcntl
 import gc
 import json
-import multiprocessing
 import os
+import resource
 import select
 import signal
 import sys
 import threading
 import traceback
-import zlib
 from collections import deque
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from laion_assets.download.slots import Slots
 from laion_assets.download.worker import Progress, TarTask, run_tar
 from laion_assets.images.budget import limit_process_memory
 
 CANCEL = b"cancel"
 """The line that ends all workers but not the host."""
 
-_SLOTS = 1024
+_MOST_FILES = 65_536
 _STACK_BYTES = 8 * 2**20
 _WORKER_BYTES = 4 * 2**30
 """What a worker may take besides the bodies it has fetched: five times what decoding one picture may."""
 _WATCH_SECONDS = 0.2
 _ERROR_CHARACTERS = 1500
-
-
-class SharedSlots:
-    """Bounds the requests under way to one host over all workers.
-
-    Hosts are spread over a fixed number of semaphores that workers inherit; two that meet in one share its slots.
-    """
-
-    def __init__(self, per_host: int) -> None:
-        self.per_host = per_host
-        context = multiprocessing.get_context("fork")
-        self._semaphores = [context.BoundedSemaphore(per_host) for _ in range(_SLOTS)]
-
-    def hold(self, host: str) -> AbstractContextManager[object]:
-        """Wait for a free slot of ``host`` and hold it."""
-        return self._semaphores[zlib.crc32(host.encode("utf-8", "replace")) % _SLOTS]
 
 
 class Host:
@@ -60,7 +43,7 @@ class Host:
     def __init__(self, reports: int) -> None:
         self._reports = reports
         self._parent = os.getppid()
-        self._slots: SharedSlots | None = None
+        self._slots: Slots | None = None
         self._waiting: deque[TarTask] = deque()
         self._workers: dict[int, tuple[int, TarTask]] = {}
         self._input = b""
@@ -92,8 +75,9 @@ class Host:
         return os.getppid() == self._parent
 
     def _fork(self, task: TarTask) -> None:
-        if self._slots is None or self._slots.per_host != task.options.connections_per_host:
-            self._slots = SharedSlots(task.options.connections_per_host)
+        manners = (task.options.connections_per_host, task.options.delay_seconds)
+        if self._slots is None or (self._slots.per_name, self._slots.delay_seconds) != manners:
+            self._slots = Slots(*manners)
         sentinel, held_by_worker = os.pipe()
         worker = os.fork()
         if worker == 0:
@@ -122,7 +106,7 @@ class Host:
             _report(self._reports, {"tar": task.number, "exit": os.waitstatus_to_exitcode(status)})
 
 
-def _work(task: TarTask, slots: SharedSlots, reports: int) -> NoReturn:
+def _work(task: TarTask, slots: Slots, reports: int) -> NoReturn:
     """Make one tar in a worker process; exits with 0 once its rows are in place."""
     code = 1
     try:
@@ -173,6 +157,11 @@ def _preload() -> None:
     __import__("img2dataset.downloader")
     __import__("cv2")
     __import__("PIL.JpegImagePlugin")
+    files, most = resource.getrlimit(
+        resource.RLIMIT_NOFILE
+    )  # every transfer has a socket, so has every idle connection
+    wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(_MOST_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(files, wanted), most))
 
 
 def main() -> None:

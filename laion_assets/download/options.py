@@ -1,5 +1,6 @@
 """How pictures are fetched, checked and stored: the options a user may set, and their ranges."""
 
+import ipaddress
 from dataclasses import dataclass
 
 RESIZE_MODES = ("no", "keep_ratio", "center_crop", "border", "keep_ratio_largest")
@@ -17,9 +18,12 @@ class DownloadOptions:
     processes: int = 2
     """Worker processes; each downloads one tar at a time."""
     threads: int = 64
-    """Fetching threads in each worker process. Memory is bounded by 2 * threads * max_bytes a process."""
+    """Transfers at once in each worker process, all in one thread. Memory is bounded by 2 * threads * max_bytes a
+    process."""
     connections_per_host: int = 16
-    """Requests under way to one host at a time, over all worker processes together."""
+    """Requests under way to one host, and to one address, at a time, over all worker processes together."""
+    delay_seconds: float = 0.0
+    """Least time between the beginnings of two requests to one host, and to one address, in seconds."""
     timeout_seconds: float = 10.0
     """Longest wait for a name lookup, for a connection and for the next bytes of an answer, in seconds."""
     deadline_seconds: float = 30.0
@@ -36,8 +40,11 @@ class DownloadOptions:
     """Product token of the User-Agent header; X-Robots-Tag directives addressed to it are honoured."""
     contact: str = ""
     """E-mail address or page, put into the User-Agent header, where the owner of a site reaches whoever runs this."""
-    allow_private_addresses: bool = False
-    """Whether private, loopback and other addresses outside the public internet may be connected to."""
+    allowed_networks: tuple[str, ...] = ()
+    """Networks outside the public internet that may be connected to all the same, such as 127.0.0.0/8. Link-local
+    addresses and the metadata services of clouds stay shut whatever stands here."""
+    ca_bundle: str | None = None
+    """PEM file of the certificates that servers' own are verified against; None: the system's store."""
     respect_opt_outs: bool = True
     """Whether a picture served with X-Robots-Tag noai, noimageai, noindex, noimageindex or none is refused."""
     image_size: int = 512
@@ -74,6 +81,7 @@ class DownloadOptions:
             raise ValueError(
                 f"download option encode_quality is a compression level of 0 to 9 for png, not {self.encode_quality}"
             )
+        object.__setattr__(self, "allowed_networks", tuple(map(_network, self.allowed_networks)))
         for name in ("agent", "contact"):
             value = getattr(self, name)
             if not value.isprintable() or not value.isascii() or any(c in value for c in "()"):
@@ -88,10 +96,20 @@ class DownloadOptions:
         return f"{self.agent}/1.0 (pictures for research data sets{contact})"
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(
+            f"download option allowed_networks must name networks such as '127.0.0.0/8' or '::1/128', not {text!r}"
+        ) from error
+
+
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("processes", 1, 1024),
     ("threads", 1, 4096),
     ("connections_per_host", 1, 4096),
+    ("delay_seconds", 0, 3600),
     ("timeout_seconds", 0.001, 3600),
     ("deadline_seconds", 0.001, 3600),
     ("retries", 0, 10),

@@ -9,7 +9,7 @@ import json
 import os
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +17,12 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from laion_assets.download.connections import Slots
 from laion_assets.download.failures import Failure, failure_of_message
 from laion_assets.download.fetch import Fetched, Fetcher, Removal
 from laion_assets.download.options import DownloadOptions
 from laion_assets.download.resizer import Resizer
 from laion_assets.download.results import Row, write_rows
+from laion_assets.download.slots import Slots
 from laion_assets.images.exif import exif_tags
 from laion_assets.images.perceptual_hash import perceptual_hash
 
@@ -81,11 +81,11 @@ def run_tar(task: TarTask, slots: Slots | None, count: Callable[[], None]) -> No
         urls = pa.ipc.open_file(file).read_all().to_pylist()
     notes = _Notes(task, count)
     fetcher = Fetcher(options, _read_removals(task.removals), slots=slots)
-    library.download_image_with_retry = _as_img2dataset_fetches(fetcher, notes)
+    library.ThreadPool = lambda _: _Fetching(fetcher, notes)
     downloader = library.Downloader(
         sample_writer_class=_sample_writer(notes),
         resizer=Resizer(options),
-        thread_count=options.threads,
+        thread_count=len(urls),  # no threads: how many urls img2dataset hands over before it has a picture
         save_caption=False,
         extract_exif=False,  # exifread can be kept busy for minutes by one small picture
         output_folder=task.scratch,
@@ -101,7 +101,6 @@ def run_tar(task: TarTask, slots: Slots | None, count: Callable[[], None]) -> No
         disallowed_header_directives=None,
     )
     downloader.download_shard((task.number, task.urls))
-    fetcher.close()
     if notes.broken is not None:
         raise notes.broken
     for entry in urls:
@@ -192,22 +191,34 @@ class _Notes:
         self.done(self.row({**nothing, **entry, "status": "failed", "error_message": message}, None))
 
 
-def _as_img2dataset_fetches(
-    fetcher: Fetcher, notes: _Notes
-) -> Callable[..., tuple[int, io.BytesIO | None, str | None]]:
-    """Our fetch with the signature of img2dataset's ``download_image_with_retry``."""
+class _Fetching:
+    """Our fetch in the place of img2dataset's thread pool: it gives pictures as they come, in the thread that asks."""
 
-    def fetch(row: tuple[int, str], **_: Any) -> tuple[int, io.BytesIO | None, str | None]:
-        key, url = row
-        outcome = fetcher.fetch(url)
-        body, outcome.body = outcome.body, None
-        notes.fetched[url] = (outcome, datetime.now(UTC))
-        outcome.exif = None if body is None else exif_tags(body)
-        if body is None:
-            return key, None, str(outcome.failure)
-        return key, io.BytesIO(body), None
+    def __init__(self, fetcher: Fetcher, notes: _Notes) -> None:
+        self._fetcher = fetcher
+        self._notes = notes
 
-    return fetch
+    def imap_unordered(
+        self, _: object, urls: Iterable[tuple[int, str]]
+    ) -> Iterator[tuple[int, io.BytesIO | None, str | None]]:
+        """What img2dataset's own function for one url returns, for all of them."""
+        for (key, url), outcome in self._fetcher.fetch_all(((key, url), url) for key, url in urls):
+            body, outcome.body = outcome.body, None
+            self._notes.fetched[url] = (outcome, datetime.now(UTC))
+            outcome.exif = None if body is None else exif_tags(body)
+            yield (key, None, str(outcome.failure)) if body is None else (key, io.BytesIO(body), None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._fetcher.close()
+
+    def terminate(self) -> None:
+        """There is no thread to end."""
+
+    def join(self) -> None:
+        """There is no thread to wait for."""
 
 
 def _sample_writer(notes: _Notes) -> type:

@@ -22,6 +22,7 @@ FAILURES = (
     "dns",
     "connect",
     "timeout",
+    "protocol",
     "http_4xx",
     "http_5xx",
     "not_an_image",

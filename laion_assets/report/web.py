@@ -29,7 +29,7 @@ _MOST_HOSTS = 20
 _MOST_CRAWLS = 4
 _MOST_OVERLAPS = 30
 _RELEASE = "filtered_pairs"
-_ROT = ("dns", "connect", "timeout", "http_4xx", "http_5xx", "not_an_image", "decode")
+_ROT = ("dns", "connect", "timeout", "protocol", "http_4xx", "http_5xx", "not_an_image", "decode")
 """Failures that say an address is dead; the others are rules."""
 
 

@@ -154,7 +154,7 @@ ADDRESSES: Final[tuple[tuple[str, str | None, float, int, str], ...]] = (
     ("bad_url", "bad_url", 0.002, 30, "http://[cards/{}.jpg"),
     ("tracking_pixel", "tracking_pixel", 0.004, 60, "https://www.facebook.com/tr?id={}&ev=PageView&noscript=1"),
     ("unknown_host", "dns", 0.0002, 2, "http://pictures.invalid/{}.jpg"),
-    ("no_server", "connect", 0.0002, 3, "http://127.0.0.1:9/{}.jpg"),
+    ("no_server", "connect", 0.0002, 3, "http://127.0.0.1:2/{}.jpg"),
 )
 """(kind, outcome, share, most, url with `{}` for a number)."""
 

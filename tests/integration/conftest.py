@@ -30,7 +30,11 @@ def lake_settings(encoder: EncoderOptions) -> Callable[..., Settings]:
 
     def make(lake: Path, source: Path | str, **changes: Any) -> Settings:
         download = DownloadOptions(
-            allow_private_addresses=True, timeout_seconds=20, deadline_seconds=40, retries=0, connections_per_host=64
+            allowed_networks=("127.0.0.0/8", "::1/128"),
+            timeout_seconds=20,
+            deadline_seconds=40,
+            retries=0,
+            connections_per_host=64,
         )
         defaults: dict[str, Any] = {
             "shards": 2,

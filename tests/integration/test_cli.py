@@ -85,7 +85,7 @@ def place(encoder: EncoderOptions, tmp_path_factory: pytest.TempPathFactory) -> 
             "LAION_ENCODER__PRETRAINED": encoder.pretrained,
             "LAION_ENCODER__MODEL_CONFIGS": str(encoder.model_configs),
             "LAION_FILTER__POLICY": "none",
-            "LAION_DOWNLOAD__ALLOW_PRIVATE_ADDRESSES": "true",
+            "LAION_DOWNLOAD__ALLOWED_NETWORKS": '["127.0.0.0/8", "::1/128"]',
             "LAION_DOWNLOAD__RETRIES": "0",
         }
         yield Place(folder, settings)

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DATA = Path(os.environ.get("LAION_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 OPTIONS = DownloadOptions(
-    allow_private_addresses=True,
+    allowed_networks=("127.0.0.0/8",),
     timeout_seconds=2,
     deadline_seconds=4,
     retries=1,

@@ -117,7 +117,7 @@ def make_settings(
         "retries": RetryOptions(seconds=0.05),
         # Written as the environment gives them (2.0, not 2): a killed download is found again by these values.
         "download": DownloadOptions(
-            allow_private_addresses=True,
+            allowed_networks=("127.0.0.0/8", "::1/128"),
             timeout_seconds=2.0,
             deadline_seconds=4.0,
             retries=0,

@@ -26,7 +26,7 @@ def test_defaults_stand_alone(monkeypatch, tmp_path):
     settings = load_settings()
     assert (settings.lake, settings.shards, settings.buckets) == ("lake", 4, 4)
     assert settings.wat_files is None
-    assert not settings.download.allow_private_addresses
+    assert settings.download.allowed_networks == ()
     assert settings.encoders["en"] == settings.encoders["multi"] == settings.encoders["nolang"]
 
 
@@ -35,7 +35,8 @@ def test_the_environment_sets_nested_options_in_their_types(monkeypatch):
         "LAION_SHARDS": "16",
         "LAION_FORMAT": "warc",
         "LAION_DOWNLOAD__TIMEOUT_SECONDS": "2.5",
-        "LAION_DOWNLOAD__ALLOW_PRIVATE_ADDRESSES": "true",
+        "LAION_DOWNLOAD__ALLOWED_NETWORKS": '["127.0.0.0/8", "::1"]',
+        "LAION_DOWNLOAD__CA_BUNDLE": "/certificates.pem",
         "LAION_DOWNLOAD__AGENT": "somebody",
         "LAION_FILTER__POLICY": "laion_clean",
         "LAION_FILTER__MIN_BYTES": "0",
@@ -50,7 +51,8 @@ def test_the_environment_sets_nested_options_in_their_types(monkeypatch):
     assert settings.shards == 16
     assert settings.format == "warc"
     assert settings.download.timeout_seconds == 2.5
-    assert settings.download.allow_private_addresses is True
+    assert settings.download.allowed_networks == ("127.0.0.0/8", "::1/128")
+    assert settings.download.ca_bundle == "/certificates.pem"
     assert settings.download.agent == "somebody"
     assert settings.download.threads == 64
     assert settings.filter.resolve().name == "laion_clean+min_bytes=0"
@@ -122,7 +124,11 @@ def test_an_existing_lake_knows_its_shape(lake, monkeypatch):
         ("LAION_DOWNLOAD__THREADS", "many", "integer"),
         ("LAION_DOWNLOAD__THREADS", "0", "threads must lie between 1 and 4096"),
         ("LAION_DOWNLOAD__ENCODE_FORMAT", "tiff", "jpg, png, webp"),
-        ("LAION_DOWNLOAD__ALLOW_PRIVATE_ADDRESSES", "perhaps", "boolean"),
+        ("LAION_DOWNLOAD__ALLOWED_NETWORKS", '["10.0.0.1/8"]', r"127\.0\.0\.0/8"),
+        ("LAION_DOWNLOAD__ALLOWED_NETWORKS", '["intranet"]', "'intranet'"),
+        ("LAION_DOWNLOAD__ALLOWED_NETWORKS", "true", "allowed_networks"),
+        ("LAION_DOWNLOAD__ALLOWED_NETWORKS", "[", "allowed_networks: expected a JSON list"),
+        ("LAION_DOWNLOAD__ALLOWED_NETWORKS", "[4]", "string"),
         ("LAION_FILTER__POLICY", "strict", "none, laion, laion_clean"),
         ("LAION_FILTER__THRESHOLD_EN", "28", "cosine from -1 to 1"),
         ("LAION_ENCODER__PRECISION", "fp8", "amp_bf16"),
@@ -142,6 +148,25 @@ def test_a_wrong_setting_is_one_line_that_names_it(lake, monkeypatch, where, nam
         load_settings()
     assert name.removesuffix("__TIMOUT_SECONDS").partition("__")[0] in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["10.0.0.0/8 fd00::/8", "10.0.0.0/8, fd00::/8", '["10.0.0.0/8", "fd00::/8"]'])
+def test_networks_are_written_as_a_list_of_json_or_of_words(monkeypatch, value):
+    monkeypatch.setenv("LAION_DOWNLOAD__ALLOWED_NETWORKS", value)
+    assert load_settings().download.allowed_networks == ("10.0.0.0/8", "fd00::/8")
+
+
+def test_an_allowance_of_all_private_addresses_is_no_more(monkeypatch):
+    monkeypatch.setenv("LAION_DOWNLOAD__ALLOW_PRIVATE_ADDRESSES", "true")
+    with pytest.raises(SettingsError, match=r"LAION_DOWNLOAD__ALLOWED_NETWORKS, \[\"127\.0\.0\.0/8\", \"::1/128\"\]"):
+        load_settings()
+
+
+@pytest.mark.parametrize(("value", "networks"), [("true", ("127.0.0.0/8", "::1/128")), ("false", ())])
+def test_a_lake_of_before_that_allowed_private_addresses_opens_with_loopback_alone(lake, caplog, value, networks):
+    write_lake_settings(str(lake), {"LAION_DOWNLOAD__ALLOW_PRIVATE_ADDRESSES": value})
+    assert load_settings().download.allowed_networks == networks
+    assert ("LAION_DOWNLOAD__ALLOWED_NETWORKS" in caplog.text) == (value == "true")
 
 
 def test_all_wrong_settings_are_named_at_once(monkeypatch):

@@ -88,6 +88,16 @@ class Web:
         self.routes[path] = lambda handler: handler.reply(status, body, *headers, **more)
         return self.url(path)
 
+    def raw(self, path: str, answer: bytes) -> str:
+        """Serve bytes as they are, and hang up."""
+
+        def write(handler: Handler) -> None:
+            handler.close_connection = True
+            handler.wfile.write(answer)
+
+        self.routes[path] = write
+        return self.url(path)
+
     def redirect(self, path: str, location: str, status: int = 302) -> str:
         return self.serve(path, b"moved", ("Location", location), status=status)
 

@@ -25,7 +25,7 @@ from tests.unit.images.files import bmp, corners, saved, scans, tiff
 from tests.unit.images.png_decoder import claim, encode_png
 
 OPTIONS = DownloadOptions(
-    allow_private_addresses=True,
+    allowed_networks=("127.0.0.0/8", "::1/128"),
     processes=2,
     threads=8,
     timeout_seconds=60,
@@ -117,7 +117,7 @@ def test_a_missing_column_is_named(tmp_path):
 
 
 def test_private_addresses_are_refused_by_default(web, tmp_path):
-    rows = fetch(pictures(web, 3), tmp_path / "t", options=replace(OPTIONS, allow_private_addresses=False))
+    rows = fetch(pictures(web, 3), tmp_path / "t", options=replace(OPTIONS, allowed_networks=()))
     assert rows["failure"].to_list() == ["blocked_address"] * 3
     assert rows["attempts"].to_list() == [1] * 3
     assert web.connections == 0
@@ -200,8 +200,8 @@ import polars as pl
 from laion_assets.download import DownloadOptions
 from laion_assets.download.driver import download
 urls = pl.DataFrame({"url_id": range(100, 160), "url": sys.argv[2:]}, schema={"url_id": pl.Int64, "url": pl.String})
-options = DownloadOptions(allow_private_addresses=True, processes=2, threads=8, timeout_seconds=60, deadline_seconds=60,
-                          retry_delay_seconds=0, image_size=64, urls_per_tar=20)
+options = DownloadOptions(allowed_networks=("127.0.0.0/8", "::1/128"), processes=2, threads=8, timeout_seconds=60,
+                          deadline_seconds=60, retry_delay_seconds=0, image_size=64, urls_per_tar=20)
 for frame in download(urls, output=sys.argv[1], options=options):
     print(frame.height, flush=True)
 """

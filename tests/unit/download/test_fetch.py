@@ -1,3 +1,4 @@
+import contextlib
 import gzip
 import hashlib
 import socket
@@ -5,7 +6,6 @@ import ssl
 import struct
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,34 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laion_assets.download import DownloadOptions, Failure, deadline
-from laion_assets.download import fetch as fetch_module
-from laion_assets.download.fetch import Fetcher, parse_target
-from laion_assets.download.guard import BlockedAddressError, Guard
+from laion_assets.download import Failure, loop
+from laion_assets.download.fetch import Fetcher
+from laion_assets.download.guard import Guard
+from laion_assets.urls import parse_http_url
+from tests.unit.download.conftest import OPTIONS
 from tests.unit.download.loopback_web import picture
 
-OPTIONS = DownloadOptions(
-    allow_private_addresses=True,
-    timeout_seconds=60,
-    deadline_seconds=60,
-    retry_delay_seconds=0,
-    max_bytes=100_000,
-    contact="https://example.org/bot",
-)
 JPEG = picture()
-
-
-@pytest.fixture
-def fetch():
-    fetchers = []
-
-    def fetch(url, *, guard=None, removals=None, **options):
-        fetchers.append(Fetcher(replace(OPTIONS, **options), removals, guard))
-        return fetchers[-1].fetch(url)
-
-    yield fetch
-    for fetcher in fetchers:
-        fetcher.close()
 
 
 def test_a_picture_comes_back_as_served(web, fetch):
@@ -106,7 +86,7 @@ def test_other_schemes_are_refused(web, fetch, location):
 
 def test_private_addresses_are_refused_before_connecting(web, fetch):
     for url in (web.serve("/a.jpg", JPEG), web.url("/a.jpg", "localhost"), web.url("/a.jpg", "2130706433")):
-        outcome = fetch(url, allow_private_addresses=False)
+        outcome = fetch(url, allowed_networks=())
         assert (outcome.failure, outcome.http_status) == ("blocked_address", None)
     assert web.connections == 0
 
@@ -282,8 +262,7 @@ def test_requests_to_one_host_are_bounded(web):
 
     web.routes["/a.jpg"] = together
     fetcher = Fetcher(replace(OPTIONS, connections_per_host=2, threads=8))
-    with ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(fetcher.fetch, [web.url(f"/a.jpg?{n}") for n in range(16)]))
+    outcomes = [outcome for _, outcome in fetcher.fetch_all((n, web.url(f"/a.jpg?{n}")) for n in range(16))]
     fetcher.close()
     assert [outcome.failure for outcome in outcomes] == [None] * 16
     assert web.busiest == 2
@@ -291,9 +270,8 @@ def test_requests_to_one_host_are_bounded(web):
 
 def test_waiting_for_a_host_does_not_cost_a_urls_time(web, monkeypatch):
     """Eight urls of a host that takes ten seconds for each, one at a time: together beyond the deadline of each."""
-    clock = SimpleNamespace(seconds=0.0, monotonic=lambda: clock.seconds, sleep=time.sleep)
-    monkeypatch.setattr(deadline, "time", clock)
-    monkeypatch.setattr(fetch_module, "time", clock)
+    clock = SimpleNamespace(seconds=0.0, monotonic=lambda: clock.seconds + time.monotonic())
+    monkeypatch.setattr(loop, "time", clock)
 
     def slowly(handler):
         handler.server.web.over.wait(0.02)  # the others come to wait
@@ -302,8 +280,7 @@ def test_waiting_for_a_host_does_not_cost_a_urls_time(web, monkeypatch):
 
     web.routes["/a.jpg"] = slowly
     fetcher = Fetcher(replace(OPTIONS, connections_per_host=1, deadline_seconds=30))
-    with ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(fetcher.fetch, [web.url(f"/a.jpg?{n}") for n in range(8)]))
+    outcomes = [outcome for _, outcome in fetcher.fetch_all((n, web.url(f"/a.jpg?{n}")) for n in range(8))]
     fetcher.close()
     assert [outcome.failure for outcome in outcomes] == [None] * 8
     assert clock.seconds == 80
@@ -328,11 +305,12 @@ def test_an_untrusted_certificate_is_refused(tmp_path, fetch):
     certificate = self_signed(tmp_path / "cert.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
+    received = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def shake_hands():
-            with listener.accept()[0] as connection, pytest.raises(OSError, match="alert"):
-                context.wrap_socket(connection, server_side=True).recv(1)
+            with listener.accept()[0] as connection, contextlib.suppress(OSError):
+                received.append(context.wrap_socket(connection, server_side=True).recv(1))
 
         thread = threading.Thread(target=shake_hands)
         thread.start()
@@ -340,6 +318,7 @@ def test_an_untrusted_certificate_is_refused(tmp_path, fetch):
         thread.join()
     assert outcome.failure == "connect"
     assert "certificate" in outcome.failure_detail.lower()
+    assert received in ([], [b""])
 
 
 def self_signed(path):
@@ -373,23 +352,21 @@ def self_signed(path):
     ],
 )
 def test_what_is_asked_for_a_url(url, asked):
-    assert parse_target(url).url == asked
+    assert parse_http_url(url).href == asked
 
 
 @given(st.one_of(st.text(), st.builds("http://{}/{}".format, st.text(), st.text())))
 def test_any_url_gives_an_outcome_and_a_clean_request(url):
     try:
-        target = parse_target(url)
-    except (ValueError, BlockedAddressError):
+        target = parse_http_url(url)
+    except ValueError:
         return
-    request = f"{target.path}{target.host_header}"
+    request = f"{target.target}{target.authority}"
     assert request.isascii()
     assert not any(c.isspace() or not c.isprintable() for c in request)
 
 
-@pytest.mark.parametrize(
-    "url", ["", "http://", "http:///a.jpg", "http://[::1/a", "http://a:99999/", "http://a\udce4/b"]
-)
+@pytest.mark.parametrize("url", ["", "http://", "http:///", "http://[::1/a", "http://a:99999/", "http://a\udce4/b"])
 def test_a_malformed_url_is_a_failure(fetch, url):
     outcome = fetch(url)
     assert outcome.failure in (Failure.OTHER, Failure.BLOCKED_ADDRESS)
@@ -413,7 +390,6 @@ def test_a_negative_chunk_size_does_not_lift_the_limit(web, fetch):
             pass
 
     web.routes["/endless"] = answer
-    outcome = fetch(web.url("/endless"))
-    assert outcome.failure == "too_large"
-    assert outcome.attempts == 1
+    outcome = fetch(web.url("/endless"), retries=0)
+    assert outcome.failure == "protocol"  # RFC 9112, section 7.1: a size has no sign
     assert sum(sent) < 15_000_000

@@ -1,0 +1,113 @@
+"""Looking host names up: many at once, each bounded in time, so that slow names hold up nobody else.
+
+The system's resolver knows no deadline, so each lookup has a thread, which is left behind once its time is over.
+"""
+
+import ipaddress
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from laion_assets.download.failures import Failure, FetchFailed
+
+Address = tuple[socket.AddressFamily, str]
+"""An address family and a numeric address."""
+
+Lookup = Callable[[str], list[Address]]
+"""Looks up a host name; raises ``socket.gaierror``."""
+
+Waiter = TypeVar("Waiter")
+_Answer = list[Address] | FetchFailed
+
+_AT_ONCE = 64
+_SLOW_SECONDS = 0.25
+"""A lookup that has taken longer makes room for the next one."""
+_MOST_THREADS = 1024
+_TRIES = 3
+_PASSING = frozenset({socket.EAI_AGAIN, socket.EAI_SYSTEM, socket.EAI_MEMORY})
+
+
+def system_lookup(host: str) -> list[Address]:
+    """Ask the system's resolver for the addresses of a host, in the order it prefers."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    addresses = [(family, str(sockaddr[0])) for family, _, _, _, sockaddr in found]
+    return list(dict.fromkeys(a for a in addresses if a[0] in (socket.AF_INET, socket.AF_INET6)))
+
+
+class Names(Generic[Waiter]):
+    """Answers what addresses a host has, and remembers it, and failures too unless they pass.
+
+    Args:
+        lookup: asks a resolver; called in threads.
+        timeout_seconds: longest time of one lookup, with its further tries.
+        pause_seconds: before a further try, where the resolver fails in a way that passes (EAI_AGAIN).
+        wake: called, in a thread, when there is something for ``settled``.
+    """
+
+    def __init__(
+        self, lookup: Lookup, timeout_seconds: float, pause_seconds: float, wake: Callable[[], object]
+    ) -> None:
+        self._lookup, self._timeout, self._pause, self._wake = lookup, timeout_seconds, pause_seconds, wake
+        self._known: dict[str, _Answer] = {}
+        self._waiters: dict[str, list[Waiter]] = {}
+        self._queue: deque[str] = deque()
+        self._running: dict[str, float] = {}
+        self._answers: deque[tuple[str, _Answer, bool]] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._waiters)
+
+    def ask(self, host: str, waiter: Waiter) -> _Answer | None:
+        """The addresses of ``host`` or why it has none; None where ``settled`` will tell the waiter."""
+        if host not in self._known:
+            try:  # numeric already: the URL standard has no other spelling of these
+                family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+                self._known[host] = [(family, host)]
+            except ValueError:
+                if host in self._running and host not in self._waiters:
+                    return self._late(host)
+                if host not in self._waiters:
+                    self._queue.append(host)
+                self._waiters.setdefault(host, []).append(waiter)
+        return self._known.get(host)
+
+    def settled(self) -> Iterator[tuple[Waiter, _Answer]]:
+        """Waiters and their answers, as far as there are any now; starts lookups that have waited for room."""
+        while self._answers:
+            host, answer, passes = self._answers.popleft()
+            del self._running[host]
+            if not passes:
+                self._known[host] = answer
+            yield from ((waiter, answer) for waiter in self._waiters.pop(host, ()))
+        now = time.monotonic()
+        for host in [host for host, since in self._running.items() if now - since >= self._timeout]:
+            yield from ((waiter, self._late(host)) for waiter in self._waiters.pop(host, ()))
+        quick = sum(now - since < _SLOW_SECONDS for since in self._running.values())
+        while self._queue and quick < _AT_ONCE and len(self._running) < _MOST_THREADS:
+            quick += 1
+            host = self._queue.popleft()
+            self._running[host] = now
+            threading.Thread(target=self._look_up, args=(host,), daemon=True).start()
+
+    def _late(self, host: str) -> FetchFailed:
+        return FetchFailed(Failure.DNS, f"the resolver gave no answer for {host} in {self._timeout:g} s")
+
+    def _look_up(self, host: str) -> None:
+        answer: _Answer = FetchFailed(Failure.DNS, f"{host} has no address")
+        passes = False
+        for again in range(_TRIES):
+            time.sleep(self._pause if again else 0)
+            try:
+                answer, passes = self._lookup(host) or answer, False
+            except Exception as error:  # noqa: BLE001 - handed to whoever waits for this lookup
+                passes = isinstance(error, socket.gaierror) and error.errno in _PASSING
+                answer = FetchFailed(Failure.DNS, str(error))
+            if not passes:
+                break
+        self._answers.append((host, answer, passes))
+        self._wake()
