@@ -26,6 +26,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         report.outcome = "failed"
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes are no names of tests: gzip's hold the clock, and workers must collect the same names."""
+    return "bytes" if isinstance(val, bytes) and len(val) > 12 else None
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the seeds and counts of mutation runs, which no failure would show."""
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
