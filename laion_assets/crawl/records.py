@@ -246,12 +246,19 @@ class _Parser:
         if header is None:
             self._searched = max(0, min(len(self._buffer), _MAX_HEADER_BYTES) - 3)  # the end may lie across two reads
             return self._lose("bad_header") if at_end or len(self._buffer) >= _MAX_HEADER_BYTES else None
-        types = [line.start() for line in _TYPE.finditer(self._buffer, 0, header.end())]
-        if len(types) > 1 and (following := self._buffer.rfind(b"WARC/", 1, types[1])) > 0:
-            self.bad("bad_header")  # it was cut off, and ran into that of the next record
-            self._consume(following)
+        if followers := self._within(header.end()):
+            for _ in followers:
+                self.bad("bad_header")
+            self._consume(followers[-1])
             return True
         return self._with_header(header.end(), at_end=at_end)
+
+    def _within(self, end: int) -> list[int]:
+        """Where other records begin within a header that ends so: it was cut off, and ran into theirs."""
+        followers = [found.start() + 1 for found in _NEXT_RECORD.finditer(self._buffer, 0, end)]
+        types = [] if followers else [line.start() for line in _TYPE.finditer(self._buffer, 0, end)]
+        following = self._buffer.rfind(b"WARC/", 1, types[1]) if len(types) > 1 else -1
+        return [following] if following > 0 else followers
 
     def _with_header(self, start: int, *, at_end: bool) -> Record | bool | None:
         length = _CONTENT_LENGTH.search(self._buffer, 0, start)

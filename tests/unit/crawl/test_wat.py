@@ -251,11 +251,11 @@ def test_a_file_without_any_record_is_an_error_that_says_what_it_is(name, compre
 
 
 def test_headers_that_never_end_are_passed_over_in_one_go(five_pages, extract_bytes):
-    """Each of them was looked for 64 kB on, which took 20 s here."""
+    """Each was looked for 64 kB on, as often as one began; with a blank line after every 64 kB, too."""
     before = time.process_time()
-    rows, counts = extract_bytes(b"WARC/1.0\r\n" * 200_000 + b"\r\n" + b"".join(five_pages))
-    assert time.process_time() - before < 10
-    assert (rows.height, counts.bad_records) == (5, {"bad_header": 200_000})
+    rows, counts = extract_bytes((b"WARC/1.0\r\n" * 5_000 + b"\r\n") * 20 + b"".join(five_pages))
+    assert time.process_time() - before < 8
+    assert (rows.height, counts.bad_records) == (5, {"bad_header": 100_000})
 
 
 def test_a_file_that_says_what_it_is_and_holds_no_page_is_an_empty_one(five_pages, wat_files, extract_bytes):
