@@ -66,7 +66,8 @@ def download(
     Yields:
         One frame for each tar, as it is finished, with the columns of ``result_schema()``, in order of ``url_id``:
         exactly one row for each url. ``sha256`` and ``byte_size`` are of the bytes as downloaded; ``width`` and
-        ``height``, ``perceptual_hash``, ``shard_path`` and ``sample_key`` of the stored picture.
+        ``height``, ``perceptual_hash``, ``shard_path`` and ``sample_key`` of the stored picture, which is upright;
+        ``original_width`` and ``original_height`` of the one downloaded, seen upright.
 
     Raises:
         DownloadError: a worker died or could not write (the message names the tar), another download holds the

@@ -58,11 +58,13 @@ class DownloadOptions:
     encode_quality: int = 95
     """JPEG or WebP quality (0 to 100), or PNG compression level (0 to 9)."""
     skip_reencode: bool = True
-    """Whether a picture already in encode_format that needs no resizing is stored byte for byte."""
+    """Whether a picture already in encode_format that needs no resizing is stored as it came, without its metadata.
+    Pictures with 16 bits, another EXIF orientation than upright, transparency or several frames never are."""
     min_image_size: int = 0
     """Smallest side accepted, in pixels."""
     max_image_area: int = 89_478_484
-    """Largest area accepted, in pixels; checked in the header, before anything is decoded."""
+    """Largest area accepted, in pixels; checked in the header, before anything is decoded. Whatever it is, a picture
+    whose decoding would take more than 750 MB is refused."""
     max_aspect_ratio: float = 1000.0
     """Largest ratio accepted of the long side to the short side."""
     urls_per_tar: int = 10_000

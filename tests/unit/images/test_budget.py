@@ -1,4 +1,8 @@
+import subprocess
+import sys
 import threading
+
+import pytest
 
 from laion_assets.images.budget import MemoryBudget
 
@@ -35,3 +39,13 @@ def test_what_was_held_comes_back_after_an_error():
                 raise ValueError
         except ValueError:
             pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process has taken is read from Linux' /proc")
+def test_the_last_net_lets_allocations_fail_and_nothing_else():
+    code = (
+        "import numpy; from laion_assets.images.budget import limit_process_memory; limit_process_memory(200_000_000)\n"
+    )
+    code += "numpy.ones(12_500_000)\ntry:\n    numpy.ones(50_000_000)\nexcept MemoryError:\n    print('refused')"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "refused\n"
