@@ -46,7 +46,7 @@ class Loop:
     """Runs the steps of urls; used by one thread at a time.
 
     Args:
-        options: limits; at most ``threads`` urls at once have a transfer under way or a body that nobody has taken.
+        options: limits; at most ``threads`` urls have a transfer under way, and as many a body that nobody has taken.
         guard: which addresses may be connected to.
         slots: bounds the requests to hosts and addresses.
     """
@@ -115,7 +115,7 @@ class Loop:
         os.close(self._woken)
 
     def _room(self) -> bool:
-        return len(self._active) + len(self._done) < self._options.threads
+        return max(len(self._active), len(self._done)) < self._options.threads
 
     def _clock(self) -> float:
         return time.monotonic() - self._elsewhere

@@ -363,14 +363,14 @@ def mutant(random):
     return answer
 
 
-def test_a_thousand_damaged_answers_each_come_to_an_end(web):
+def test_hundreds_of_damaged_answers_each_come_to_an_end(web):
     """Seeded. No outcome is lost, none is an exception of ours, and what fails for its form can pass."""
     random = Random(20_250_601)
-    for number in range(1000):
+    for number in range(400):
         web.raw(f"/{number}", mutant(random))
     with contextlib.closing(Fetcher(replace(OPTIONS, connections_per_host=64))) as fetcher:
-        outcomes = dict(fetcher.fetch_all((n, web.url(f"/{n}")) for n in range(1000)))
-    assert len(outcomes) == 1000
+        outcomes = dict(fetcher.fetch_all((n, web.url(f"/{n}")) for n in range(400)))
+    assert len(outcomes) == 400
     lasting = {o.failure_detail for o in outcomes.values() if o.failure == "other"}
     assert all(detail.startswith(("HTTP status", "more than 5 redirects", "redirect to")) for detail in lasting), (
         lasting
