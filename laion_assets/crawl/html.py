@@ -152,28 +152,41 @@ def image_links(html: str) -> PageLinks:
     return PageLinks(base, links)
 
 
-def decode_page(content: bytes, http_charset: str | None) -> str:
-    """Decode a page as browsers do.
+def page_encoding(content: bytes, http_charset: str | None) -> str:
+    """The encoding browsers read a page in, by its name in the Encoding standard, in lower case.
 
     Args:
         content: The page's bytes.
         http_charset: The ``charset`` of the ``Content-Type`` header, null if it has none.
 
     Returns:
-        The text; bytes that mean nothing in the encoding become U+FFFD.
+        What ``encoding.sniff`` finds; else UTF-8 where the bytes are that, and windows-1252 where they are not.
     """
     name = sniff(content, http_charset)
-    if name == "utf-8":
-        return content.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
     if name is not None:
-        mark = next((mark for mark, encoding in BYTE_ORDER_MARKS if encoding == name and content.startswith(mark)), b"")
-        return decode(content[len(mark) :], name)
+        return name
     try:
         text, length = codecs.utf_8_decode(content, "strict", False)
     except UnicodeDecodeError:
-        return decode(content, "windows-1252")
+        return "windows-1252"
     # what was clipped may end within a character
-    return text if length == len(content) or not text.isascii() else decode(content, "windows-1252")
+    return "utf-8" if length == len(content) or not text.isascii() else "windows-1252"
+
+
+def decode_page(content: bytes, encoding: str) -> str:
+    """Decode a page as browsers do.
+
+    Args:
+        content: The page's bytes.
+        encoding: What ``page_encoding`` says of them.
+
+    Returns:
+        The text; bytes that mean nothing in the encoding become U+FFFD.
+    """
+    if encoding == "utf-8":
+        return content.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+    mark = next((mark for mark, name in BYTE_ORDER_MARKS if name == encoding and content.startswith(mark)), b"")
+    return decode(content[len(mark) :], encoding)
 
 
 def _is_foreign(node: LexborNode, known: dict[int, bool]) -> bool:

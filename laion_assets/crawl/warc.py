@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from laion_assets.crawl.content_type import content_type, is_html, kind, looks_like_html
 from laion_assets.crawl.counts import ExtractionCounts
-from laion_assets.crawl.html import PageTooCostlyError, decode_page, image_links
+from laion_assets.crawl.html import PageTooCostlyError, decode_page, image_links, page_encoding
 from laion_assets.crawl.http_message import Answer, BodyError, decoded_body, read_answer
 from laion_assets.crawl.page import Page
 from laion_assets.crawl.records import Record, read_records
@@ -56,15 +56,16 @@ def _page(record: Record, name: str, counts: ExtractionCounts) -> Page | None:
         counts.bad_record("bad_http")
         return None
     try:
-        html = _html(record, answer, counts)
-        found = image_links(html) if html is not None else None
+        content, charset = _html(record, answer, counts)
+        if content is None:
+            return None
+        encoding = page_encoding(content, charset)
+        found = image_links(decode_page(content, encoding))
     except BodyError as error:
         counts.bad_record(str(error))
         return None
     except PageTooCostlyError:
         counts.bad_record("page_too_costly")
-        return None
-    if found is None:
         return None
     links: list[tuple[int, str | None, str]] = [
         (position, link.reference, link.alt) for position, link in enumerate(found.links) if link.alt
@@ -82,20 +83,21 @@ def _page(record: Record, name: str, counts: ExtractionCounts) -> Page | None:
         warc_offset=record.offset,
         image_links=len(found.links),
         links=links,
+        encoding=encoding,
     )
 
 
-def _html(record: Record, answer: Answer, counts: ExtractionCounts) -> str | None:
-    """The page's text; null and counted where the answer holds something else."""
+def _html(record: Record, answer: Answer, counts: ExtractionCounts) -> tuple[bytes | None, str | None]:
+    """The page's bytes, and the charset of its header; null and counted where the answer holds something else."""
     essence, charset = content_type(answer.values("content-type"))
     if essence is None:
         identified, _ = content_type([record.field("WARC-Identified-Payload-Type") or ""])
         essence = identified if identified and is_html(identified) else None
     if essence is not None and not is_html(essence):
         counts.non_page(kind(essence))
-        return None
+        return None, None
     content = decoded_body(answer)
     if essence is None and not looks_like_html(content):
         counts.non_page("unknown_type")
-        return None
-    return decode_page(content, charset)
+        return None, None
+    return content, charset

@@ -27,7 +27,7 @@ from laion_assets.download.pool import DownloadError, WorkerHost, worker_host
 from laion_assets.download.results import SCHEMA, answers
 from laion_assets.download.worker import TAR_NUMBER_DIGITS, TarTask
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 _LOCK_SECONDS = 10.0
 _FEWEST_URLS_PER_TAR = 200
 _WITHOUT_EFFECT_ON_ROWS = ("processes", "threads", "connections_per_host", "delay_seconds")

@@ -68,8 +68,8 @@ STAGES: Mapping[str, Stage] = {
     stage.table: stage
     for stage in (
         Stage(table="takedowns", code_version="1", group="removals"),
-        Stage(table="crawl_snapshots", code_version="1", group="crawl"),
-        Stage(table="wat_files", code_version="1", group="crawl", reads=(Read(table="crawl_snapshots"),)),
+        Stage(table="crawl_snapshots", code_version="2", group="crawl"),
+        Stage(table="wat_files", code_version="2", group="crawl", reads=(Read(table="crawl_snapshots"),)),
         Stage(table="candidate_pairs", code_version="3", group="pairs", reads=(Read(table="wat_files"),)),
         Stage(
             table="unique_pairs",
@@ -87,7 +87,7 @@ STAGES: Mapping[str, Stage] = {
             group="images",
             reads=(Read(table="unique_pairs"), Read(table="takedowns")),
         ),
-        Stage(table="calibrations", code_version="1", group="embeddings"),
+        Stage(table="calibrations", code_version="2", group="embeddings"),
         Stage(
             table="clip_embeddings",
             code_version="2",

@@ -19,6 +19,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from PIL import Image
 
+from tests.integration.foreign_answers import answers
+
 Body = tuple[bytes, str]
 """Content and content type."""
 
@@ -144,6 +146,9 @@ CAPTIONS: tuple[tuple[str, str | None], ...] = (
 )
 """Alt texts, each with the text they become where it is another, or with the reason for which they are dropped."""
 
+ANSWERED = png(40, 30, bits=8, colour=2, samples=random.Random(11).randbytes(40 * 30 * 3))
+"""The picture below /antwort/: some kilobytes that nothing compresses."""
+
 DROPPED = frozenset({"too_short", "too_long", "no_alt"})
 
 
@@ -259,6 +264,11 @@ def links(port: int, nowhere: int) -> list[Link]:
         (f"{here}/spacer.gif", "tracking_pixel"),
     ]
     found += [Link(src, f"never a pair, number {n}", drop=reason) for n, (src, reason) in enumerate(nonsense)]
+    found += [
+        Link(f"/antwort/{name}", f"a picture answered with {name}", f"{here}/antwort/{name}", failures=answer.failures)
+        for name, answer in answers(ANSWERED, port).items()
+    ]
+    found.append(Link("/keks/noise", "a picture behind a cookie", f"{here}/keks/noise"))
     # One picture under two texts; one pair on two pages; the same picture at two addresses.
     found += [
         Link("/cmyk?zwei", "the first text of a picture", f"{here}/cmyk?zwei"),
@@ -278,7 +288,12 @@ def handler(served: Mapping[str, Body]) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             path = unquote_to_bytes(urlsplit("http://x" + self.path).path).decode("utf-8", "replace")
             kind = "noise" if path.endswith(".html") else path.rpartition("/")[2]
-            if path.startswith("/500/"):
+            if path.startswith("/antwort/"):
+                self.wfile.write(answers(ANSWERED, self.server.server_port)[kind].raw)  # type: ignore[attr-defined]
+                self.close_connection = True
+            elif path.startswith("/keks/") and "Cookie" not in self.headers:
+                self._reply(302, b"", "", self.path, ("Set-Cookie", "seen=yes; Path=/keks"))
+            elif path.startswith("/500/"):
                 self._reply(500, b"", "")
             elif path.startswith("/schleife/"):
                 self._reply(302, b"", "", f"/schleife/{kind}a")
@@ -289,8 +304,12 @@ def handler(served: Mapping[str, Body]) -> type[BaseHTTPRequestHandler]:
             else:
                 self._reply(200, *served[kind])
 
-        def _reply(self, status: int, body: bytes, content_type: str, location: str = "") -> None:
+        def _reply(
+            self, status: int, body: bytes, content_type: str, location: str = "", *lines: tuple[str, str]
+        ) -> None:
             self.send_response(status)
+            for name, value in lines:
+                self.send_header(name, value)
             if content_type:
                 self.send_header("Content-Type", content_type)
             if location:
@@ -348,7 +367,7 @@ def _warc(page_url: str, members: Sequence[Link], number: int) -> bytes:
 
 def write(root: Path, crawl: str, files: Sequence[Sequence[tuple[str, Sequence[Link]]]]) -> None:
     """Write a crawl: for each WAT file its pages, each with its address and links."""
-    folder = root / "crawl-data" / crawl
+    (root / "crawl-data" / crawl).mkdir(parents=True, exist_ok=True)
     lists: dict[str, list[str]] = {"wat": [], "warc": []}
     for number, pages in enumerate(files):
         for kind, record in (("wat", _wat), ("warc", _warc)):
@@ -359,9 +378,26 @@ def write(root: Path, crawl: str, files: Sequence[Sequence[tuple[str, Sequence[L
             about = _record("warcinfo", "", "application/warc-fields", b"software: foreign\r\n", number)
             (root / path).write_bytes(content or about)
             lists[kind].append(path)
-    folder.mkdir(parents=True, exist_ok=True)
+    _list(root, crawl, lists)
+
+
+def write_warc(root: Path, crawl: str, responses: Sequence[tuple[str, bytes]]) -> None:
+    """Write a crawl of one WARC file and no WAT: of each response its address, and head and body of the answer."""
+    path = f"crawl-data/{crawl}/segments/warc/seiten.warc.gz"
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    records = [
+        _record("response", uri, "application/http; msgtype=response", payload, number)
+        for number, (uri, payload) in enumerate(responses)
+    ]
+    (root / path).write_bytes(b"".join(records))
+    _list(root, crawl, {"wat": [], "warc": [path]})
+
+
+def _list(root: Path, crawl: str, lists: Mapping[str, Sequence[str]]) -> None:
+    """Write the lists of a crawl's files, and add it to the list of crawls."""
     for kind, paths in lists.items():
-        (folder / f"{kind}.paths.gz").write_bytes(gzip.compress("".join(f"{path}\n" for path in paths).encode()))
+        content = gzip.compress("".join(f"{path}\n" for path in paths).encode())
+        (root / "crawl-data" / crawl / f"{kind}.paths.gz").write_bytes(content)
     known = root / "collinfo.json"
     listed = json.loads(known.read_text("utf-8")) if known.exists() else []
     known.write_text(json.dumps([*listed, {"id": crawl}]), "utf-8")

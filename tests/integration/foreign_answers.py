@@ -1,7 +1,6 @@
 """Answers that servers of the real web give to a request for a picture, byte for byte, and what becomes of each."""
 
 import gzip
-import random
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -162,10 +161,3 @@ def answers(body: bytes, port: int) -> dict[str, Answer]:
         port: Where ``/noise`` is served.
     """
     return {**_encoded(body), **_heads(body), **_statuses(body), **_opt_outs(body), **_redirects(body, port)}
-
-
-def small_noise() -> bytes:
-    """A picture of some kilobytes that nothing compresses."""
-    from tests.integration.foreign import png
-
-    return png(40, 30, bits=8, colour=2, samples=random.Random(11).randbytes(40 * 30 * 3))

@@ -11,7 +11,7 @@ import pytest
 
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.stages import PER_CRAWL
-from tests.integration import foreign
+from tests.integration import foreign, foreign_pages
 from tests.integration.conftest import assert_conserved, build, folder_handler, funnel, rows, serving
 from tests.pipeline.conftest import free_port
 
@@ -93,7 +93,8 @@ def test_every_address_has_the_answer_its_server_gave(built):
 def test_pictures_are_those_that_were_served(built):
     for row in built.rows("images").filter(status="success").iter_rows(named=True):
         path = row["final_url"].partition("?")[0]
-        body, content_type = built.served["noise" if path.endswith(".html") else path.rpartition("/")[2]]
+        kind = "noise" if path.endswith(".html") else path.rpartition("/")[2]
+        body, content_type = (foreign.ANSWERED, "image/png") if "/antwort/" in path else built.served[kind]
         assert row["sha256"] == hashlib.sha256(body).hexdigest()
         assert (row["content_type"] or "") == content_type
         assert min(row["original_width"], row["original_height"], row["width"], row["height"]) >= 1
@@ -113,6 +114,22 @@ def test_every_pair_with_a_picture_is_embedded_and_released(built):
     assert released.select(columns).equals(with_picture.select(columns))
     assert released["policy"].unique().to_list() == ["none"]
     assert released["threshold"].null_count() == released.height
+
+
+def test_every_page_is_read_as_a_browser_reads_it_or_counted(lake_settings, tmp_path):
+    """A WARC of pages, each with its own coding, type, encoding and markup."""
+    pages = foreign_pages.responses()
+    foreign.write_warc(tmp_path / "source", CRAWL, [(page.uri, page.payload) for page in pages.values()])
+    settings = lake_settings(tmp_path / "lake", tmp_path / "source", format="warc", shards=1, buckets=1)
+    assert build(settings, CRAWL, until="unique_pairs").failures == []
+    lake = settings.open_lake()
+    found = dict(rows(lake, "unique_pairs", CRAWL, ("text", "url")).iter_rows())
+    expected = {text: url for page in pages.values() for text, url in page.pairs.items()}
+    assert found == expected
+    counts = lake.commit("candidate_pairs", {"crawl": CRAWL, "shard": 0}).counts
+    others = sum(count for name, count in counts.items() if name.startswith(("no page: ", "bad record: ")))
+    assert counts["pages"] == sum(page.page for page in pages.values())
+    assert counts["pages"] + others == counts["records"] == len(pages)
 
 
 EMPTY = {"CC-MAIN-2020-01": [], "CC-MAIN-2020-02": [[("http://127.0.0.1/leer.html", [])], []]}
