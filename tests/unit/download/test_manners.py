@@ -195,6 +195,9 @@ def test_a_redirect_with_a_body_without_end_is_followed(web):
         assert fetcher.fetch(web.url("/1")).failure is None
 
 
+PROMISES = b'Strict-Transport-Security: max-age=99999\r\nAlt-Svc: h3=":1", h2=":1"\r\nSet-Cookie: a=b; Path=/\r\n'
+
+
 @pytest.fixture
 def tls(tmp_path):
     """A server on loopback with a certificate of its own; gives its port and the certificate's file."""
@@ -208,7 +211,7 @@ def tls(tmp_path):
     def answer(connection):
         with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
             while secure.recv(65_536):
-                secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(JPEG) + JPEG)
+                secure.sendall(b"HTTP/1.1 200 OK\r\n" + PROMISES + b"Content-Length: %d\r\n\r\n" % len(JPEG) + JPEG)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -234,6 +237,17 @@ def test_certificates_of_ones_own_are_trusted_where_a_bundle_says_so(tls):
         assert "self-signed certificate" in outcome.failure_detail
     with fetching(at("127.0.0.1"), ca_bundle=str(certificate)) as fetcher:  # RFC 6125: the name counts
         assert fetcher.fetch(f"https://other.test:{port}/a.jpg").failure == "connect"
+
+
+def test_what_one_answer_says_about_its_host_does_not_shape_the_next_request(tls, web):
+    """HSTS (RFC 6797), Alt-Svc (RFC 7838) and cookies (RFC 6265) bind a browser; urls here do not know each other."""
+    port, certificate = tls
+    web.serve("/a.jpg", JPEG)
+    with fetching(ca_bundle=str(certificate)) as fetcher:
+        for url in (f"https://localhost:{port}/", f"https://localhost:{port}/", web.url("/a.jpg", "localhost")):
+            outcome = fetcher.fetch(url)
+            assert (outcome.failure, outcome.final_url) == (None, url)
+    assert "Cookie" not in web.headers[0]
 
 
 def test_the_systems_store_is_the_default(tls, monkeypatch):
