@@ -32,6 +32,7 @@ _SETTINGS: dict[int, Any] = {
     pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
     pycurl.HTTP09_ALLOWED: 0,
     pycurl.FOLLOWLOCATION: 0,
+    pycurl.PATH_AS_IS: 1,
     pycurl.PROXY: "",
     pycurl.NETRC: pycurl.NETRC_IGNORED,
     pycurl.HSTS_CTRL: 0,  # Alt-Svc has no switch in pycurl, and is off in libcurl unless switched on
@@ -117,7 +118,8 @@ class Transfer:
         self._most = _HEAD_BYTES
         self._answer: Answer | None = None
         self._body: list[bytes] = []
-        self.curl.setopt(pycurl.URL, f"{target.scheme}://{target.authority}/")
+        # libcurl reads the path for cookies alone: what is sent is the target, to the letter.
+        self.curl.setopt(pycurl.URL, target.href)
         self.curl.setopt(pycurl.REQUEST_TARGET, target.target)
         if address != target.host:
             found = ",".join(f"[{name}]" if ":" in name else name for _, name in visit.addresses)

@@ -223,7 +223,7 @@ def links(port: int, nowhere: int) -> list[Link]:
         (f"http://127.0.0.1:{nowhere}/zu.png", {"connect", "timeout"}),
         ("http://xn--strae-oqa.invalid/bild.png", {"dns", "timeout"}),
         ("http://xn--bcher-kva.invalid:8080/bild.png", {"dns", "timeout"}),
-        ("http://[::1]:9/sechs.png", {"connect", "timeout"}),
+        (f"http://[::1]:{nowhere}/sechs.png", {"connect", "timeout"}),
         ("http://127.0.0.1:25/post.png", {"blocked_address"}),
         (f"{here}/noise%C2%A0", {"http_4xx"}),
         ("http://a..b/zwei-punkte.png", {"other", "dns", "timeout"}),

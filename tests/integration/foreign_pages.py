@@ -143,7 +143,9 @@ def _sources() -> dict[str, Response]:
 def _costly() -> dict[str, Response]:
     """Pages that keep a parser busy: read within a second, or counted as too costly."""
     return {
-        "deeply nested": Response(_answer(b"<!doctype html>" + b"<div>" * 80_000), page=False),
+        "deeply nested": Response(
+            _answer(b"<!doctype html>" + b"<div>" * 80_000 + b"<img src=a.jpg alt=deep>"), page=False
+        ),
         "not HTTP at all": Response(b"\x00\x01\x02 nothing of HTTP\r\n\r\n", page=False),
         "an empty body": Response(_answer(b"")),
     }

@@ -122,15 +122,18 @@ def test_a_redirect_with_an_opt_out_is_not_followed(web, fetch):
     assert (outcome.failure, web.requests["/2"]) == ("opted_out", 0)
 
 
-def test_a_redirect_that_only_sets_a_cookie_is_followed(web, fetch):
+@pytest.mark.parametrize(
+    "scope", ["; Path=/", "; Path=/bilder", ""]
+)  # RFC 6265, section 5.1.4: paths and default paths
+def test_a_redirect_that_only_sets_a_cookie_is_followed(web, fetch, scope):
     def cookie(handler):
         if "seen=1" in handler.headers.get("Cookie", ""):
             handler.reply(200, JPEG)
         else:
-            handler.reply(302, b"", ("Location", handler.path), ("Set-Cookie", "seen=1; Path=/"))
+            handler.reply(302, b"", ("Location", handler.path), ("Set-Cookie", f"seen=1{scope}"))
 
-    web.routes["/a.jpg"] = cookie
-    assert fetch(web.url("/a.jpg")).failure is None
+    web.routes["/bilder/a.jpg"] = cookie
+    assert fetch(web.url("/bilder/a.jpg")).failure is None
 
 
 def test_a_cookie_may_be_any_bytes(web, fetch):
