@@ -1,6 +1,7 @@
 """A crawl that nobody prepared for this project: other pictures, other texts, other addresses, another writer.
 
-Written with the standard library and pillow alone. It shares nothing with the project but the layout of Common Crawl.
+Written with the standard library and pillow alone. It shares nothing with the project but the layout of Common Crawl, and
+the builders of its picture tests.
 """
 
 import gzip
@@ -20,6 +21,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from PIL import Image
 
 from tests.integration.foreign_answers import answers
+from tests.unit.images.files import scans, tiff
 
 Body = tuple[bytes, str]
 """Content and content type."""
@@ -87,6 +89,16 @@ def pictures() -> dict[str, Body]:
         "palette_transparent": (saved(smooth.quantize(9), "PNG", transparency=3), ""),
         "deep": (png(40, 30, bits=16, colour=2, samples=rng.randbytes(40 * 30 * 6)), "image/png"),
         "deep_grey": (png(41, 31, bits=16, colour=0, samples=rng.randbytes(41 * 31 * 2)), "image/png"),
+        "deep_alpha": (png(42, 32, bits=16, colour=6, samples=rng.randbytes(42 * 32 * 8)), "image/png"),
+        "deep_grey_alpha": (png(43, 33, bits=16, colour=4, samples=rng.randbytes(43 * 33 * 4)), "image/png"),
+        **{f"turned_{n}": (saved(smooth, "JPEG", exif=b"Exif\0\0" + tiff(n)), "image/jpeg") for n in range(1, 9)},
+        "turned_png": (saved(smooth, "PNG", exif=tiff(6)), "image/png"),
+        "turned_webp": (saved(smooth, "WEBP", exif=tiff(8)), "image/webp"),
+        "reserved": (
+            saved(noise("RGB", 25, 15), "BMP")[:6] + b"\1\2\3\4" + saved(noise("RGB", 25, 15), "BMP")[10:],
+            "image/bmp",
+        ),
+        "scans": (scans(101), "image/jpeg"),
         "rotated": (saved(smooth, "JPEG", exif=exif.tobytes()), "image/jpeg"),
         "bitmap": (saved(noise("RGB", 30, 20), "BMP"), "image/bmp"),
         "mislabelled": (saved(noise("RGB", 31, 21), "PNG"), "text/html; charset=utf-8"),
@@ -101,6 +113,7 @@ def pictures() -> dict[str, Body]:
 
 
 BROKEN = {
+    "scans": frozenset({"too_costly"}),
     "svg": frozenset({"not_an_image", "decode"}),
     "cut": frozenset({"decode"}),
     "nothing": frozenset({"not_an_image"}),

@@ -97,6 +97,8 @@ def test_pictures_are_those_that_were_served(built):
         body, content_type = (foreign.ANSWERED, "image/png") if "/antwort/" in path else built.served[kind]
         assert row["sha256"] == hashlib.sha256(body).hexdigest()
         assert (row["content_type"] or "") == content_type
+        if kind.startswith("turned") and kind not in ("turned_1", "turned_2", "turned_3", "turned_4"):
+            assert (row["original_width"], row["original_height"]) == (170, 310), "as it is seen"
         assert min(row["original_width"], row["original_height"], row["width"], row["height"]) >= 1
 
 
