@@ -46,7 +46,8 @@ class DownloadOptions:
     ca_bundle: str | None = None
     """PEM file of the certificates that servers' own are verified against; None: the system's store."""
     respect_opt_outs: bool = True
-    """Whether a picture served with X-Robots-Tag noai, noimageai, noindex, noimageindex or none is refused."""
+    """Whether a picture served with X-Robots-Tag noai, noimageai, noml, noindex, noimageindex or none, or with an
+    unavailable_after that is past, is refused."""
     image_size: int = 512
     """Size in pixels that resizing aims at (which side: see resize_mode)."""
     resize_mode: str = "keep_ratio_largest"

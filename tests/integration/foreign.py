@@ -1,7 +1,7 @@
 """A crawl that nobody prepared for this project: other pictures, other texts, other addresses, another writer.
 
-Written with the standard library and pillow alone. It shares nothing with the project but the layout of Common Crawl, and
-the builders of its picture tests.
+Written with the standard library, pillow and the builders of the picture tests. It shares nothing with the project but
+the layout of Common Crawl.
 """
 
 import gzip
