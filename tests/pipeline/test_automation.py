@@ -257,13 +257,12 @@ def test_a_new_encoder_makes_embeddings_thresholds_and_filter_run(
 def test_a_new_code_version_makes_that_stage_run(
     daemon: Callable[..., Daemon], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(STAGES, "unique_pairs", dataclasses.replace(STAGES["unique_pairs"], code_version="next"))  # type: ignore[arg-type]
+    stage = STAGES["unique_pairs"]
+    monkeypatch.setitem(STAGES, "unique_pairs", dataclasses.replace(stage, code_version="next"))  # type: ignore[arg-type]
     at_work = daemon()
     stale = shown(at_work)
-    assert stale["unique_pairs", f"crawl={OLD}/bucket=0"] == (
-        "stale",
-        f"code version {STAGES['unique_pairs'].code_version}, now next",
-    )
+    reason = f"code version {stage.code_version}, now next"
+    assert stale["unique_pairs", f"crawl={OLD}/bucket=0"] == ("stale", reason)
     at_work.work()
     # Its rows came out equal, so nothing that is built on them had to be built again.
     assert at_work.built == {"unique_pairs", "kept", "all_kept", "partition_states"}

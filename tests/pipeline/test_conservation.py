@@ -110,7 +110,8 @@ def test_a_lost_row_is_caught_before_the_commit(
 
     healed = laion(settings, "build", CRAWL, "--until", table)
     assert healed.exit_code == 0, healed.output
-    assert_same_rows(settings.open_lake(), undisturbed.lake)
+    # Pictures that other code may have got wrong are fetched again, into other tars.
+    assert_same_rows(settings.open_lake(), undisturbed.lake, places=table != "images")
     assert {p for p, passed in heard(tmp_path, table) if passed} == partitions
 
 
