@@ -21,6 +21,7 @@ from laion_assets.cli.doctor import Check, Finding, Level, fail, ok, warn
 from laion_assets.cli.doctor_encoder import EncoderCheck
 from laion_assets.cli.tables import readable_bytes
 from laion_assets.crawl.address import shown
+from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.storage import open_storage
 from laion_assets.settings import Settings, SettingsError
@@ -44,6 +45,11 @@ def checks(lake: str | None, source: str | None, *, quick: bool) -> Iterator[Che
         found = [fail("settings", fault, "correct it, or take it out of the environment") for fault in faults]
         yield Check("settings", lambda: [*found, *_unknown_variables()])
         yield Check("the rest", lambda: [fail("the rest", "was not looked at", "correct the settings first")])
+        return
+    except LakeError as error:  # what settings the lake has is not known either
+        lost = str(error)
+        yield Check("lake", lambda: [fail("lake", lost)])
+        yield Check("the rest", lambda: [fail("the rest", "was not looked at", "mend the lake first")])
         return
     encoder = None if quick else EncoderCheck(list(dict.fromkeys(settings.encoders.values())))
     asked = _Asked(settings)

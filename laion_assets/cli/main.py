@@ -15,6 +15,7 @@ from laion_assets.cli.lineage import diff, lineage
 from laion_assets.cli.models import models
 from laion_assets.cli.plan import plan
 from laion_assets.cli.report import report
+from laion_assets.cli.restore import restore
 from laion_assets.cli.sql import sql
 from laion_assets.cli.status import status
 from laion_assets.cli.tables import tables
@@ -98,6 +99,7 @@ app.command()(doctor)
 app.command()(plan)
 app.command()(crawls)
 app.command()(tables)
+app.command()(restore)
 
 
 @app.command()

@@ -346,7 +346,9 @@ class PartitionBuild:
                     mode="overwrite",
                     predicate=predicate(self.partition),
                     writer_properties=_writer_properties(self.table.schema, group_rows),
-                    commit_properties=CommitProperties(custom_metadata=commit.to_metadata(), max_commit_retries=200),
+                    commit_properties=CommitProperties(
+                        custom_metadata={**commit.to_metadata(), **self.lake.metadata}, max_commit_retries=200
+                    ),
                 )
             except CommitFailedError as error:
                 found = self.lake.commit(self.table.name, self.partition)

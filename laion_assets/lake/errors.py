@@ -13,6 +13,10 @@ class LakeMismatch(LakeError):
     """The lake was created with other numbers of shards or buckets than the settings ask for."""
 
 
+class MarkerDamaged(LakeError):
+    """There are tables, but ``lake.json`` is gone or not as it was written."""
+
+
 class UpstreamMissing(LakeError):
     """A step asked for a partition that nobody has built."""
 

@@ -1,10 +1,8 @@
 """The lake: Delta tables in a folder or bucket, created once with fixed numbers of shards and buckets."""
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -18,11 +16,11 @@ from laion_assets.lake.catalogue import Table
 from laion_assets.lake.commits import REPLACED, Commit, Ledger
 from laion_assets.lake.errors import LakeError, LakeMismatch
 from laion_assets.lake.ledger_cache import entry_digest, keep_ledger, kept_ledger
+from laion_assets.lake.marker import MARKER, Marker, new_marker, read_marker
 from laion_assets.lake.partition import Partition, ordered, partition_name
 from laion_assets.lake.storage import FolderStorage, Storage, open_storage
 from laion_assets.lake.tables import TABLES
 
-_MARKER = "lake.json"
 _CONFIGURATION = {
     # Without this the log entries, and the lineage in them, would be deleted after 30 days.
     "delta.enableExpiredLogCleanup": "false",
@@ -49,26 +47,21 @@ class Lake:
 
         Raises:
             LakeMismatch: the lake was created with other numbers of shards or buckets.
-            LakeError: there is no lake and ``create`` is false, or ``uri`` cannot hold one.
+            MarkerDamaged: there are tables, and ``lake.json`` is lost or damaged.
+            LakeError: there is no lake and ``create`` is false, ``uri`` cannot hold one, or it is of a newer format.
         """
         storage = open_storage(uri)
-        recorded = _shape(storage)
+        recorded = read_marker(storage)
         if recorded is None:
             if not create:
                 raise LakeError(
                     f"there is no lake at {storage.uri}: `laion build` or `laion demo` makes one, --lake names another"
                 )
-            content = {
-                "shards": shards,
-                "buckets": buckets,
-                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-            storage.create(
-                _MARKER, f"{json.dumps(content)}\n".encode()
-            )  # of two creators one wins, both read its numbers
-            recorded = _shape(storage)
-        if recorded != (shards, buckets):
-            has, have = recorded or (0, 0)
+            # Of two creators one wins, and both read its numbers.
+            storage.create(MARKER, new_marker(shards, buckets).to_bytes())
+            recorded = read_marker(storage)
+        if recorded is None or (recorded.shards, recorded.buckets) != (shards, buckets):
+            has, have = (recorded.shards, recorded.buckets) if recorded else (0, 0)
             raise LakeMismatch(
                 f"the lake at {storage.uri} was created with {has} shards and {have} buckets, "
                 f"the settings say {shards} and {buckets}: set LAION_SHARDS={has} "
@@ -80,8 +73,14 @@ class Lake:
 
     @classmethod
     def recorded_shape(cls, uri: str) -> tuple[int, int] | None:
-        """(shards, buckets) of the lake at ``uri``, or None where there is none."""
-        return _shape(open_storage(uri))
+        """(shards, buckets) of the lake at ``uri``, or None where there is none.
+
+        Raises:
+            MarkerDamaged: there are tables, and ``lake.json`` is lost or damaged.
+            LakeError: the lake is of a newer format.
+        """
+        marker = read_marker(open_storage(uri))
+        return None if marker is None else (marker.shards, marker.buckets)
 
     @classmethod
     def at(cls, uri: str) -> "Lake":
@@ -124,6 +123,11 @@ class Lake:
         if not isinstance(self.storage, FolderStorage):
             raise LakeError(f"{self.uri} is no folder of this machine, and this needs one")
         return self.storage.root
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What every commit says of the lake it is made in."""
+        return Marker(self.shards, self.buckets, "").metadata
 
     def path(self, table: str) -> str:
         """Where the table lies, for any Delta reader."""
@@ -178,6 +182,7 @@ class Lake:
             name=name,
             description=declared.description,
             configuration=_CONFIGURATION,
+            commit_properties=CommitProperties(custom_metadata=self.metadata),
             storage_options=self.storage.delta_options or None,
         )
 
@@ -197,7 +202,7 @@ class Lake:
                     partition_by=list(declared.partition_by),
                     name=name,
                     description=declared.description,
-                    commit_properties=CommitProperties(custom_metadata={REPLACED: "true"}),
+                    commit_properties=CommitProperties(custom_metadata={REPLACED: "true", **self.metadata}),
                 )
             except CommitFailedError:  # another process wrote since: perhaps what was to be written here
                 continue
@@ -336,11 +341,3 @@ def _same_columns(table: DeltaTable, declared: Table) -> bool:
     return {f.name: f.type for f in found} == {f.name: f.type for f in declared.schema} and tuple(
         table.metadata().partition_columns
     ) == declared.partition_by
-
-
-def _shape(storage: Storage) -> tuple[int, int] | None:
-    try:
-        recorded = json.loads(storage.read(_MARKER))
-    except FileNotFoundError:
-        return None
-    return recorded["shards"], recorded["buckets"]
