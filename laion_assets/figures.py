@@ -123,3 +123,15 @@ def read_pictures(tar: str, keys: Iterable[str]) -> dict[str, bytes]:
             if len(found) == len(wanted):
                 break
     return found
+
+
+def picture_fault(content: bytes) -> str | None:
+    """What keeps a picture from being decoded; None where nothing does."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return f"the picture cannot be decoded: {' '.join(str(error).split())[:100]}"
+    return None

@@ -46,17 +46,28 @@ def images(step: Step) -> Metadata:
 
 
 def _earlier_rows(step: Step) -> None:
-    """The view ``earlier_images``: what any crawl knows of this bucket's urls. It is no input of the lineage."""
+    """The view ``earlier_images``: what any crawl knows of this bucket's urls. It is no input of the lineage.
+
+    Pictures in tars that were found damaged are not known: they are downloaded again, and no others.
+    """
     ledger = step.lake.ledger("images")
     by_age: dict[bool, list[Partition]] = {False: [], True: []}
+    broken: set[str] = set()
     for name, commit in ledger.commits.items():
         partition = parse_partition(name)
-        if partition["bucket"] == step.partition["bucket"] and ledger.is_trusted(commit):
+        if partition["bucket"] == step.partition["bucket"] and ledger.has_sound_rows(commit):
             by_age[commit.code_version != STAGES["images"].code_version].append(partition)
+            broken.update(ledger.damaged.get(name, ()))
     for outdated, partitions in by_age.items():
         step.build.view(f"earlier_images_{outdated}", "images", partitions, lineage=False)
+    step.build.con.execute("CREATE OR REPLACE TEMP TABLE broken_tars (name VARCHAR)")
+    if broken:
+        step.build.con.executemany("INSERT INTO broken_tars VALUES (?)", [[name] for name in sorted(broken)])
     rows = [f"SELECT *, {outdated} AS outdated FROM earlier_images_{outdated}" for outdated in by_age]
-    step.build.con.execute(f"CREATE OR REPLACE VIEW earlier_images AS {' UNION ALL '.join(rows)}")
+    step.build.con.execute(f"""
+        CREATE OR REPLACE VIEW earlier_images AS SELECT * FROM ({" UNION ALL ".join(rows)})
+        WHERE shard_path IS NULL OR shard_path NOT IN (FROM broken_tars)
+    """)
 
 
 def _attempt(step: Step, reuse: Reuse) -> None:
@@ -81,7 +92,7 @@ def _attempt(step: Step, reuse: Reuse) -> None:
         progress=progress,
     ):
         for tar in frame["shard_path"].drop_nulls().unique():
-            step.lake.storage.publish(folder.path / tar, tar)
+            step.build.publish_file(folder.path / tar, tar)
         step.build.add(frame)
         _count(step, frame)
     step.build.counts["bytes of tars"] = sum(tar.stat().st_size for tar in output.glob("*.tar"))

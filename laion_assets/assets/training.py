@@ -149,7 +149,7 @@ def _shards(step: Step, recipe: Recipe, arrangement: Arrangement) -> Iterator[Sh
                 provenance={"recipe": recipe.name},
                 progress=step.progress(sum(arrangement.samples.values()), "samples"),
             ):
-                step.lake.storage.publish(folder.path / row["shard_path"], row["shard_path"])
+                step.build.publish_file(folder.path / row["shard_path"], row["shard_path"])
                 yield row
         for sizes in (folder.path / "files").rglob("sizes.json"):  # for other readers of the shards
             step.lake.storage.publish(sizes, sizes.relative_to(folder.path).as_posix())

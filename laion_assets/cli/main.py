@@ -20,6 +20,7 @@ from laion_assets.cli.sql import sql
 from laion_assets.cli.status import status
 from laion_assets.cli.tables import tables
 from laion_assets.cli.training import benchmarks, evaluate, recipes, train
+from laion_assets.cli.verify import verify
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.storage import open_storage
@@ -99,6 +100,7 @@ app.command()(doctor)
 app.command()(plan)
 app.command()(crawls)
 app.command()(tables)
+app.command()(verify)
 app.command()(restore)
 
 

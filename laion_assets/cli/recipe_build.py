@@ -20,7 +20,15 @@ from laion_assets.sql.build import declared
 from laion_assets.sql.project import load_project
 from laion_assets.sql.selection import training_stage
 
-PINNED = ("settings changed", "code version", "written without validation", "benchmark_images", "takedowns", "removals")
+PINNED = (
+    "settings changed",
+    "code version",
+    "written without validation",
+    "damaged",
+    "benchmark_images",
+    "takedowns",
+    "removals",
+)
 """Beginnings of the reasons for which a training set is made again. That the tables below it went on is none: a
 training set stays what it was selected to be until somebody asks for it anew."""
 

@@ -11,6 +11,7 @@ This is the only way rows get into a table::
         commit = build.publish()
 """
 
+import hashlib
 import logging
 import os
 import time
@@ -41,9 +42,11 @@ from laion_assets.lake.errors import (
     UpstreamTestsFailed,
     ValidationFailed,
 )
+from laion_assets.lake.faults import rebuild
 from laion_assets.lake.history import LakeHistory, lost
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, literal, ordered, partition_name, predicate
+from laion_assets.lake.seals import Bytes, write_seal
 from laion_assets.lake.staging import Part, StagingFolder
 from laion_assets.lake.validation import content_digest, count_rows, relation, validate
 from laion_assets.lake.verdicts import failed_tests, speaks_of, verdict
@@ -75,6 +78,7 @@ class PartitionBuild:
         self._adopted: list[Path] = []
         self._part: Part | None = None
         self._digest: str | None = None
+        self._beside: dict[str, Bytes] = {}
         self._pinned: dict[str, Ledger] = {}
         self._earlier: set[str] = set()
         self._digests: dict[str, dict[str, str]] = {}
@@ -125,7 +129,11 @@ class PartitionBuild:
             commit = ledger.commits.get(name)
             if commit is None:
                 raise UpstreamMissing(f"{table} [{name}] has not been built, and {self.table.name} needs it")
-            if not ledger.is_trusted(commit):
+            if name in ledger.damaged and (lineage or not ledger.has_sound_rows(commit)):
+                raise UpstreamNotValidated(
+                    f"{table} [{name}] is damaged, as `laion verify` found: {rebuild(table, name)}, then this one"
+                )
+            if not ledger.is_validated(commit):
                 raise UpstreamNotValidated(
                     f"{table} [{name}] was last written without validation (foreign write in version "
                     f"{ledger.foreign_version}): build that partition again, then this one"
@@ -218,9 +226,10 @@ class PartitionBuild:
         self.con.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT {selected} FROM {rows} WHERE {where}")
 
     def own_earlier_rows(self, view: str, *, columns: Sequence[str] = ("*",)) -> None:
-        """Make ``view`` over what this very partition holds now: empty where it was never built."""
-        commit = self.lake.commit(self.table.name, self.partition)
-        self.view(view, self.table.name, [self.partition] if commit else [], columns=columns, lineage=False)
+        """Make ``view`` over what this very partition holds now: empty where it was never built, or is damaged."""
+        ledger = self.pinned(self.table.name)
+        rows = [self.partition] if self.name in ledger.commits and self.name not in ledger.damaged else []
+        self.view(view, self.table.name, rows, columns=columns, lineage=False)
 
     # -- staging -------------------------------------------------------------------------------------------------
 
@@ -258,6 +267,13 @@ class PartitionBuild:
         if self._digest is None:
             self._digest = content_digest(self.con, self.table, self._adopted)
         return self._digest
+
+    def publish_file(self, local: Path, name: str) -> None:
+        """Let a finished file of this machine appear in the lake, for rows to name; see :meth:`Storage.publish`."""
+        with local.open("rb") as file:
+            found = Bytes(local.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+        self.lake.storage.publish(local, name)
+        self._beside[name] = found
 
     def drop(self, reason: str, rows: int = 1) -> None:
         """Count rows that went no further, by reason."""
@@ -305,6 +321,7 @@ class PartitionBuild:
         published = self.lake.commit(self.table.name, self.partition)
         if published is None:
             raise LakeError(f"{self.table.name} [{self.name}] was written, but its commit cannot be found")
+        write_seal(self.lake.storage, self.table.name, published.version, self._beside)
         told = {"table": self.table.name, "partition": self.name, "rows": published.rows, "rows_in": published.rows_in}
         _log.info("published", extra={**told, "version": published.version, **published.cost})
         return published

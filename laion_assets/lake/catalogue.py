@@ -26,6 +26,8 @@ class Column:
     partition changes with it. Vectors do not either: the similarity beside them speaks for them."""
     names_file: bool = False
     """Whether it names a file beside the tables, below the lake's folder, which stays while a row names it."""
+    file_sha256: str | None = None
+    """The column that has the SHA-256 of the file that this one names, where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ def column(
     accepted: tuple[str, ...] = (),
     digested: bool = True,
     names_file: bool = False,
+    file_sha256: str | None = None,
 ) -> Column:
     """A column; see :class:`Column`."""
     return Column(
@@ -28,5 +29,6 @@ def column(
         nullable=nullable,
         accepted=accepted,
         digested=digested,
-        names_file=names_file,
+        names_file=names_file or file_sha256 is not None,
+        file_sha256=file_sha256,
     )

@@ -17,6 +17,11 @@ _KEY = "laion"
 REPLACED = "laion_replaced"
 """Commit metadata of a table that was replaced by an empty one with other columns."""
 
+DAMAGED = "laion_damaged"
+"""Metadata of an entry that adds nothing, and says that a partition's bytes are not as they were written."""
+BLANK = "laion_blank"
+"""Metadata of a log entry that took the place of a lost one."""
+
 _HARMLESS = frozenset(
     {"CREATE TABLE", "VACUUM START", "VACUUM END", "OPTIMIZE", "SET TBLPROPERTIES",
      "ADD FEATURE", "FSCK", "UPDATE TABLE METADATA", "UPDATE FIELD METADATA", "ADD CONSTRAINT"}
@@ -97,6 +102,9 @@ class Ledger:
     foreign_version: int = -1
     touched: dict[str, int] = field(default_factory=dict)
     """By crawl, the version that wrote one of its partitions last."""
+    damaged: dict[str, list[str]] = field(default_factory=dict)
+    """Partitions that a verification found damaged since they were written last, with the files beside the table that
+    are; none where its rows are."""
 
     @property
     def crawls(self) -> Set[str]:
@@ -109,20 +117,54 @@ class Ledger:
             commit = parse(entry)
             if commit is not None:
                 self.commits[commit.partition] = commit
+                self.damaged.pop(commit.partition, None)
                 crawl = parse_partition(commit.partition).get("crawl")
                 if crawl is not None:
                     self.touched[str(crawl)] = commit.version
             elif REPLACED in entry:  # nothing is left of what was there
                 self.commits.clear()
                 self.touched.clear()
+                self.damaged.clear()
+            elif DAMAGED in entry:
+                self._mark(json.loads(entry[DAMAGED]), entry["version"])
             elif entry["operation"] not in _HARMLESS:
                 self.foreign_version = entry["version"]
         self.version = version
 
+    def _mark(self, mark: Mapping[str, Any], version: int) -> None:
+        partition, files = mark["partition"], list(mark["files"])
+        commit = self.commits.get(partition)
+        if commit is None or commit.version != mark["version"]:  # it was written again since it was looked at
+            return
+        known = self.damaged.get(partition)
+        self.damaged[partition] = sorted({*files, *(known or ())}) if files and known != [] else []
+        crawl = parse_partition(partition).get("crawl")
+        if crawl is not None:
+            self.touched[str(crawl)] = version
+
     def snapshot(self) -> "Ledger":
         """The ledger as it is now, unmoved by later commits."""
-        return Ledger(self.version, dict(self.commits), self.foreign_version, dict(self.touched))
+        return Ledger(self.version, dict(self.commits), self.foreign_version, dict(self.touched), dict(self.damaged))
 
     def is_trusted(self, commit: Commit) -> bool:
+        """Whether the partition's last write was validated, no foreign write came after it, and it is not damaged."""
+        return self.is_validated(commit) and commit.partition not in self.damaged
+
+    def is_validated(self, commit: Commit) -> bool:
         """Whether the partition's last write was validated and no foreign write came after it."""
         return commit.validated and commit.version > self.foreign_version
+
+    def has_sound_rows(self, commit: Commit) -> bool:
+        """Whether the partition's rows can be read, though files that they name may be damaged."""
+        return self.is_validated(commit) and self.damaged.get(commit.partition) != []
+
+
+def damage_mark(commit: Commit, files: Iterable[str]) -> dict[str, str]:
+    """Metadata of a commit that marks a partition as damaged.
+
+    Args:
+        commit: the partition's last commit.
+        files: the damaged files beside the table; none where the rows themselves are damaged.
+    """
+    mark = {"partition": commit.partition, "version": commit.version, "files": sorted(files)}
+    return {DAMAGED: json.dumps(mark, sort_keys=True)}

@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from laion_assets.lake.commits import Commit, Ledger, parse
@@ -175,7 +174,7 @@ class LakeHistory:
                 + f"; it has {', '.join(self.tables)}"
             )
         if table not in self._histories:
-            self._histories[table] = _history(table, self.lake.opened(table))
+            self._histories[table] = _history(self.lake, table)
         return self._histories[table]
 
     def snapshot(self, table: str, version: int) -> Snapshot:
@@ -204,15 +203,12 @@ def lost(lake: Lake, files: Iterable[DataFile]) -> list[DataFile]:
     return [file for file in asked if file.name not in there]
 
 
-def _history(table: str, delta: DeltaTable) -> TableHistory:
+def _history(lake: Lake, table: str) -> TableHistory:
+    delta = lake.opened(table)
     version = delta.version()
     history = TableHistory(table, version)
     ledger = Ledger()
-    # history() may begin with entries younger than the version that was loaded, and numbers from that version down all
-    # the same: the oldest entries are taken and numbered anew, as in Lake.ledger.
-    entries = delta.history()[-version - 1 :]
-    for place, raw in reversed(list(enumerate(entries))):
-        entry = {**raw, "version": version - place}
+    for entry in lake.entries(table, delta, version + 1):
         known, foreign = bool(ledger.commits), ledger.foreign_version
         ledger.advance([entry], entry["version"])
         commit = parse(entry)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from laion_assets.lake.catalogue import Table
-from laion_assets.lake.commits import REPLACED, Commit, Ledger
+from laion_assets.lake.commits import REPLACED, Commit, Ledger, damage_mark
 from laion_assets.lake.errors import LakeError, LakeMismatch
 from laion_assets.lake.ledger_cache import entry_digest, keep_ledger, kept_ledger
+from laion_assets.lake.logs import LogDamaged, damaged_log, has_emptied_entry, left_without_log
 from laion_assets.lake.marker import MARKER, Marker, new_marker, read_marker
 from laion_assets.lake.partition import Partition, ordered, partition_name
+from laion_assets.lake.seals import write_seal
 from laion_assets.lake.storage import FolderStorage, Storage, open_storage
 from laion_assets.lake.tables import TABLES
 
@@ -39,6 +42,7 @@ class Lake:
     _ledgers: dict[str, Ledger] = field(default_factory=dict, repr=False)
     _still: bool = field(default=False, repr=False)
     _there: set[str] = field(default_factory=set, repr=False)
+    _absent: set[str] = field(default_factory=set, repr=False)
     _opened: dict[str, tuple[dict[str, str], DeltaTable]] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -139,12 +143,20 @@ class Lake:
         return self.storage.scratch
 
     def exists(self, table: str) -> bool:
-        """Whether the table was created."""
+        """Whether the table was created.
+
+        Raises:
+            LogDamaged: it was, and its log is gone.
+        """
         if table in self._there:
             return True
         found = DeltaTable.is_deltatable(self.path(table), storage_options=self.storage.delta_options or None)
         if found and not self.storage.is_local:  # asked again and again, over the network
             self._there.add(table)
+        if not found and table not in self._absent:
+            if left_without_log(self.storage, table):
+                raise damaged_log(self.storage, table) or LogDamaged(f"{table} has lost its log")
+            self._absent.add(table)
         return found
 
     def table(self, name: str, version: int | None = None) -> DeltaTable:
@@ -154,8 +166,40 @@ class Lake:
         return self.opened(name, version)
 
     def opened(self, name: str, version: int | None = None) -> DeltaTable:
-        """The Delta table, which has to be there."""
-        return DeltaTable(self.path(name), version=version, storage_options=self.storage.delta_options or None)
+        """The Delta table, which has to be there.
+
+        Raises:
+            LogDamaged: its log cannot be read.
+        """
+        with self._reading(name):
+            return DeltaTable(self.path(name), version=version, storage_options=self.storage.delta_options or None)
+
+    @contextmanager
+    def _reading(self, table: str) -> Iterator[None]:
+        """Say in one line what delta-rs says in eighty where the log of a table is damaged."""
+        try:
+            yield
+        except (DeltaError, OSError) as error:
+            damaged = damaged_log(self.storage, table)
+            if damaged is None:
+                raise
+            raise damaged from error
+
+    def entries(self, table: str, delta: DeltaTable, count: int) -> list[dict[str, Any]]:
+        """The last ``count`` entries of a table's log up to the version that was loaded, oldest first.
+
+        Raises:
+            LogDamaged: they cannot all be read.
+        """
+        with self._reading(table):
+            found = _entries(delta, count)
+        newest = delta.version()
+        read = range(newest - count + 1, newest + 1)
+        if len(found) < count or (self.storage.is_local and has_emptied_entry(self.storage, table, read)):
+            damaged = damaged_log(self.storage, table)  # an emptied entry is passed over without a word
+            if damaged is not None:
+                raise damaged
+        return found
 
     def _create(self, name: str, attempts: int = 50) -> None:
         # Racing creators fail with one of several errors, and only one of them made the table: look, then try again.
@@ -167,6 +211,7 @@ class Lake:
                 last = error
                 if self.exists(name):
                     return
+                self._absent.discard(name)
                 time.sleep(0.01 * (attempt + 1))
             else:
                 return
@@ -185,6 +230,7 @@ class Lake:
             commit_properties=CommitProperties(custom_metadata=self.metadata),
             storage_options=self.storage.delta_options or None,
         )
+        write_seal(self.storage, name, 0)
 
     def conform(self, name: str) -> None:
         """Give a table the columns that are declared for it now. Where they differ, all its partitions go.
@@ -206,6 +252,23 @@ class Lake:
                 )
             except CommitFailedError:  # another process wrote since: perhaps what was to be written here
                 continue
+            write_seal(self.storage, name, before.version() + 1)
+
+    def mark_damaged(self, commit: Commit, files: Iterable[str] = ()) -> None:
+        """Make a partition stale, since its bytes are not as they were written: the next build makes it again.
+
+        Args:
+            commit: its last commit; a mark does nothing where it was published again meanwhile.
+            files: the damaged files beside the table; none where the rows themselves are damaged.
+        """
+        delta = self.opened(commit.table)
+        delta.create_write_transaction(
+            [], "append", delta.schema(), list(delta.metadata().partition_columns),
+            commit_properties=CommitProperties(
+                custom_metadata={**damage_mark(commit, files), **self.metadata}, max_commit_retries=200
+            ),
+        )  # fmt: skip
+        write_seal(self.storage, commit.table, self.opened(commit.table).version())
 
     def ledger(self, table: str) -> Ledger:
         """The last commit of every partition of ``table``, brought up to date."""
@@ -222,11 +285,11 @@ class Lake:
         version, table_id = delta.version(), str(delta.metadata().id)
         kept = kept_ledger(self.path(table), table_id, version) if ledger.version < 0 else None
         if kept is not None:
-            newest = _entries(delta, version - kept[0].version + 1)[0]
+            newest = self.entries(table, delta, version - kept[0].version + 1)[0]
             if entry_digest(newest) == kept[1]:
                 ledger = kept[0]
         known = ledger.version
-        entries = _entries(delta, version - known)
+        entries = self.entries(table, delta, version - known)
         ledger.advance(entries, version)
         if entries:
             keep_ledger(self.path(table), table_id, ledger, entry_digest(entries[-1]), known)
@@ -237,7 +300,8 @@ class Lake:
         options = self.storage.delta_options
         known = self._opened.get(table)
         if known is not None and known[0] == options:  # with credentials that still hold
-            known[1].update_incremental()
+            with self._reading(table):
+                known[1].update_incremental()
             return known[1]
         delta = self.opened(table)
         if not self.storage.is_local:
@@ -257,7 +321,7 @@ class Lake:
         ledger = Ledger()
         if version < 0:
             return ledger
-        ledger.advance(_entries(self.table(table, version), version + 1), version)
+        ledger.advance(self.entries(table, self.table(table, version), version + 1), version)
         return ledger
 
     def at_rest(self) -> "Lake":
@@ -282,14 +346,9 @@ class Lake:
         return [(path, size) for name, path, size in self._data_files(table, None) if name == wanted]
 
     def _data_files(self, table: str, version: int | None) -> Iterator[tuple[str, str, int]]:
-        actions = pa.table(self.table(table, version).get_add_actions(flatten=True))
-        columns = self.tables[table].partition_by
-        paths, sizes = actions.column("path").to_pylist(), actions.column("size_bytes").to_pylist()
-        fixed = [actions.column(f"partition.{c}").to_pylist() for c in columns]
-        values = zip(*fixed, strict=True) if fixed else [()] * len(paths)
-        for path, size, partition in zip(paths, sizes, values, strict=True):
-            name = partition_name(dict(zip(columns, partition, strict=True)))
-            yield name, self.storage.address(f"{table}/{unquote(path)}"), size
+        delta, columns = self.table(table, version), self.tables[table].partition_by
+        for partition, name, size in data_files(table, delta, columns):
+            yield partition, self.storage.address(name), size
 
     def rows(
         self, table: str, partition: Partition, columns: Sequence[str], *, first: int | None = None
@@ -324,6 +383,22 @@ class Lake:
             "rows": sum(n or 0 for n in actions.column("num_records").to_pylist()),
             "bytes": sum(actions.column("size_bytes").to_pylist()),
         }
+
+
+def data_files(table: str, delta: DeltaTable, columns: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+    """(partition, name in the lake, bytes) of each data file of a table as it was loaded.
+
+    Args:
+        table: its name.
+        delta: the table.
+        columns: its partition columns.
+    """
+    actions = pa.table(delta.get_add_actions(flatten=True))
+    paths, sizes = actions.column("path").to_pylist(), actions.column("size_bytes").to_pylist()
+    fixed = [actions.column(f"partition.{c}").to_pylist() for c in columns]
+    values = zip(*fixed, strict=True) if fixed else [()] * len(paths)
+    for path, size, partition in zip(paths, sizes, values, strict=True):
+        yield partition_name(dict(zip(columns, partition, strict=True))), f"{table}/{unquote(path)}", size
 
 
 def _entries(delta: DeltaTable, count: int) -> list[dict[str, Any]]:

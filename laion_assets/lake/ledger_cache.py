@@ -17,7 +17,7 @@ import msgspec
 
 from laion_assets.lake.commits import Ledger
 
-_FORMAT = 1
+_FORMAT = 2
 _WORTH_KEEPING = 256
 """Entries that must have been read anew before a ledger is written again."""
 

@@ -1,8 +1,8 @@
 """Which partitions are done, stale or missing, from the Delta log alone.
 
 A partition is stale when what it was built from has other content now, when code or settings changed, when an input
-was written without validation, or when something it is built on is stale itself. An input that was rebuilt with equal
-content changes nothing.
+was written without validation, when it was found damaged, or when something it is built on is stale itself. An input
+that was rebuilt with equal content changes nothing.
 """
 
 import hashlib
@@ -169,7 +169,9 @@ def judge(
     commit = ledger.commits.get(name)
     if commit is None:
         return PartitionState(table=table, partition=partition, state=State.MISSING)
-    reasons = [] if ledger.is_trusted(commit) else ["written without validation"]
+    reasons = [] if ledger.is_validated(commit) else ["written without validation"]
+    if name in ledger.damaged:
+        reasons.append("damaged, as `laion verify` found")
     if commit.code_version != stage.code_version:
         reasons.append(f"code version {commit.code_version}, now {stage.code_version}")
     if commit.settings_digest != expected.settings_digest:

@@ -40,7 +40,7 @@ TRAINING_SETS = Table(
     columns=(
         _RECIPE,
         column("split", STRING, "Whether it is learned from.", accepted=("train", "validation")),
-        column("shard_path", STRING, "The tar, below the lake's folder.", digested=False, names_file=True),
+        column("shard_path", STRING, "The tar, below the lake's folder.", digested=False, file_sha256="sha256"),
         column("samples", LONG, "Samples in it."),
         column("unique_images", LONG, "Distinct pictures in it."),
         column("bytes", LONG, "Size of the tar."),
@@ -64,7 +64,9 @@ CLIP_CHECKPOINTS = Table(
         _RECIPE,
         _EPOCH,
         column("final", BOOL, "Whether the schedule was completed with it."),
-        column("path", STRING, "The weights (.safetensors), below the lake's folder.", digested=False, names_file=True),
+        column(
+            "path", STRING, "The weights (.safetensors), below the lake's folder.", digested=False, file_sha256="sha256"
+        ),
         column("sha256", STRING, "SHA-256 of the weights, hex."),
         column("model", STRING, "open_clip's name of the architecture."),
         column("config_json", STRING, "open_clip's configuration of it."),
