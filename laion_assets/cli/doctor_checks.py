@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,14 +23,18 @@ from laion_assets.cli.doctor_encoder import EncoderCheck
 from laion_assets.cli.tables import readable_bytes
 from laion_assets.crawl.address import shown
 from laion_assets.lake.errors import LakeError
+from laion_assets.lake.faults import Fault
 from laion_assets.lake.lake import Lake
+from laion_assets.lake.logs import LogDamaged, table_folders
 from laion_assets.lake.storage import open_storage
+from laion_assets.lake.verify import Snapshot
 from laion_assets.settings import Settings, SettingsError
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _PYTHONS: Final = ((3, 11), (3, 12))
 _OTHER_VARIABLES: Final = frozenset({"LAION_TEST_DATA", "LAION_NO_SKIPS"})
 _LITTLE_BYTES, _TOO_FEW_BYTES = 20_000_000_000, 1_000_000_000
+_LOOKING_SECONDS = 30.0
 _SKEW_NOTICED, _SKEW_REFUSED = 60.0, 300.0
 """Seconds; S3 refuses signatures that are older than 15 minutes, and other clocks are off too."""
 
@@ -55,6 +60,7 @@ def checks(lake: str | None, source: str | None, *, quick: bool) -> Iterator[Che
     asked = _Asked(settings)
     yield Check("settings", asked.settings_read)
     yield Check("lake", asked.lake, 30)
+    yield Check("lake", asked.tables, 2 * _LOOKING_SECONDS)
     yield Check("writing", asked.conditional_put, 30)
     yield Check("disk", asked.disk)
     yield Check("source", asked.source, 45)
@@ -165,6 +171,27 @@ class _Asked:
         crawls = len(opened.ledger("crawl_snapshots").crawls)
         shards, buckets = shape
         yield ok("lake", f"{storage.uri}: {crawls} crawls, {shards} shards, {buckets} buckets")
+
+    def tables(self) -> Iterator[Finding]:
+        """Whether logs can be read and data files are there; what is in them `laion verify` reads."""
+        if Lake.recorded_shape(self.settings.lake) is None:
+            return
+        lake = Lake(open_storage(self.settings.lake), self.settings.shards, self.settings.buckets)
+        give_up = time.monotonic() + _LOOKING_SECONDS
+        for table in table_folders(lake.storage):
+            try:
+                files = Snapshot.of(lake, table).files
+            except LogDamaged as error:
+                yield fail("lake", str(error))
+                continue
+            there = {file.name: file.bytes for file in lake.storage.files(table)}
+            for partition, sizes in files.items():
+                for name in (name for name, size in sizes.items() if there.get(name) != size):
+                    what = "has another size than was written" if name in there else "is gone"
+                    fault = Fault(table, partition, name, f"the file {what}")
+                    yield fail("lake", f"{fault.place} {fault.file}: {fault.what}", fault.cure)
+            if time.monotonic() > give_up:
+                return
 
     def conditional_put(self) -> Iterator[Finding]:
         """Two creations of one name: without the second being refused, two writers would lose one another's commits."""

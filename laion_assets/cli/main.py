@@ -71,19 +71,24 @@ def main() -> None:
         for fault in error.faults:
             complain("laion:", str(fault))
         sys.exit(2)
-    except OSError as error:
-        if error.filename is None:  # not about a file that somebody named
-            raise
-        complain("laion:", f"{error.filename}: {error.strerror}")
-        sys.exit(2)
-    except Exception as error:
-        from laion_assets.cli.storage_faults import storage_fault
-
-        told = storage_fault(error)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # what polars and Delta panic with is no Exception
+        told = _told(error)
         if told is None:
             raise
         complain("laion:", told)
         sys.exit(2)
+
+
+def _told(error: BaseException) -> str | None:
+    """What to tell of an error that nobody foresaw, where it comes from what lies around us; None: it is ours."""
+    from laion_assets.cli.storage_faults import lake_fault, storage_fault
+
+    told = storage_fault(error) or lake_fault(error)
+    if told is None and isinstance(error, OSError) and error.filename is not None:  # about a file that somebody named
+        return f"{error.filename}: {error.strerror}"
+    return told
 
 
 app.command()(sql)

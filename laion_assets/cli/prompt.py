@@ -22,6 +22,7 @@ from rich.text import Text
 from laion_assets.cli.common import UsageError, out
 from laion_assets.cli.completion import LEAVE, SqlCompleter, is_complete
 from laion_assets.cli.results import Cancelled, Destination, in_short, interruptible, rows_of
+from laion_assets.cli.storage_faults import lake_fault
 from laion_assets.cli.table import counted
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
@@ -129,7 +130,8 @@ class Prompt:
         except Cancelled:
             self.console.print("cancelled", style="yellow")
         except (duckdb.Error, NotAQueryError) as error:
-            self.console.print(Text(in_short(error, caret=True), style="red"), soft_wrap=True)
+            told = lake_fault(error) or in_short(error, caret=True)
+            self.console.print(Text(told, style="red"), soft_wrap=True)
         except (UsageError, LakeError, OSError) as error:
             self.console.print(Text(str(error), style="red"), soft_wrap=True)
         except RuntimeError as error:

@@ -132,6 +132,8 @@ def _run(con: "duckdb.DuckDBPyConnection", text: str, destination: "Destination"
     import duckdb
 
     from laion_assets.cli.results import Cancelled, in_short, interruptible
+    from laion_assets.cli.storage_faults import lake_fault
+    from laion_assets.lake.errors import LakeError
     from laion_assets.sql.guard import NotAQueryError, reading_statements
 
     try:
@@ -149,6 +151,9 @@ def _run(con: "duckdb.DuckDBPyConnection", text: str, destination: "Destination"
             raise typer.Exit(130) from None
         except (duckdb.Error, NotAQueryError) as error:
             which = f"statement {number}: " if len(statements) > 1 else ""
+            damage = lake_fault(error)
+            if damage is not None:
+                raise LakeError(damage) from error
             raise UsageError(which + in_short(error)) from error
         if timing:
             said += f" in {time.perf_counter() - begun:.3f} s"

@@ -1,9 +1,15 @@
-"""What to tell of Dagster's own storage when it cannot be had: its database, or the `dagster.yaml` that says where."""
+"""What to tell where Dagster's storage cannot be had (its database, or its `dagster.yaml`), or the lake's is broken."""
 
 import os
 
 import dagster as dg
 from sqlalchemy.exc import OperationalError
+
+from laion_assets.lake.damage import damage_in, may_be_damage
+from laion_assets.lake.errors import LakeError
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.storage import open_storage
+from laion_assets.settings import Settings
 
 
 def storage_fault(error: BaseException) -> str | None:
@@ -20,3 +26,16 @@ def storage_fault(error: BaseException) -> str | None:
             return f"{home}/dagster.yaml: " + "; ".join(fault.message for fault in seen.errors)
         seen = seen.__cause__
     return None
+
+
+def lake_fault(error: BaseException) -> str | None:
+    """What to tell of an error that a broken file of the lake caused; None: it is of another kind."""
+    if not may_be_damage(error):
+        return None
+    uri = os.environ.get("LAION_LAKE", Settings.model_fields["lake"].default)
+    try:
+        shape = Lake.recorded_shape(uri)
+        found = damage_in(Lake(open_storage(uri), *shape), error) if shape else None
+    except LakeError as worse:
+        return str(worse)
+    return None if found is None else str(found)

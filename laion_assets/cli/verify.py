@@ -133,7 +133,8 @@ def _print_summary(report: "Report", *, repair: bool) -> None:
     if seen.taken_over:
         words += f"; {seen.taken_over:,} were found sound before"
     healed = sum(done.healed for done in report.repaired)
-    faults = f"{len(report.faults):,} faults" if report.faults else "no fault"
+    number = len(report.faults)
+    faults = "no fault" if not number else "1 fault" if number == 1 else f"{number:,} faults"
     out.print(f"{words}; {faults}{f', {healed:,} of them healed' if repair and report.faults else ''}", highlight=False)
     if seen.unnamed:
         out.print(

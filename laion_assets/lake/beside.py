@@ -49,6 +49,8 @@ class Beside:
     seen: Seen
     unsealed: list[str] = field(default_factory=list)
     """Tars that are sound as far as can be told, and of whose bytes nothing was recorded."""
+    _published: dict[str, Mapping[str | int | None, list[int]]] = field(default_factory=dict)
+    """By table and bucket, the versions that its commits made."""
     _there: dict[str, dict[str, tuple[int, str]]] = field(default_factory=dict)
     """Size and time of each file, by folder: what was looked at so far of a bucket."""
 
@@ -153,14 +155,18 @@ class Beside:
 
     def _sealed(self, table: str, names: Iterable[str]) -> dict[str, Bytes]:
         """What is known of the files that commits of these partitions, of any version, published."""
+        if table not in self._published:
+            delta, versions = self.lake.opened(table), defaultdict(list)
+            for entry in self.lake.entries(table, delta, delta.version() + 1):
+                commit = parse(entry)
+                if commit is not None:
+                    versions[parse_partition(commit.partition).get("bucket")].append(commit.version)
+            self._published[table] = versions
         found: dict[str, Bytes] = {}
-        bucket = {parse_partition(name).get("bucket") for name in names}
-        delta = self.lake.opened(table)
-        for entry in self.lake.entries(table, delta, delta.version() + 1):
-            commit = parse(entry)
-            if commit is not None and parse_partition(commit.partition).get("bucket") in bucket:
+        for bucket in {parse_partition(name).get("bucket") for name in names}:
+            for version in self._published[table].get(bucket, ()):
                 with suppress(SealDamaged):  # told with the log
-                    seal = read_seal(self.lake.storage, table, commit.version)
+                    seal = read_seal(self.lake.storage, table, version)
                     found.update(seal.beside if seal is not None else {})
         return found
 

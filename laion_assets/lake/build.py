@@ -82,6 +82,8 @@ class PartitionBuild:
         self._pinned: dict[str, Ledger] = {}
         self._earlier: set[str] = set()
         self._digests: dict[str, dict[str, str]] = {}
+        self.read: dict[str, set[str]] = {}
+        """By table, the names of the partitions that were read."""
         self.engine_bytes = memory_limit_bytes()
         """What DuckDB may hold before it spills; settled once :attr:`con` is first used."""
         self._con: duckdb.DuckDBPyConnection | None = None
@@ -141,6 +143,7 @@ class PartitionBuild:
             if lineage and self.lake.tables[table].model and not self._is_replaced(table, commit):
                 self.refuse_failed(table, partition, commit.content_digest)
             read[name] = commit.content_digest
+            self.read.setdefault(table, set()).add(name)
             found.append(commit)
         return found
 
@@ -434,9 +437,18 @@ def lake_build(lake: Lake, table: str, partition: Partition, provenance: Provena
                 build.forget()
             build.close()
             folder.remove()
+            damage = _damage_in(build, error)
+            if damage is not None:
+                raise damage from error
             raise
         build.close()
         folder.clear()
+
+
+def _damage_in(build: PartitionBuild, error: BaseException) -> LakeError | None:
+    from laion_assets.lake.damage import damage_in  # it looks as a verification does, which reads as steps do
+
+    return damage_in(build.lake, error, build.read)
 
 
 def hive_relation(declared: Table, files: list[str]) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import polars as pl
 import pyarrow as pa
@@ -158,6 +158,17 @@ class Lake:
                 raise damaged_log(self.storage, table) or LogDamaged(f"{table} has lost its log")
             self._absent.add(table)
         return found
+
+    def ensure_whole(self, table: str) -> None:
+        """Make sure that readers which know nothing of seals see all of a table: they pass over an emptied log entry.
+
+        Only in a folder: what is written to a bucket is there whole, or not.
+
+        Raises:
+            LogDamaged: an entry of its log has no content.
+        """
+        if self.storage.is_local and has_emptied_entry(self.storage, table):
+            raise damaged_log(self.storage, table) or LogDamaged(f"the log of {table} has an emptied entry")
 
     def table(self, name: str, version: int | None = None) -> DeltaTable:
         """The Delta table, created with its declared schema if nobody did. Safe to race."""
@@ -367,8 +378,11 @@ class Lake:
 
     def scan(self, table: str) -> pl.LazyFrame:
         """All rows of a table, which has to be there, as it is now."""
-        # Not scan_delta: it asks for the files by percent-encoded names, and finds none below `a b/` or `ü/`.
-        return pl.scan_pyarrow_dataset(self.opened(table).to_pyarrow_dataset())
+        # polars looks for files of a folder under their url: `a%20lake`.
+        is_other_as_url = self.storage.is_local and quote(self.uri) != self.uri
+        return pl.scan_delta(
+            self.opened(table), storage_options=self.storage.polars_options or None, use_pyarrow=is_other_as_url
+        )
 
     def sizes(self, table: str) -> Mapping[str, int]:
         """Version, partitions, files, rows and bytes of a table as it is now."""

@@ -7,9 +7,10 @@ content digests of the other commits do not fit after that is built again.
 """
 
 import json
+import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -50,11 +51,14 @@ def damaged_log(storage: Storage, table: str) -> LogDamaged | None:
     return LogDamaged(f"{table} cannot be read: {first.file}: {first.what}{more}; {first.cure}")
 
 
-def has_emptied_entry(storage: Storage, table: str, versions: range) -> bool:
-    """Whether an entry of a log in a folder has no content: readers would pass over it."""
+def has_emptied_entry(storage: Storage, table: str, versions: Iterable[int] | None = None) -> bool:
+    """Whether an entry of a log in a folder, of these versions or any, has no content: readers would pass over it."""
+    log = Path(storage.address(f"{table}/{LOG}"))
+    if versions is None:
+        return any(entry.stat().st_size == 0 for entry in os.scandir(log) if _NUMBERED.fullmatch(entry.name))
     for version in versions:
         with suppress(FileNotFoundError):
-            if Path(storage.address(entry_name(table, version))).stat().st_size == 0:
+            if (log / f"{version:020}.json").stat().st_size == 0:
                 return True
     return False
 

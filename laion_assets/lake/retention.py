@@ -23,6 +23,7 @@ import polars as pl
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
+from laion_assets.lake.damage import damage_in
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.history import LakeHistory, TableHistory
 from laion_assets.lake.lake import Lake
@@ -219,8 +220,9 @@ class NamedFiles:
                 found |= self._scan(some, column)
             except (pl.exceptions.PolarsError, OSError) as error:
                 if certain:
+                    told = damage_in(self._lake, error) or error
                     raise LakeError(
-                        f"a data file cannot be read, and what it names is not known, so nothing is removed: {error}"
+                        f"a data file cannot be read, and what it names is not known, so nothing is removed: {told}"
                     ) from error
                 if len(some) > 1:  # one of them is not finished, or never will be
                     for name in some:

@@ -105,7 +105,7 @@ class Verification:
             return
         if self.checked.knows(unit, basis):
             return
-        found = list(_faults_of(con, self.lake, snapshot, name, self.seen))
+        found = list(partition_faults(con, self.lake, snapshot, name, self.seen))
         if found and commit is not None and self.lake.ledger(table).commits.get(name) != commit:
             found = []  # it was built again meanwhile, and what was there before may be gone
         elif not found:
@@ -153,10 +153,18 @@ def _is_sealed(storage: Storage, commit: Commit) -> bool:
         return False
 
 
-def _faults_of(
+def partition_faults(
     con: duckdb.DuckDBPyConnection, lake: Lake, snapshot: Snapshot, name: str, seen: Seen
 ) -> Iterator[Fault]:
-    """What is wrong with the data files of one partition, and with the rows in them."""
+    """What is wrong with the data files of one partition, and with the rows in them.
+
+    Args:
+        con: an engine.
+        lake: the lake.
+        snapshot: of the table.
+        name: of the partition.
+        seen: is added to.
+    """
     storage, table, commit = lake.storage, snapshot.table, snapshot.ledger.commits.get(name)
     if commit is not None and not snapshot.ledger.is_validated(commit):
         commit = None  # it does not speak of the rows that are there

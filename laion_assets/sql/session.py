@@ -78,6 +78,8 @@ def connect(
             con.execute(f"CREATE VIEW {model.name} AS {model.template.render()}")
     there = set(lake.storage.folders())
     built = [name for name in tables if name in there and lake.exists(name)]
+    for name in built:
+        lake.ensure_whole(name)
     con.execute(f"CREATE OR REPLACE VIEW {COMMITS.name} AS {commits_in_logs(lake, built)}")
     con.execute(f"CREATE OR REPLACE VIEW {STEP_METRICS.name} AS {metrics_in_logs(lake, built)}")
     for name, table in tables.items():

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from laion_assets.lake.errors import LakeError, LakeMismatch
@@ -102,3 +103,12 @@ def test_a_lake_is_refused_where_a_library_would_read_another_path(place: str, t
     with pytest.raises(LakeError, match="tables cannot be written below"):
         Lake.open(f"s3://bucket/{place}/lake")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a lake", "ümlaut", "plain"])
+def test_rows_are_read_whatever_the_lake_is_called(name: str, tmp_path: Path) -> None:
+    lake = Lake.open(str(tmp_path / name))
+    request_takedown(lake, "url", "http://a.example/1.jpg", None)
+    rows = lake.scan("takedowns").collect()
+    assert rows.select("kind", "value").rows() == [("url", "http://a.example/1.jpg")]
+    assert rows.schema["kind"] == pl.String
