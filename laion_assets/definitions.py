@@ -30,6 +30,7 @@ from laion_assets.assets.step import StepFunction, stage_asset
 from laion_assets.assets.training import clip_checkpoints, training_sets
 from laion_assets.automation.front import automated
 from laion_assets.automation.maintenance import maintenance
+from laion_assets.automation.verification import verification
 from laion_assets.execution.executors import executor
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.tables import MODEL_TESTS, TABLES
@@ -82,12 +83,12 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         for name, group in (("takedowns", STAGES["takedowns"].group), (MODEL_TESTS.name, "verdicts"))
     ]
     automation = automated([*written_beside, *assets, *model_assets(project, settings)], settings, project, partitions)
-    upkeep = maintenance(settings)
+    upkeep, checked = maintenance(settings), verification(settings)
     return dg.Definitions(
         assets=[*automation.assets, upkeep.shown],
-        jobs=[upkeep.job],
+        jobs=[upkeep.job, checked.job],
         sensors=automation.sensors,
-        schedules=[*automation.schedules, upkeep.schedule],
+        schedules=[*automation.schedules, upkeep.schedule, checked.schedule],
         resources={
             "lake": LakeResource(uri=settings.lake, shards=settings.shards, buckets=settings.buckets),
             "source": SourceResource(uri=settings.source),

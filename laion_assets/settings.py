@@ -27,6 +27,7 @@ from laion_assets.execution.needs import GPU_NODES, Executor, Limits, RetryOptio
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition
 from laion_assets.lake.retention import RetentionOptions
+from laion_assets.lake.scope import VerificationOptions
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.staleness import Expectation
 from laion_assets.lake.storage import open_storage
@@ -189,6 +190,7 @@ class Settings(BaseSettings):
     training: ComputeOptions = ComputeOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
     retention: RetentionOptions = RetentionOptions()
+    verification: VerificationOptions = VerificationOptions()
     automation: AutomationOptions = AutomationOptions()
     executor: Executor = "in-process"
     """Who runs the steps of a run."""

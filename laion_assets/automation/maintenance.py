@@ -32,8 +32,8 @@ _DESCRIPTION = (
     "shards and weights that no row names, staging of dead steps. Versions that a training set or a checkpoint was "
     "made from stay."
 )
-_RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-_WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
+RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 _GRACE_SECONDS = 1_800
 
 
@@ -80,7 +80,7 @@ def survey(
 
 
 def _running_since(instance: dg.DagsterInstance, own_run: str | None) -> datetime | None:
-    runs = instance.get_run_records(dg.RunsFilter(statuses=_RUNNING))
+    runs = instance.get_run_records(dg.RunsFilter(statuses=RUNNING))
     began = [r.start_time or r.create_timestamp.timestamp() for r in runs if r.dagster_run.run_id != own_run]
     return datetime.fromtimestamp(min(began), UTC) if began else None
 
@@ -166,7 +166,7 @@ def maintenance(settings: Settings) -> Maintenance:
         default_status=dg.DefaultScheduleStatus.STOPPED,
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        under_way = context.instance.get_runs(dg.RunsFilter(job_name=NAME, statuses=[*_RUNNING, *_WAITING]), limit=1)
+        under_way = context.instance.get_runs(dg.RunsFilter(job_name=NAME, statuses=[*RUNNING, *WAITING]), limit=1)
         if under_way:
             return dg.SkipReason(f"run {under_way[0].run_id} has not ended yet")
         return dg.RunRequest()

@@ -34,11 +34,17 @@ def builder_lock(folder: Path) -> Iterator[str]:
     path = folder / f"{uuid.uuid4().hex[:16]}.lock"
     lock = os.open(path, os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)
+    os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
     try:
         yield f"{socket.gethostname()} {path}"
     finally:
         path.unlink(missing_ok=True)
         os.close(lock)
+
+
+def other_builders(folder: Path) -> list[str]:
+    """Who else builds the same lake on this machine now; to be asked before :func:`builder_lock`."""
+    return [path.read_text() for path in sorted(folder.glob("*.lock")) if not _left_behind(path)]
 
 
 def end_abandoned_runs(instance: dg.DagsterInstance) -> int:

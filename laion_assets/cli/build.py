@@ -67,7 +67,13 @@ class Builder:
         tags = {REFETCH_TAG: "true"} if request.refetch and table == "images" else {}
         for number, crawls in enumerate(batches):
             partitions = due[number] if number == 0 else self._due(table, crawls, request)
-            self._runner.run_each(table, partitions, outcome, tags)
+            self._runner.run_each(
+                table,
+                partitions,
+                outcome,
+                tags,
+                is_due=lambda partition, crawls=crawls: partition in self._due(table, crawls, request),  # type: ignore[misc]
+            )
 
     def _due(self, table: str, crawls: Sequence[str], request: Request) -> list[Partition]:
         states = current_states(self._lake, self._settings, crawls, until=table)

@@ -19,12 +19,14 @@ from dagster._core.execution.execution_result import ExecutionResult
 from dagster._core.origin import get_python_environment_entry_point
 from dagster._utils.interrupts import _received_interrupt
 
-from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs
-from laion_assets.cli.common import UsageError
+from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs, other_builders
+from laion_assets.cli.common import UsageError, err
 from laion_assets.definitions import build_definitions
 from laion_assets.execution.executors import ensure_reachable
-from laion_assets.execution.needs import need_of
+from laion_assets.execution.needs import RetryOptions, need_of
+from laion_assets.lake.commits import Commit
 from laion_assets.lake.lake import Lake
+from laion_assets.lake.leftovers import is_being_built
 from laion_assets.lake.partition import Partition, partition_name
 from laion_assets.lake.stages import STAGES
 from laion_assets.logs import shown_level
@@ -108,13 +110,32 @@ class Runner:
             for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: what a shell starts with & ignores it
                 signal.signal(number, signal.default_int_handler)
         end_abandoned_runs(self._instance)
+        others = other_builders(self._lake.staging / "builders")
+        if others:
+            told = f"another build of this lake is at work ({', '.join(others)}): the work is shared with it"
+            err.print(told, soft_wrap=True, highlight=False)
         with builder_lock(self._lake.staging / "builders") as self._lock:
             yield
 
     def run_each(
-        self, table: str, partitions: Sequence[Partition], outcome: Outcome, tags: Mapping[str, str] | None = None
+        self,
+        table: str,
+        partitions: Sequence[Partition],
+        outcome: Outcome,
+        tags: Mapping[str, str] | None = None,
+        *,
+        is_due: Callable[[Partition], bool] = lambda _: True,
     ) -> None:
         """Build partitions of a table, or a table that Dagster sees whole; leave out those that lack what they need.
+
+        What another build is at comes last, and is waited for as patiently as a step is tried again.
+
+        Args:
+            table: the table.
+            partitions: those that are due.
+            outcome: is added to.
+            tags: of the runs.
+            is_due: whether a partition still is, asked where somebody else published it meanwhile.
 
         Raises:
             KeyboardInterrupt: somebody wants everything to stop. What ran was stopped.
@@ -125,11 +146,25 @@ class Runner:
                 due.append(partition)
             else:
                 self._reporter.advance(table)
+        shared = _Shared(self._lake, table, due, is_due)
+        held = [partition for partition in due if shared.is_held(partition)]
+        due = [partition for partition in due if partition not in held]
         if self._settings.executor == "in-process":
             for partition in due:
-                self._note(table, partition, self._run(table, partition, tags or {}), outcome)
+                if shared.is_held(partition):  # since this one began
+                    held.append(partition)
+                elif shared.was_built(partition):
+                    self._reporter.advance(table)
+                else:
+                    self._note(table, partition, self._run(table, partition, tags or {}), outcome)
         else:
             self._run_at_once(table, due, outcome, tags or {})
+        for partition in held:
+            shared.wait_for(partition, self._settings.retries)
+            if shared.was_built(partition):
+                self._reporter.advance(table)
+            else:
+                self._note(table, partition, self._run(table, partition, tags or {}), outcome)
 
     def execute(self, names: Sequence[str], key: str | None, tags: Mapping[str, str]) -> ExecutionResult:
         """One run of some assets.
@@ -213,6 +248,37 @@ class Runner:
         if lacking:
             outcome.left_out.append((table, partition_name(partition)))
         return not lacking
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Partitions of a table that another build may be at, too."""
+
+    lake: Lake
+    table: str
+    partitions: Sequence[Partition]
+    is_due: Callable[[Partition], bool]
+    before: dict[str, Commit | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = {partition_name(p): self.lake.commit(self.table, p) for p in self.partitions if p}
+        object.__setattr__(self, "before", found)
+
+    def is_held(self, partition: Partition) -> bool:
+        """Whether another process of this machine builds it now."""
+        return bool(partition) and is_being_built(self.lake.staging, self.table, partition_name(partition))
+
+    def was_built(self, partition: Partition) -> bool:
+        """Whether somebody else published it since it was found due, and it is not any more."""
+        if not partition or self.lake.commit(self.table, partition) == self.before[partition_name(partition)]:
+            return False
+        return not self.is_due(partition)
+
+    def wait_for(self, partition: Partition, options: RetryOptions) -> None:
+        """Wait until nobody builds it, for as long as a step's tries would take."""
+        give_up = time.monotonic() + options.seconds * (2**options.times - 1)
+        while self.is_held(partition) and time.monotonic() < give_up:
+            time.sleep(min(0.5, options.seconds))
 
 
 def loadable_job(name: str) -> ReconstructableJob:

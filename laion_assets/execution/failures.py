@@ -1,14 +1,13 @@
 """Which failures of a step can pass, and how long to wait before it is tried again.
 
-A step that could not reach something is tried again a few times. One whose rows broke a check, whose settings are wrong
-or that hit a limit would fail again, and runs once. Kinds of errors of other libraries are known by name: importing
-boto3 or DuckDB's extensions to ask would cost more than the question.
+A step that could not reach something is tried again a few times. One whose rows broke a check, whose settings are
+wrong, that hit a limit or found the disk full would fail again, and runs once. Kinds of errors of other libraries are
+known by name: importing boto3 or DuckDB's extensions to ask would cost more than the question.
 """
 
 import errno
 import re
 import socket
-from collections.abc import Iterator
 
 import dagster as dg
 
@@ -16,6 +15,7 @@ from laion_assets.crawl.transfer import TransferError, TransientFailure
 from laion_assets.execution.needs import RetryOptions
 from laion_assets.execution.watch import LimitExceeded
 from laion_assets.lake.errors import PartitionBusy, StorageUnavailable, ValidationFailed
+from laion_assets.lake.space import causes, no_space_left
 
 _PASSING_NAMES = frozenset(
     {
@@ -67,14 +67,9 @@ def policy(options: RetryOptions) -> dg.RetryPolicy:
 
 def can_pass(error: BaseException) -> bool:
     """Whether the same step may well go through if it is tried again: the error, or one that it came from, says so."""
-    return not isinstance(error, ValidationFailed | LimitExceeded) and any(_passes(link) for link in _chain(error))
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    link: BaseException | None = error
-    while link is not None:
-        yield link
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    if isinstance(error, ValidationFailed | LimitExceeded) or no_space_left(error) is not None:
+        return False
+    return any(_passes(link) for link in causes(error))
 
 
 def _passes(error: BaseException) -> bool:
@@ -119,6 +114,11 @@ def told(error: Exception, options: RetryOptions, tries_before: int) -> Exceptio
 
 def _words(error: Exception) -> str:
     """What the error says. One of ours explains itself; of others the kind is part of what they say."""
+    full = no_space_left(error)
+    if full is not None:
+        return (
+            f"the disk is full ({full}): what was finished is kept; make room, and the same command goes on from there"
+        )
     kind = type(error)
     ours = kind.__module__.partition(".")[0] == "laion_assets"
     return str(error) if ours else f"{kind.__name__}: {error}"

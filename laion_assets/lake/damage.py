@@ -16,6 +16,7 @@ from laion_assets.lake.faults import Fault
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.logs import LogDamaged, damaged_log, table_folders
 from laion_assets.lake.scope import Seen
+from laion_assets.lake.space import causes, no_space_left
 from laion_assets.lake.verify import Snapshot, partition_faults
 
 _SECONDS = 60.0
@@ -39,7 +40,7 @@ class DamageFound(LakeError):
 
 def may_be_damage(error: BaseException) -> bool:
     """Whether an error, or one that it came from, is of a kind that broken files cause."""
-    return any(_is_of_a_reader(link) for link in _chain(error))
+    return no_space_left(error) is None and any(_is_of_a_reader(link) for link in causes(error))
 
 
 def damage_in(
@@ -71,13 +72,6 @@ def damage_in(
     return None if fault is None else DamageFound(fault.line)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    link: BaseException | None = error
-    while link is not None:
-        yield link
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
-
-
 def _is_of_a_reader(error: BaseException) -> bool:
     kind = type(error)
     if isinstance(error, OSError) and kind.__module__ == "builtins":
@@ -92,7 +86,7 @@ def _named(lake: Lake, error: BaseException) -> list[str]:
     """Files of the lake that the error names, by their names in it."""
     roots = "|".join(re.escape(root.rstrip("/") + "/") for root in (lake.uri, str(lake.staging / "fetched")))
     found: list[str] = []
-    for link in _chain(error):
+    for link in causes(error):
         text = f"{link} {getattr(link, 'filename', None) or ''}"
         paths = re.findall(rf"(?:{roots})(.+?\.(?:parquet|tar|safetensors|json))", text)
         found += [re.sub(r"^tmp[^/]+/", "", path) for path in paths]

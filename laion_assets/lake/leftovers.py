@@ -55,6 +55,14 @@ def oldest_live_step(scratch: Path) -> datetime | None:
     return datetime.fromtimestamp(min(began), UTC) if began else None
 
 
+def is_being_built(scratch: Path, table: str, partition: str) -> bool:
+    """Whether a process of this machine holds work on a partition that nobody else could go on with meanwhile."""
+    for folder in (scratch / table / partition.replace("/", "__")).glob("*"):
+        if folder.is_dir() and _owner(folder) is None and StagingFolder(folder.parent, folder.name).is_held():
+            return True
+    return False
+
+
 def marks(scratch: Path) -> set[str]:
     """What files are published under by work that is staged on this machine, at it now or to be gone on with."""
     return {mark.read_text() for mark in scratch.glob("*/*/*/mark")}

@@ -32,6 +32,20 @@ class Unwatched:
         """Nothing to show."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerificationOptions:
+    """How much of a lake is verified by itself, and when."""
+
+    cron: str = "0 5 * * 6"
+    """When the schedule `verification` runs, in UTC: as delivered on Saturdays at five."""
+    share: float = 0.1
+    """The share of all partitions and files that one run looks at; after 1/share weeks all were."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share: expected more than 0 and at most 1, found {self.share:g}")
+
+
 @dataclass(frozen=True)
 class Scope:
     """What of a lake is verified."""

@@ -78,6 +78,16 @@ class StagingFolder:
             os.close(self._lock)
             self._lock = None
 
+    def is_held(self) -> bool:
+        """Whether a process holds its lock."""
+        try:
+            lock = _try_lock(self.path)
+        except FileNotFoundError:
+            return False
+        if lock is not None:
+            os.close(lock)
+        return lock is None
+
     @property
     def mark(self) -> str:
         """A name no other folder has, on any machine; the same for as long as this one is there.

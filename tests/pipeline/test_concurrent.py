@@ -1,5 +1,6 @@
 """Two processes building one lake at once."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import dagster as dg
 import pytest
 
 from laion_assets.cli.build import Builder, Outcome, Request
+from laion_assets.execution.needs import RetryOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import DenyOptions, Settings
 from tests.pipeline.conftest import (
@@ -110,3 +112,26 @@ def test_who_commits_a_partition_second_replaces_it_or_says_so(
         assert "another process published it" in said
     assert_same_rows(settings.open_lake(), undisturbed.lake, ["unique_pairs"])
     assert "unique_pairs" not in unfinished(settings)
+
+
+def test_two_builds_of_the_same_crawls_say_so_and_share_the_work(
+    make_settings: MakeSettings, undisturbed: Built, tmp_path: Path
+) -> None:
+    """The first stands still at its first shard; the second builds the others, and what the first has it waits for."""
+    settings = make_settings(tmp_path / "lake", retries=RetryOptions(seconds=10.0))
+    marker = tmp_path / "stopped"
+    arguments = ("build", *CRAWLS, "--until", "candidate_pairs")
+    command = paused_laion("laion_assets.assets.crawl:extract", "before", 1, marker, *arguments)
+    with running(command, settings, tmp_path / "one") as first:
+        wait_until(marker.exists, first)
+        with running(laion(*arguments), settings, tmp_path / "other") as second:
+            lake = settings.open_lake(create=False)
+            wait_until(lambda: len(lake.ledger("candidate_pairs").commits) == 3, second)
+            marker.with_name("stopped.go").touch()
+            said = [process.communicate(timeout=120)[0] for process in (first, second)]
+            assert [first.returncode, second.returncode] == [0, 0], said
+    assert f"another build of this lake is at work (process {first.pid} on " in said[1]
+    built = [int(re.search(r"(\d+) partitions built, 0 failed", text)[1]) for text in said]  # type: ignore[index]
+    assert built == [4 + 1, 3], "crawls, lists and shards: each partition was built once"
+    assert_same_rows(settings.open_lake(), undisturbed.lake, ["candidate_pairs"])
+    assert settings.open_lake().ledger("candidate_pairs").version == 4, "one commit a shard"

@@ -1,10 +1,12 @@
 """Which failures are worth another try, told by real errors where a real library raises them."""
 
+import errno
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import dagster as dg
+import duckdb
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from deltalake.exceptions import CommitFailedError, DeltaError
@@ -17,6 +19,7 @@ from laion_assets.crawl.sources import (
     TransferError,
     open_source,
 )
+from laion_assets.download.driver import DownloadError
 from laion_assets.execution.failures import can_pass, told
 from laion_assets.execution.needs import RetryOptions
 from laion_assets.execution.watch import LimitExceeded
@@ -128,3 +131,25 @@ def test_of_an_error_that_is_not_ours_its_kind_is_told():
     verdict = told(KeyError("height"), RetryOptions(), 0)
     assert isinstance(verdict, dg.Failure)
     assert verdict.description == "KeyError: 'height'"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/scratch/rows.parquet"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        DownloadError("making 00003.tar failed: OSError: [Errno 28] No space left on device; finished tars are kept"),
+        duckdb.IOException('IO Error: Could not write file "/scratch/spill/x.tmp": No space left on device'),
+        duckdb.OutOfMemoryException("failed to offload data block: see the 'max_temp_directory_size' setting"),
+        RuntimeError("Generic LocalFileSystem error: Unable to copy: No space left on device (os error 28)"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_full_disk_is_told_at_once_and_not_tried_again(error):
+    told_ = told(error, RetryOptions(times=3), 0)
+    assert isinstance(told_, dg.Failure)
+    assert not told_.allow_retries
+    assert told_.description is not None
+    assert told_.description.startswith("the disk is full (")
+    assert "what was finished is kept; make room" in told_.description
+    assert "\n" not in told_.description

@@ -1,0 +1,95 @@
+"""Damage to a lake that was built: named by the step that meets it, healed by what a verification says."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from laion_assets.cli.build import Builder, Request
+from laion_assets.figures import picture_fault
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.scope import Scope
+from laion_assets.lake.verify import Report, verify_lake
+from laion_assets.sample.options import CRAWLS
+from laion_assets.settings import Settings
+from tests.pipeline.conftest import BUILT, Built, assert_same_rows, unfinished
+
+
+def verified(settings: Settings, *, repair: bool = False) -> Report:
+    return verify_lake(settings.open_lake(create=False), Scope(), picture=picture_fault, repair=repair)
+
+
+def flip(path: Path, chance: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    bit = chance.randrange(len(content) * 8)
+    content[bit // 8] ^= 1 << bit % 8
+    path.unlink()
+    path.write_bytes(content)
+
+
+def data_file(lake: Lake, table: str) -> Path:
+    partition = {"crawl": CRAWLS[0], "shard" if table == "candidate_pairs" else "bucket": 0}
+    return Path(lake.partition_sizes(table, partition)[0][0])
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+def test_after_repair_and_a_build_the_rows_are_those_of_an_undisturbed_lake(
+    seed: int, lake_copy: Callable[..., Settings], undisturbed: Built, builder: Callable[[Settings], Builder]
+) -> None:
+    chance = random.Random(seed)
+    settings = lake_copy()
+    lake = settings.open_lake(create=False)
+    assert verified(settings).faults == []
+    tar = chance.choice(sorted(lake.root.glob("files/images/**/*.tar")))
+    broken = [data_file(lake, table) for table in ("candidate_pairs", "unique_pairs", "clip_embeddings")]
+    entry = chance.choice(sorted(lake.root.glob("filtered_pairs/_delta_log/*.json")))
+    data_file(lake, "filtered_pairs").unlink()
+    for path in (tar, *broken, entry):
+        flip(path, chance)
+    names = {path.relative_to(lake.root).as_posix() for path in (tar, *broken, entry)}
+    assert {fault.file for fault in verified(settings).faults} >= names, (
+        "rows of a table whose log cannot be read come after it"
+    )
+    in_tar = lake.scan("images").filter(pl.col("shard_path") == tar.relative_to(lake.root).as_posix()).collect().height
+    verified(settings, repair=True)
+    outcome = builder(settings).build(Request(crawls=CRAWLS))
+    assert outcome.failures == []
+    assert_same_rows(settings.open_lake(), undisturbed.lake, BUILT, places=False)
+    assert (verified(settings).faults, unfinished(settings)) == ([], {})
+    commits = settings.open_lake().ledger("images").commits.values()
+    attempted = sum(
+        c.counts.get("attempted", 0) for c in commits if c not in undisturbed.lake.ledger("images").commits.values()
+    )
+    assert 0 < in_tar <= attempted < in_tar + 60, "what lay in the broken tar, and what failed and can pass, is fetched"
+
+
+@pytest.mark.parametrize(
+    ("table", "what", "named"),
+    [
+        ("images", "unique_pairs", "unique_pairs"),
+        ("clip_embeddings", "tar", "images"),
+        ("filtered_pairs", "clip_embeddings", "clip_embeddings"),
+    ],
+)
+def test_a_step_names_the_damage_that_it_meets(
+    table: str, what: str, named: str, lake_copy: Callable[..., Settings], builder: Callable[[Settings], Builder]
+) -> None:
+    settings = lake_copy(without=[table] if table != "images" else ["images", "clip_embeddings"])
+    lake = settings.open_lake(create=False)
+    path = (
+        data_file(lake, what)
+        if what != "tar"
+        else min(lake.root.glob(f"files/images/crawl={CRAWLS[0]}/bucket=0/**/*.tar"))
+    )
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    outcome = builder(settings).build(Request(crawls=CRAWLS[:1], until=table))
+    told = [error for failed, partition, error in outcome.failures if partition == f"crawl={CRAWLS[0]}/bucket=0"]
+    assert len(told) == 1
+    assert told[0].startswith(f"{named} [crawl={CRAWLS[0]}/bucket=0] {path.relative_to(lake.root).as_posix()}: ")
+    assert f"`laion verify {named} --crawl {CRAWLS[0]} --repair` marks it, then `laion build {CRAWLS[0]}`" in told[0]
+    assert "\n" not in told[0]
+    verified(settings, repair=True)
+    assert builder(settings).build(Request(crawls=CRAWLS)).failures == []
+    assert unfinished(settings) == {}
