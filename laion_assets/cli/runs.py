@@ -153,18 +153,13 @@ class Runner:
             for partition in due:
                 if shared.is_held(partition):  # since this one began
                     held.append(partition)
-                elif shared.was_built(partition):
-                    self._reporter.advance(table)
                 else:
-                    self._note(table, partition, self._run(table, partition, tags or {}), outcome)
+                    self._note(table, partition, self._run(shared, partition, tags or {}), outcome)
         else:
-            self._run_at_once(table, due, outcome, tags or {})
+            self._run_at_once(shared, due, outcome, tags or {})
         for partition in held:
             shared.wait_for(partition, self._settings.retries)
-            if shared.was_built(partition):
-                self._reporter.advance(table)
-            else:
-                self._note(table, partition, self._run(table, partition, tags or {}), outcome)
+            self._note(table, partition, self._run(shared, partition, tags or {}), outcome)
 
     def execute(self, names: Sequence[str], key: str | None, tags: Mapping[str, str]) -> ExecutionResult:
         """One run of some assets.
@@ -203,30 +198,32 @@ class Runner:
             raise KeyboardInterrupt
         return result
 
-    def _run(self, table: str, partition: Partition, tags: Mapping[str, str]) -> str | None:
-        """One partition of one table; gives what went wrong."""
-        result = self.execute([table], self._partitions.key(partition) if partition else None, tags)
+    def _run(self, shared: "_Shared", partition: Partition, tags: Mapping[str, str]) -> str | None:
+        """One partition of one table, unless another build made it meanwhile; gives what went wrong."""
+        if shared.was_built(partition):
+            return _ELSEWHERE
+        result = self.execute([shared.table], self._partitions.key(partition) if partition else None, tags)
         return None if result.success else error_of(result.all_events)
 
     def _note(self, table: str, partition: Partition, error: str | None, outcome: Outcome) -> None:
         if error is None:
             outcome.built += 1
-        else:
+        elif error is not _ELSEWHERE:
             name = partition_name(partition) if partition else ""
             outcome.failures.append((table, name, error))
             self._reporter.failed(table, name, error)
         self._reporter.advance(table)
 
     def _run_at_once(
-        self, table: str, partitions: Sequence[Partition], outcome: Outcome, tags: Mapping[str, str]
+        self, shared: "_Shared", partitions: Sequence[Partition], outcome: Outcome, tags: Mapping[str, str]
     ) -> None:
         """Runs whose steps the executor sends to other processes: a thread of this one watches over each."""
         configure_logging_once(self._instance)
-        with ThreadPoolExecutor(self._at_once(table), thread_name_prefix="run") as pool:
-            runs = {pool.submit(self._run, table, partition, tags): partition for partition in partitions}
+        with ThreadPoolExecutor(self._at_once(shared.table), thread_name_prefix="run") as pool:
+            runs = {pool.submit(self._run, shared, partition, tags): partition for partition in partitions}
             try:
                 for run in as_completed(runs):
-                    self._note(table, runs[run], run.result(), outcome)
+                    self._note(shared.table, runs[run], run.result(), outcome)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 stop_runs(runs)
@@ -250,6 +247,10 @@ class Runner:
         return not lacking
 
 
+_ELSEWHERE = "another build made it"
+"""Instead of what went wrong: nothing had to be done here."""
+
+
 @dataclass(frozen=True)
 class _Shared:
     """Partitions of a table that another build may be at, too."""
@@ -259,6 +260,7 @@ class _Shared:
     partitions: Sequence[Partition]
     is_due: Callable[[Partition], bool]
     before: dict[str, Commit | None] = field(init=False)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         found = {partition_name(p): self.lake.commit(self.table, p) for p in self.partitions if p}
@@ -270,9 +272,12 @@ class _Shared:
 
     def was_built(self, partition: Partition) -> bool:
         """Whether somebody else published it since it was found due, and it is not any more."""
-        if not partition or self.lake.commit(self.table, partition) == self.before[partition_name(partition)]:
+        if not partition:
             return False
-        return not self.is_due(partition)
+        with self.lock:  # runs in threads ask the same ledgers
+            if self.lake.commit(self.table, partition) == self.before[partition_name(partition)]:
+                return False
+            return not self.is_due(partition)
 
     def wait_for(self, partition: Partition, options: RetryOptions) -> None:
         """Wait until nobody builds it, for as long as a step's tries would take."""

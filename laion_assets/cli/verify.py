@@ -58,6 +58,10 @@ def verify(
     with _bars() as bars:
         watch = _Bar(bars)
         report = verify_lake(opened, scope, picture=picture_fault, repair=repair, watch=watch, told=lines)
+    if scope.crawls and sample == 1 and not report.seen.partitions and not report.faults:
+        raise UsageError(
+            f"--crawl: the lake has no partition of {', '.join(scope.crawls)}; `laion status` shows crawls"
+        )
     if as_json:
         typer.echo(json.dumps({"lake": opened.uri, **report.to_json()}))
     else:

@@ -324,7 +324,8 @@ class PartitionBuild:
         published = self.lake.commit(self.table.name, self.partition)
         if published is None:
             raise LakeError(f"{self.table.name} [{self.name}] was written, but its commit cannot be found")
-        write_seal(self.lake.storage, self.table.name, published.version, self._beside)
+        if (published.run_id, published.content_digest) == (commit.run_id, commit.content_digest):
+            write_seal(self.lake.storage, self.table.name, published.version, self._beside)
         told = {"table": self.table.name, "partition": self.name, "rows": published.rows, "rows_in": published.rows_in}
         _log.info("published", extra={**told, "version": published.version, **published.cost})
         return published

@@ -111,7 +111,8 @@ def _fault_beside(name: str, error: BaseException, read: Mapping[str, Collection
     own = list(read.get(table, ()))
     inside = "/".join(part for part in parts if "=" in part)
     partition = own[0] if len(own) == 1 else inside or f"recipe={parts[2]}"
-    told = " ".join(str(error).split()).replace("; download its partition again", "")
+    said = next((str(link) for link in causes(error) if _is_of_a_reader(link)), str(error))
+    told = " ".join(said.split()).replace("; download its partition again", "")
     return Fault(table, partition, name, f"cannot be read ({told[:200]})")
 
 

@@ -272,14 +272,15 @@ class Lake:
             commit: its last commit; a mark does nothing where it was published again meanwhile.
             files: the damaged files beside the table; none where the rows themselves are damaged.
         """
-        delta = self.opened(commit.table)
-        delta.create_write_transaction(
-            [], "append", delta.schema(), list(delta.metadata().partition_columns),
-            commit_properties=CommitProperties(
-                custom_metadata={**damage_mark(commit, files), **self.metadata}, max_commit_retries=200
-            ),
-        )  # fmt: skip
-        write_seal(self.storage, commit.table, self.opened(commit.table).version())
+        table, mark = commit.table, damage_mark(commit, files)
+        delta = self.opened(table)
+        columns = list(delta.metadata().partition_columns)
+        properties = CommitProperties(custom_metadata={**mark, **self.metadata}, max_commit_retries=200)
+        delta.create_write_transaction([], "append", delta.schema(), columns, commit_properties=properties)
+        after = self.opened(table)
+        for entry in self.entries(table, after, after.version() - commit.version):
+            if mark.items() <= entry.items():
+                write_seal(self.storage, table, entry["version"])
 
     def ledger(self, table: str) -> Ledger:
         """The last commit of every partition of ``table``, brought up to date."""

@@ -190,7 +190,9 @@ def test_verify_tells_faults_line_by_line_and_as_json(lake: Lake, said: Said) ->
     assert report["partitions"] > 20
 
 
-def test_verify_refuses_tables_that_are_not_there(lake: Lake, said: Said) -> None:
+def test_verify_refuses_tables_and_crawls_that_are_not_there(lake: Lake, said: Said) -> None:
     code, _, complaint = said("verify", "no_such_table")
     assert code == 2
     assert "no table no_such_table" in complaint
+    code, _, complaint = said("verify", "--crawl", "CC-2019-01")
+    assert (code, "no partition of CC-2019-01" in complaint) == (2, True)

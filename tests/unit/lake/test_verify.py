@@ -1,8 +1,12 @@
 """Verifying a lake: all that is broken is found, and nothing else; what is repaired, and what a build heals."""
 
+import errno
 import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from laion_assets.figures import picture_fault
 from laion_assets.lake.build import lake_build
 from laion_assets.lake.checked import Checked
 from laion_assets.lake.commits import Commit
+from laion_assets.lake.damage import damage_in
 from laion_assets.lake.errors import LakeError, UpstreamNotValidated
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.logs import LogDamaged
@@ -20,6 +25,7 @@ from laion_assets.lake.scope import Scope
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.staleness import Expectation, State, judge
 from laion_assets.lake.verify import Report, verify_lake
+from laion_assets.training.shards import ShardError
 from tests.s3 import BUCKET, environment, s3_server
 from tests.unit.lake.conftest import PROVENANCE
 from tests.unit.lake.tables_made import FIRST, SECOND, foreign, made
@@ -340,6 +346,32 @@ def test_what_another_tool_wrote_is_read_and_not_compared(lake: Lake) -> None:
     assert verified(lake, "wat_files").faults == []
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        (f"files/images/{BUCKET_0}/{MARK}/00000.tar", f"images [{BUCKET_0}]"),
+        (f"files/training_sets/small/{MARK * 2}/train/00000.tar", "training_sets [recipe=small]"),
+    ],
+)
+def test_a_tar_that_a_training_cannot_read_is_named_with_what_heals_it(name: str, place: str, lake: Lake) -> None:
+    """As `assets.training` raises it, where the pictures of all crawls were read."""
+    error = LakeError("the shard cannot be written")
+    error.__cause__ = ShardError(
+        f"{lake.root / name} lacks the pictures of 3 sample keys; download its partition again"
+    )
+    read = {"images": [BUCKET_0, f"crawl={SECOND}/bucket=0"], "training_sets": ["recipe=small"]}
+    found = damage_in(lake, error, read)
+    assert str(found).startswith(f"{place} {name}: cannot be read (")
+    assert "--repair` marks it, then `laion " in str(found)
+    assert "\n" not in str(found)
+
+
+def test_an_error_that_is_not_of_bytes_is_left_as_it_is(lake: Lake) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", f"{lake.root}/images/x.parquet")
+    for error in (ValueError("a bug"), KeyError("x"), full):
+        assert damage_in(lake, error) is None
+
+
 # -- what is looked at, and going on -----------------------------------------------------------------------------------
 
 
@@ -387,6 +419,31 @@ def test_an_interrupted_verification_goes_on_and_does_not_begin_anew(lake: Lake)
     assert places(report) == [("crawl_snapshots", f"crawl={FIRST}")], "what was found damaged is told again"
     assert report.seen.partitions == whole
     assert verified(lake).seen.taken_over == 0, "one that came to its end is not gone on with"
+
+
+_KILLED = """
+import os, signal, sys
+from laion_assets.lake.lake import Lake
+from laion_assets.lake.scope import Scope
+from laion_assets.lake.verify import verify_lake
+
+class Kills:
+    left = 12
+    def more(self, files): pass
+    def done(self, files=1):
+        self.left -= files
+        if self.left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+verify_lake(Lake.at(sys.argv[1]), Scope(), picture=lambda content: None, watch=Kills())
+"""
+
+
+def test_a_killed_verification_goes_on_as_well(lake: Lake) -> None:
+    killed = subprocess.run([sys.executable, "-c", _KILLED, lake.uri], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    report = verified(lake)
+    assert (report.seen.taken_over, report.faults) == (13, [])
 
 
 def test_repair_takes_over_what_was_found_sound_this_week(lake: Lake) -> None:
