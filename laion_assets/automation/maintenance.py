@@ -32,8 +32,8 @@ _DESCRIPTION = (
     "shards and weights that no row names, staging of dead steps. Versions that a training set or a checkpoint was "
     "made from stay."
 )
-RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
+_RUNNING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 _GRACE_SECONDS = 1_800
 
 
@@ -80,7 +80,7 @@ def survey(
 
 
 def _running_since(instance: dg.DagsterInstance, own_run: str | None) -> datetime | None:
-    runs = instance.get_run_records(dg.RunsFilter(statuses=RUNNING))
+    runs = instance.get_run_records(dg.RunsFilter(statuses=_RUNNING))
     began = [r.start_time or r.create_timestamp.timestamp() for r in runs if r.dagster_run.run_id != own_run]
     return datetime.fromtimestamp(min(began), UTC) if began else None
 
@@ -158,20 +158,35 @@ def maintenance(settings: Settings) -> Maintenance:
     def job() -> None:
         remove()
 
+    told = f"Removes what the lake may forget: versions replaced more than {options.days:g} days ago."
+    schedule = one_at_a_time(job, options.cron, told)
+    return Maintenance(job, schedule, dg.AssetSpec(NAME, description=_DESCRIPTION, group_name="operations"))
+
+
+def one_at_a_time(job: dg.JobDefinition, cron: str, description: str) -> dg.ScheduleDefinition:
+    """A schedule of a job, called like it and off until somebody turns it on, that asks for no second run beside one.
+
+    Args:
+        job: what it runs.
+        cron: when.
+        description: what the UI says of it.
+    """
+
     @dg.schedule(
-        name=NAME,
+        name=job.name,
         job=job,
-        cron_schedule=options.cron,
-        description=f"Removes what the lake may forget: versions replaced more than {options.days:g} days ago.",
+        cron_schedule=cron,
+        description=description,
         default_status=dg.DefaultScheduleStatus.STOPPED,
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        under_way = context.instance.get_runs(dg.RunsFilter(job_name=NAME, statuses=[*RUNNING, *WAITING]), limit=1)
+        asked = dg.RunsFilter(job_name=job.name, statuses=[*_RUNNING, *_WAITING])
+        under_way = context.instance.get_runs(asked, limit=1)
         if under_way:
             return dg.SkipReason(f"run {under_way[0].run_id} has not ended yet")
         return dg.RunRequest()
 
-    return Maintenance(job, schedule, dg.AssetSpec(NAME, description=_DESCRIPTION, group_name="operations"))
+    return schedule
 
 
 def _metadata(seen: Survey, swept: Swept, seconds: float) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import dagster as dg
 from pydantic import Field
 
-from laion_assets.automation.maintenance import RUNNING, WAITING
+from laion_assets.automation.maintenance import one_at_a_time
 from laion_assets.figures import picture_fault
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.faults import Fault
@@ -63,20 +63,8 @@ def verification(settings: Settings) -> ScheduledVerification:
     def job() -> None:
         compare()
 
-    @dg.schedule(
-        name=NAME,
-        job=job,
-        cron_schedule=options.cron,
-        description=f"Verifies {options.share:.0%} of the lake, each week another part of it.",
-        default_status=dg.DefaultScheduleStatus.STOPPED,
-    )
-    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        under_way = context.instance.get_runs(dg.RunsFilter(job_name=NAME, statuses=[*RUNNING, *WAITING]), limit=1)
-        if under_way:
-            return dg.SkipReason(f"run {under_way[0].run_id} has not ended yet")
-        return dg.RunRequest()
-
-    return ScheduledVerification(job, schedule)
+    told = f"Verifies {options.share:.0%} of the lake, each week another part of it."
+    return ScheduledVerification(job, one_at_a_time(job, options.cron, told))
 
 
 def _tell(context: dg.OpExecutionContext, report: Report) -> None:
