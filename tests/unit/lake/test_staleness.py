@@ -14,8 +14,10 @@ from tests.unit.lake.conftest import files_frame
 EXPECTED = dict.fromkeys(STAGES, Expectation(settings_digest="s"))
 
 
-def publish(lake: Lake, table: str, crawl: str, rows: pl.DataFrame, *, settings: str = "s", code: str = "1") -> None:
-    provenance = Provenance(run_id="r", code_version=code, settings_digest=settings)
+def publish(
+    lake: Lake, table: str, crawl: str, rows: pl.DataFrame, *, settings: str = "s", code: str | None = None
+) -> None:
+    provenance = Provenance(run_id="r", code_version=code or STAGES[table].code_version, settings_digest=settings)
     partition = {"crawl": crawl}
     with lake_build(lake, table, partition, provenance) as build:
         for read in STAGES[table].reads:
@@ -93,4 +95,6 @@ def test_what_is_built_on_something_stale_says_so_and_is_mended_by_building_that
 
 def test_a_new_code_version_makes_stale(lake: Lake) -> None:
     publish(lake, "crawl_snapshots", "CC-1", snapshot("one"), code="0")
-    assert state_of(lake, "crawl_snapshots").reasons == ("code version 0, now 1",)
+    assert state_of(lake, "crawl_snapshots").reasons == (
+        f"code version 0, now {STAGES['crawl_snapshots'].code_version}",
+    )
