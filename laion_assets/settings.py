@@ -10,20 +10,23 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
-from laion_assets.clip.encoder import EncoderOptions, content_sha256, encoder_identity
+from laion_assets.clip.encoder import EncoderError, EncoderOptions, content_sha256, encoder_identity
 from laion_assets.crawl.extract import ExtractionOptions
 from laion_assets.download.options import DownloadOptions
 from laion_assets.execution.needs import GPU_NODES, Executor, Limits, RetryOptions
+from laion_assets.kept_settings import LAKE_SETTINGS_FILE as LAKE_SETTINGS_FILE
+from laion_assets.kept_settings import LakeSettingsSource, files_of
+from laion_assets.kept_settings import write_lake_settings as write_lake_settings
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition
 from laion_assets.lake.retention import RetentionOptions
@@ -36,8 +39,6 @@ from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sql import PROJECT
 from laion_assets.training.compute import ComputeOptions
 from laion_assets.training.recipe import RECIPES, Recipe, load_recipes, recipe_named
-
-LAKE_SETTINGS_FILE = "settings.env"
 
 _OLD_ALLOWANCE_OPTION = "allow_private_addresses"
 _OLD_ALLOWANCE = f"LAION_DOWNLOAD__{_OLD_ALLOWANCE_OPTION.upper()}"
@@ -61,19 +62,7 @@ class CalibrationOptions:
     """Seed of the shuffling that makes the negatives."""
 
 
-def _files(value: object) -> object:
-    """The files a variable names: a JSON list, or paths with ``:`` between them."""
-    if not isinstance(value, str):
-        return value
-    if not value.lstrip().startswith("["):
-        return tuple(path for path in value.split(os.pathsep) if path)
-    try:
-        return tuple(json.loads(value))
-    except ValueError as error:
-        raise ValueError(f"expected paths with {os.pathsep} between them, or a JSON list of paths: {error}") from error
-
-
-Files: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_files)]
+Files: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(files_of)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,6 +193,19 @@ class Settings(BaseSettings):
     log_level: LogLevel | None = None
     """The least that is logged; None: WARNING as text, INFO as JSON."""
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The lake's own file goes after the environment, and its paths are the lake's."""
+        file = dotenv_settings.env_file if isinstance(dotenv_settings, DotEnvSettingsSource) else None
+        return init_settings, env_settings, LakeSettingsSource(settings_cls, env_file=file), file_secret_settings
+
     @property
     def benchmark_folder(self) -> Path:
         """Where the evaluation sets lie on this machine. Those in a bucket are fetched, as far as they changed."""
@@ -238,29 +240,23 @@ class Settings(BaseSettings):
         """Open the lake these settings name."""
         return Lake.open(self.lake, shards=self.shards, buckets=self.buckets, create=create)
 
-    def expectations(self, removals_digest: str) -> Mapping[str, Expectation]:
+    def expectations(self, removals_digest: str | None) -> Mapping[str, Expectation]:
         """By table, the digests of settings and of outside inputs that a build would record now.
 
         Args:
-            removals_digest: digest of takedowns and deny lists together.
+            removals_digest: digest of takedowns and deny lists together; None where that cannot be said.
         """
-        removals = {"removals": removals_digest}
-        shaping: dict[str, Any] = {
-            "candidate_pairs": asdict(self.extraction),
-            "clip_embeddings": self._encoder_identities(),
-            "calibrations": [asdict(self.calibration), self._calibration_content(), self._encoder_identities()],
-            "filtered_pairs": asdict(self.filter),
+        removals = {} if removals_digest is None else {"removals": removals_digest}
+        shaping: dict[str, Callable[[], Any]] = {
+            "candidate_pairs": lambda: asdict(self.extraction),
+            "clip_embeddings": self._encoder_identities,
+            "calibrations": lambda: [self._calibration_content(), self._encoder_identities()],
+            "filtered_pairs": lambda: asdict(self.filter),
         }
         externals = dict.fromkeys(("unique_pairs", "images", "filtered_pairs", "training_sets"), removals)
-        return {
-            table: Expectation(
-                settings_digest=_digest(shaping.get(table)),
-                externals=externals.get(table, {}),
-            )
-            for table in STAGES
-        }
+        return {table: _expected(shaping.get(table, lambda: None), externals.get(table, {})) for table in STAGES}
 
-    def expectation(self, table: str, partition: Partition, removals_digest: str) -> Expectation:
+    def expectation(self, table: str, partition: Partition, removals_digest: str | None) -> Expectation:
         """What a build of one partition would record now; of a recipe's partitions, what of it shapes them."""
         expected = self.expectations(removals_digest)[table]
         if table == "training_sets":
@@ -274,9 +270,13 @@ class Settings(BaseSettings):
             return expected
         return replace(expected, settings_digest=_digest(shaping))
 
-    def _calibration_content(self) -> str | None:
-        path = None if self.calibration.pairs is None else Path(self.calibration.pairs)
-        return content_sha256(path) if path is not None and path.is_file() else None
+    def _calibration_content(self) -> list[Any]:
+        """What decides thresholds beside the encoder: what is in the file of pairs, wherever it lies."""
+        options = self.calibration
+        path = None if options.pairs is None else Path(options.pairs)
+        if path is not None and not path.is_file():
+            raise _Missing(f"LAION_CALIBRATION__PAIRS: expected a Parquet file of held-out pairs, found none at {path}")
+        return [None if path is None else content_sha256(path), options.picture_domain, options.seed]
 
     def _encoder_identities(self) -> dict[str, list[str]]:
         return {
@@ -301,6 +301,17 @@ SHAPED_BY: Mapping[str, tuple[str, ...]] = {
     "retrieval_scores": ("LAION_EVALUATION__…",),
 }
 """The settings that make a table stale, as people know them; :meth:`Settings.expectation` has what of them counts."""
+
+
+class _Missing(Exception):
+    """A file that a digest is of is not there."""
+
+
+def _expected(shaping: Callable[[], Any], externals: Mapping[str, str]) -> Expectation:
+    try:
+        return Expectation(settings_digest=_digest(shaping()), externals=externals)
+    except (EncoderError, _Missing) as error:  # in a lake that was moved, perhaps: whoever builds needs the file
+        return Expectation(settings_digest=None, externals=externals, missing=str(error))
 
 
 def _digest(value: object) -> str:
@@ -340,14 +351,3 @@ def load_settings() -> Settings:
         named = re.search(r'field "(\w+)"', str(error))
         name = f"LAION_{named[1].upper()}" if named else "a LAION_ setting"
         raise SettingsError(f"wrong settings: {name}: expected a JSON object, or {name}__… for each option") from error
-
-
-def _kept(value: str) -> str:
-    # A ${ would be taken for a variable: a nameless one, of which there is none, stands for its dollar.
-    return json.dumps(value, ensure_ascii=False).replace("${", "${:-$}{")
-
-
-def write_lake_settings(lake: str, values: Mapping[str, str]) -> None:
-    """Keep ``values`` (names with their ``LAION_`` prefix) as the own settings of the lake at ``lake``."""
-    lines = [f"{name}={_kept(value)}\n" for name, value in sorted(values.items())]
-    open_storage(lake).replace(LAKE_SETTINGS_FILE, "".join(lines).encode())

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import dagster as dg
@@ -36,7 +36,7 @@ def benchmark_images(step: Step) -> Metadata:
     """The pictures of an evaluation set, so that copies of them are found in what is learned from."""
     benchmark = _benchmark(step)
     same = {
-        "folder": str(benchmark.folder.resolve()),
+        "folder": _place(step, benchmark.folder),
         "task": benchmark.task,
         "split": benchmark.split,
         "in_distribution_benchmark": benchmark.in_distribution,
@@ -46,6 +46,15 @@ def benchmark_images(step: Step) -> Metadata:
         step.build.add(frame.with_columns(**{name: pl.lit(value, pl.String) for name, value in same.items()}))
         step.build.rows_in += frame.height
     return {"task": benchmark.task, "classes": len(benchmark.classnames), "templates": len(benchmark.templates)}
+
+
+def _place(step: Step, folder: Path) -> str:
+    """Where an evaluation set lies: named from the lake on if it lies there, for lakes are moved."""
+    if step.settings.benchmarks is None:
+        return f"files/benchmarks/{folder.name}"
+    if step.lake.storage.holds(folder):
+        return folder.resolve().relative_to(step.lake.root).as_posix()
+    return str(folder.resolve())
 
 
 def _dataset_sha256(benchmark: Benchmark) -> str:

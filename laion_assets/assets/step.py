@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -125,6 +126,17 @@ def current_removals(lake: Lake, settings: Settings) -> Removals:
     return load_removals(takedowns, **_lists(settings))
 
 
+def removals_digest(lake: Lake, settings: Settings) -> str | None:
+    """The digest of takedowns and deny lists, for a judgement; None where a list is not there, as on another machine.
+
+    Raises:
+        RemovalError: an entry of them is not what it has to be.
+    """
+    if all(Path(path).is_file() for paths in _lists(settings).values() for path in paths):
+        return current_removals(lake, settings).digest
+    return None
+
+
 def _lists(settings: Settings) -> dict[str, tuple[str, ...]]:
     deny = settings.deny
     return {"url_lists": deny.url_lists, "domain_lists": deny.domain_lists, "hash_lists": deny.hash_lists}
@@ -210,6 +222,8 @@ def _build(
     """Build and publish one partition."""
     started = time.monotonic()
     expected = settings.expectation(table, partition, current_removals(lake, settings).digest)
+    if expected.settings_digest is None:
+        raise LakeError(expected.missing or f"the settings that shape {table} cannot be read")
     provenance = Provenance(
         run_id=context.run.run_id,
         code_version=STAGES[table].code_version,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from laion_assets.assets.images import REFETCH_TAG
-from laion_assets.assets.step import current_removals
+from laion_assets.assets.step import current_removals, removals_digest
 from laion_assets.automation.overview import calibration_is_due
 from laion_assets.cli.runs import Outcome, Reporter, Runner
 from laion_assets.download.failures import is_transient
@@ -49,6 +49,7 @@ class Builder:
         A partition whose inputs could not be built is left out, and every other one is built.
         """
         self._instance.add_dynamic_partitions(str(CRAWLS.name), list(request.crawls))
+        current_removals(self._lake, self._settings)  # nothing is fetched or kept by lists that cannot be read
         outcome = Outcome()
         with self._runner.building():
             if "filtered_pairs" in request.tables and calibration_is_due(self._lake, self._settings):
@@ -106,5 +107,5 @@ def current_states(
     """The state of the partitions of these crawls and of all built ones before them, whose state they inherit."""
     built = {crawl for table in PER_CRAWL for crawl in lake.ledger(table).crawls}
     known = sorted(built | set(crawls))
-    expectations = settings.expectations(current_removals(lake, settings).digest)
+    expectations = settings.expectations(removals_digest(lake, settings))
     return lake_states(lake, known, expectations, until=until)

@@ -48,7 +48,7 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
     os.environ.update(LAION_LAKE=str(lake), LAION_SOURCE=str(folder))
     encoders = lake / "files" / "encoders"
     weights = _encoder(encoders, console)
-    _calibration_pairs(encoders)
+    _beside_the_weights(encoders)
     write_lake_settings(str(lake), _demo_settings(folder, weights, encoders))
     settings = load_settings()
     console.print(f"building {' and '.join(sample.crawls)} into {lake}", highlight=False)
@@ -104,7 +104,7 @@ def _demo_settings(folder: Path, weights: Path, encoders: Path) -> dict[str, str
         "LAION_SOURCE": str(folder),
         "LAION_ENCODER__MODEL": MODEL,
         "LAION_ENCODER__PRETRAINED": str(weights),
-        "LAION_ENCODER__MODEL_CONFIGS": MODEL_CONFIGS,
+        "LAION_ENCODER__MODEL_CONFIGS": str(encoders),
         "LAION_CALIBRATION__PAIRS": str(encoders / "calibration.parquet"),
         "LAION_CALIBRATION__PICTURE_DOMAIN": PICTURE_DOMAIN,
         "LAION_FILTER__POLICY": "laion_clean",
@@ -138,7 +138,10 @@ def _encoder(encoders: Path, console: Console) -> Path:
         )
 
 
-def _calibration_pairs(encoders: Path) -> None:
+def _beside_the_weights(encoders: Path) -> None:
+    """The held-out pairs, and the model's configuration: kept in the lake, which is then whole wherever it goes."""
+    configuration = f"{MODEL}.json"
+    (encoders / configuration).write_bytes((Path(MODEL_CONFIGS) / configuration).read_bytes())
     if not (encoders / "calibration.parquet").is_file():
         write_calibration(encoders / "calibration.parquet", _CALIBRATION_PICTURES)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import dagster as dg
 
 from laion_assets.execution.needs import POOLS
+from laion_assets.shipped import shipped
 
-_CONFIGURATION = Path(__file__).resolve().parents[2] / "infra" / "local" / "dagster.yaml"
+_CONFIGURATION = shipped("infra/local/dagster.yaml")
 
 
 def dagster_instance() -> dg.DagsterInstance:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from laion_assets.assets.step import current_removals
+from laion_assets.assets.step import removals_digest
 from laion_assets.assets.training import REFRESH_TAG
 from laion_assets.cli.common import UsageError
 from laion_assets.cli.runs import Outcome, Reporter, Runner
@@ -58,7 +58,7 @@ def _state(lake: Lake, settings: Settings, table: str, partition: Partition) -> 
     if table == "training_sets":
         source = settings.recipe(str(partition["recipe"])).selection.source
         stage = training_stage(load_project(settings.models), source)
-    expected = settings.expectation(table, partition, current_removals(lake, settings).digest)
+    expected = settings.expectation(table, partition, removals_digest(lake, settings))
     return judge(lake, stage, partition, expected, {})
 
 

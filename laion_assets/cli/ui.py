@@ -15,6 +15,7 @@ from rich.console import Console
 
 from laion_assets.lake.storage import open_storage
 from laion_assets.settings import Settings
+from laion_assets.shipped import shipped
 
 _GRACE_SECONDS = 5
 _LOOK_SECONDS = 0.2
@@ -29,7 +30,7 @@ def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
 
     dagster_instance()
     folder = Path(settings.source)
-    workspace = Path(__file__).resolve().parents[2] / "workspace.yaml"
+    workspace = shipped("workspace.yaml")
     os.environ["LAION_LAKE"] = open_storage(settings.lake).uri  # the UI's working directory is another one
     if folder.is_dir():
         os.environ["LAION_SOURCE"] = str(folder.resolve())

@@ -32,8 +32,11 @@ class State(StrEnum):
 class Expectation:
     """What a partition built now would record: digests of settings and of inputs that are no tables."""
 
-    settings_digest: str
+    settings_digest: str | None
+    """None where it cannot be said: what was built is then taken to be built with the settings of now."""
     externals: Mapping[str, str] = field(default_factory=dict)
+    missing: str | None = None
+    """Why the digest cannot be said, and a partition cannot be built."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +177,7 @@ def judge(
         reasons.append("damaged, as `laion verify` found")
     if commit.code_version != stage.code_version:
         reasons.append(f"code version {commit.code_version}, now {stage.code_version}")
-    if commit.settings_digest != expected.settings_digest:
+    if expected.settings_digest not in (None, commit.settings_digest):
         reasons.append("settings changed")
     reasons += [
         f"{name} changed" for name, digest in expected.externals.items() if commit.externals.get(name) != digest

@@ -19,7 +19,9 @@ BENCHMARK_IMAGES = Table(
     columns=(
         _BENCHMARK,
         column("sample_key", STRING, "Key of the sample in the benchmark's tars."),
-        column("folder", STRING, "Where the benchmark lies.", digested=False),
+        column(
+            "folder", STRING, "Where the benchmark lies; below the lake's folder, if it lies there.", digested=False
+        ),
         column("task", STRING, "What is measured.", accepted=("zeroshot_classification", "zeroshot_retrieval")),
         column("split", STRING, "The split that is measured on."),
         column("in_distribution_benchmark", STRING, "The benchmark whose shifted version this is.", nullable=True),

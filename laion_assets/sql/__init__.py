@@ -1,9 +1,10 @@
 """SQL over the lake: a DuckDB session with a view of every table and of every SQL model."""
 
-from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parents[2] / "dbt_like_sql"
+from laion_assets.shipped import shipped
+
+PROJECT = shipped("dbt_like_sql")
 """The models that are shipped."""
 
 

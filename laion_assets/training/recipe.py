@@ -19,8 +19,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from laion_assets.evaluation.decontamination import DecontaminationOptions
+from laion_assets.shipped import shipped, where_installed
 
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+RECIPES = shipped("recipes")
 """The recipes that are shipped."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -200,7 +201,7 @@ def _recipe(file: Path, name: str, shared: Mapping[str, Any], own: object) -> Re
         raise RecipeError(f"{file}: recipe {name}: expected a mapping, found {own!r}")
     values: dict[str, Any] = {**shared, **(own or {}), "name": name}
     if isinstance(values.get("model_configs"), str):
-        values["model_configs"] = str((file.parent / values["model_configs"]).resolve())
+        values["model_configs"] = str(where_installed((file.parent / values["model_configs"]).resolve()))
     try:
         return Recipe(**values)
     except ValidationError as error:
