@@ -69,7 +69,7 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
         built += _train_arms(settings, console)
     console.print(
         f"\n{built} partitions built in {time.monotonic() - started:.0f} s. "
-        "Next: `make ui`, `.venv/bin/laion status`, `.venv/bin/laion sql`",
+        "Next: `laion ui`, `laion status`, `laion sql`",
         highlight=False,
     )
 

@@ -29,8 +29,8 @@ from laion_assets.lake.logs import LogDamaged, table_folders
 from laion_assets.lake.storage import open_storage
 from laion_assets.lake.verify import Snapshot
 from laion_assets.settings import Settings, SettingsError
+from laion_assets.shipped import PACKAGE, shipped
 
-_REPOSITORY = Path(__file__).resolve().parents[2]
 _PYTHONS: Final = ((3, 11), (3, 12))
 _OTHER_VARIABLES: Final = frozenset({"LAION_TEST_DATA", "LAION_NO_SKIPS"})
 _LITTLE_BYTES, _TOO_FEW_BYTES = 20_000_000_000, 1_000_000_000
@@ -86,9 +86,9 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    file = _REPOSITORY / "constraints.txt"
+    file = shipped("constraints.txt")
     if not file.is_file():
-        yield ok("packages", "not compared: no constraints.txt lies beside the package")
+        yield ok("packages", "not compared: there is no constraints.txt")
         return
     pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", file.read_text(), re.MULTILINE))
     installed = {_normal(d.name): d.version for d in metadata.distributions() if d.name}
@@ -99,7 +99,7 @@ def _packages() -> Iterator[Finding]:
         for name, pin in sorted(pins.items())
         if _normal(name) in installed and installed[_normal(name)] != pin
     ]
-    repair = "pip install --constraint constraints.txt --editable ."
+    repair = f"pip install --constraint {file} {'--editable .' if file.parent == PACKAGE.parent else 'laion-lakehouse'}"
     if missing:
         yield fail("packages", f"missing: {', '.join(missing)}", repair)
     if other:

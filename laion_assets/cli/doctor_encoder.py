@@ -48,7 +48,11 @@ class EncoderCheck:
             yield Finding(**line)
         if self._child.returncode != 0:
             last = complained.strip().splitlines()[-1:] or [f"it ended with exit code {self._child.returncode}"]
-            yield fail("encoder", f"torch or open_clip broke: {last[0]}", "pip install -c constraints.txt -e .")
+            yield fail(
+                "encoder",
+                f"torch or open_clip broke: {last[0]}",
+                "install the packages again, in the versions that `laion doctor --only packages` names",
+            )
 
 
 def _device_findings() -> Iterator[Finding]:
