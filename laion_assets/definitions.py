@@ -38,7 +38,7 @@ from laion_assets.logs import configure_logs, console
 from laion_assets.partitions import Partitions
 from laion_assets.resources import LakeResource, SourceResource
 from laion_assets.settings import Settings, load_settings
-from laion_assets.sql.project import load_project
+from laion_assets.sql.project import open_project
 from laion_assets.sql.selection import selected_from
 
 # Multi-dimensional partition mappings, backfill policies and checks of single partitions are what this project is
@@ -50,7 +50,7 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Every asset, check and resource of a code location with these settings."""
     partitions = Partitions(shards=settings.shards, buckets=settings.buckets, recipes=settings.known_recipes)
-    project = load_project(settings.models)
+    project = open_project(settings.models)
     sources = [recipe.selection.source for recipe in settings.known_recipes.values()]
     score_check = {SCORE_CHECK: "the crawl's similarities look like those the encoder was calibrated on"}
 

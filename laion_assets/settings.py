@@ -38,7 +38,7 @@ from laion_assets.logs import LogFormat, LogLevel
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sql import PROJECT
 from laion_assets.training.compute import ComputeOptions
-from laion_assets.training.recipe import RECIPES, Recipe, load_recipes, recipe_named
+from laion_assets.training.recipe import RECIPES, Recipe, RecipeError, open_recipes, recipe_named
 
 _OLD_ALLOWANCE_OPTION = "allow_private_addresses"
 _OLD_ALLOWANCE = f"LAION_DOWNLOAD__{_OLD_ALLOWANCE_OPTION.upper()}"
@@ -214,20 +214,27 @@ class Settings(BaseSettings):
         return open_storage(self.lake).copy_of("files/benchmarks")
 
     @cached_property
-    def known_recipes(self) -> Mapping[str, Recipe]:
-        """Every recipe by name.
+    def _recipes(self) -> tuple[Mapping[str, Recipe], tuple[str, ...]]:
+        return open_recipes(Path(self.recipes).expanduser())
 
-        Raises:
-            RecipeError: a recipe is wrong.
-        """
-        return load_recipes(Path(self.recipes).expanduser())
+    @property
+    def known_recipes(self) -> Mapping[str, Recipe]:
+        """Every recipe by name, but those that are wrong."""
+        return self._recipes[0]
+
+    @property
+    def recipe_faults(self) -> tuple[str, ...]:
+        """What is wrong with the others, a line for each."""
+        return self._recipes[1]
 
     def recipe(self, name: str) -> Recipe:
         """The recipe called ``name``.
 
         Raises:
-            RecipeError: there is none, or a recipe is wrong.
+            RecipeError: there is none, or it is wrong.
         """
+        if name not in self.known_recipes and self.recipe_faults:
+            raise RecipeError("; ".join(self.recipe_faults))
         return recipe_named(self.known_recipes, name)
 
     @cached_property

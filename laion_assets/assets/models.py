@@ -27,18 +27,24 @@ from laion_assets.sql.project import RECORDS, Project, tables_of
 
 
 def model_assets(project: Project, settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Every model as an asset; a disabled one as a name in the graph that says why."""
+    """Every model as an asset; one that cannot run as a name in the graph that says why."""
     return [
         _asset(project, model, settings)
         if model.disabled is None
         else dg.AssetSpec(
             model.name,
-            description=f"{model.description}\n\n**Disabled:** {model.disabled}",
+            description=_held(model),
             group_name=model.layer,
-            kinds={"sql", "disabled"},
+            kinds={"sql", str(model.held)},
         )
         for model in project.models.values()
     ]
+
+
+def _held(model: Model) -> str:
+    """What a model that cannot run answers, and why it does not; a fault as it was said, for it is no Markdown."""
+    why = f"\n\n```\n{model.disabled}\n```" if model.faults else f" {model.disabled}"
+    return f"{model.description}\n\n**{str(model.held).capitalize()}:**{why}"
 
 
 def _asset(project: Project, model: Model, settings: Settings) -> dg.AssetsDefinition:

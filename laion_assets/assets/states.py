@@ -14,7 +14,7 @@ from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.staleness import PartitionState, State, lake_states, standing_digest
 from laion_assets.partitions import CRAWLS, Partitions
 from laion_assets.sql.build import declared, model_states
-from laion_assets.sql.project import load_project
+from laion_assets.sql.project import open_project
 
 STATES = ("done", "stale", "missing", "failed")
 _MOST_REASONS = 5
@@ -23,13 +23,13 @@ _MOST_ROWS = 20
 
 def partition_states(step: Step) -> Metadata:
     """Every partition of the crawls' stages and of the SQL models, with what is not up to date about it."""
-    lake, settings = declared(step.lake, load_project(step.settings.models)).at_rest(), step.settings
+    lake, settings = declared(step.lake, open_project(step.settings.models)).at_rest(), step.settings
     built = {crawl for table in PER_CRAWL for crawl in lake.ledger(table).crawls}
     crawls = sorted(built | set(step.instance.get_dynamic_partitions(str(CRAWLS.name))))
     expectations = settings.expectations(current_removals(lake, settings).digest)
     stages = lake_states(lake, crawls, expectations)
     judged = {(state.table, state.name): state for state in stages}
-    states = [*stages, *model_states(load_project(settings.models), lake, judged).values()]
+    states = [*stages, *model_states(open_project(settings.models), lake, judged).values()]
     failed = _failed(step.instance, states, Partitions(shards=settings.shards, buckets=settings.buckets))
     shown = [(state, "failed" if (state.table, state.name) in failed else str(state.state)) for state in states]
     step.build.add(_rows(shown))

@@ -16,7 +16,7 @@ from laion_assets.clip.device import device_name
 from laion_assets.evaluation.decontamination import find_contaminated
 from laion_assets.figures import read_pictures
 from laion_assets.lake.errors import LakeError
-from laion_assets.sql.project import Project, load_project
+from laion_assets.sql.project import Project, open_project
 from laion_assets.sql.selection import ALWAYS_CURRENT, SELECTED, open_selection, training_stage
 from laion_assets.training.arrangement import Arrangement, ShardOptions, arrange, batch_collisions
 from laion_assets.training.checkpoint import CheckpointError, config_json, gmacs_per_sample, open_model
@@ -35,7 +35,7 @@ REFRESH_TAG = "laion/refresh"
 def training_sets(step: Step) -> Metadata:
     """The pairs a recipe selects as webdataset shards, copies of evaluation pictures left out."""
     recipe = step.settings.recipe(str(step.partition["recipe"]))
-    project = load_project(step.settings.models)
+    project = open_project(step.settings.models)
     versions = _versions(step, recipe, project)
     open_selection(step.build, project, recipe.selection.source, recipe.selection.where, versions)
     removed, excluded = _clean(step, recipe)

@@ -22,7 +22,8 @@ from laion_assets.lake.sweep import Swept, sweep
 from laion_assets.pairs.removals import Removals
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared
-from laion_assets.sql.project import load_project
+from laion_assets.sql.project import open_project
+from laion_assets.training.recipe import RecipeError
 
 NAME = "maintenance"
 """Of the job, its schedule, and the asset under which its runs are shown."""
@@ -66,8 +67,13 @@ def survey(
         let_go: recipes whose sources need not stay.
         own_run: a run that reads nothing.
         now: the present.
+
+    Raises:
+        RecipeError: a recipe is wrong.
     """
-    declared(lake, load_project(settings.models))
+    if settings.recipe_faults:  # what a recipe pins is not known before it can be read
+        raise RecipeError(f"nothing is removed while a recipe is wrong: {'; '.join(settings.recipe_faults)}")
+    declared(lake, open_project(settings.models))
     plan = plan_retention(
         lake,
         days=settings.retention.days if days is None else days,

@@ -39,7 +39,7 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
     from laion_assets.sample.options import SampleOptions
     from laion_assets.sample.publish import publish
     from laion_assets.sample.server import SampleServer
-    from laion_assets.sql.project import load_project
+    from laion_assets.sql.project import open_project
 
     started = time.monotonic()
     lake, folder = lake.resolve(), folder.resolve()
@@ -56,7 +56,7 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
         outcome = Builder(settings, dagster_instance(), reporter).build(Request(crawls=sample.crawls))
     if outcome.failures:
         raise SystemExit(1)
-    project = load_project(settings.models)
+    project = open_project(settings.models)
     with build_display(console) as reporter:
         models = ModelBuilder(settings, project, dagster_instance(), reporter).build(list(project.enabled))
     if models.failures:

@@ -253,18 +253,20 @@ class _Asked:
         yield Finding("clock", level, f"{abs(skew):.0f} s {way} {urlsplit(address).netloc}", advice)
 
     def models(self) -> Iterator[Finding]:
-        from laion_assets.sql.errors import ModelError
-        from laion_assets.sql.project import load_project
+        from laion_assets.sql.project import open_project
 
-        try:
-            project = load_project(self.settings.models)
-        except ModelError as error:
-            yield from (fail("models", str(fault), "correct the SQL") for fault in error.faults)
+        project = open_project(self.settings.models)
+        if project.faults:
+            yield from (fail("models", str(fault), "correct it: what is built on it waits") for fault in project.faults)
         else:
             yield ok("models", f"{len(project.enabled)} SQL models are sound")
 
     def recipes(self) -> Iterator[Finding]:
-        yield ok("recipes", f"{len(self.settings.known_recipes)} in {self.settings.recipes}")
+        faults = self.settings.recipe_faults
+        if faults:
+            yield from (fail("recipes", fault, "correct it: the others can be trained") for fault in faults)
+        else:
+            yield ok("recipes", f"{len(self.settings.known_recipes)} in {self.settings.recipes}")
 
     def dagster(self) -> Iterator[Finding]:
         from laion_assets.cli.home import dagster_instance

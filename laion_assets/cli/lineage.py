@@ -150,7 +150,7 @@ def diff(
 
 def _model_key(models: str, table: str) -> list[str] | None:
     """What names a row of a SQL model's table; None where there is no such model, or no longer."""
-    from laion_assets.sql.project import load_project
+    from laion_assets.sql.project import open_project
 
-    model = load_project(models).models.get(table)
+    model = open_project(models).models.get(table)
     return list(model.key) or None if model is not None else None

@@ -19,14 +19,16 @@ from laion_assets.lake.verdicts import found_last, last_results
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states, partitions_of_model, standing, test_model
 from laion_assets.sql.model import Model
-from laion_assets.sql.project import Project, load_project
+from laion_assets.sql.project import Project, open_project
 
 models = typer.Typer(
     no_args_is_help=True,
     help="""The SQL models of `dbt_like_sql`: each file is one table or view, with columns, tests and lineage.
 
 A selection names models (`funnel`), layers (`marts`), what a model is built from (`+funnel`) or what is built on it
-(`funnel+`); several with commas between them. Without one, all models are meant.""",
+(`funnel+`); several with commas between them. Without one, all models are meant.
+
+A model whose file is wrong is broken: it is said with file and line, what is built on it waits, and all others run.""",
 )
 
 Select = Annotated[list[str] | None, typer.Option("--select", "-s", help="Which models.", metavar="[+]MODEL[+]")]
@@ -34,7 +36,7 @@ ModelName = Annotated[str, typer.Argument(help="Name of the model; `laion models
 
 
 def _project(settings: Settings) -> Project:
-    return load_project(settings.models)
+    return open_project(settings.models)
 
 
 def _selected(project: Project, select: Sequence[str] | None) -> list[str]:
@@ -50,6 +52,18 @@ def _model(project: Project, name: str) -> Model:
     return project.models[name]
 
 
+def _end_with(project: Project, names: Sequence[str] | None) -> None:
+    """Say which of the models that were asked for cannot run, and why; exit code 1 where a file is wrong."""
+    faults = project.faults_of(names or ())
+    for name in project.held(names or ()):
+        if project.models[name].held == "waits":
+            complain("waits", f"{name} {project.models[name].disabled}")
+    for fault in faults:
+        complain("broken", str(fault))
+    if faults:
+        raise typer.Exit(1)
+
+
 def _lake(settings: Settings, project: Project) -> Lake | None:
     """The lake, with the models' tables known to it; None where there is none yet."""
     if Lake.recorded_shape(settings.lake) is None:
@@ -62,7 +76,7 @@ _KINDS = {"view": "view", "table": "table", "incremental_by_crawl": "by crawl"}
 
 @models.command("list")
 def list_models(select: Select = None, lake: LakeOption = None) -> None:
-    """List the models: what each is, and how it stands in this lake."""
+    """List the models: what each is, and how it stands in this lake. Exit code 1 if one is broken."""
     settings = settings_of(lake)
     project = _project(settings)
     names = _selected(project, select)
@@ -70,11 +84,14 @@ def list_models(select: Select = None, lake: LakeOption = None) -> None:
     states = {} if opened is None else model_states(project, opened)
     table = Table("model", "layer", "kind", "state", expand=True)
     table.add_column("what it answers", no_wrap=True, ratio=1)
-    for name in [*names, *(n for n, m in project.models.items() if m.disabled and not select)]:
+    held = project.held(select or ())
+    for name in [*names, *held]:
         model = project.models[name]
-        shown = "disabled" if model.disabled else standing([s for (n, _), s in states.items() if n == name])
-        table.add_row(name, model.layer, _KINDS[model.materialized], shown, Text(model.description))
+        shown = model.held or standing([s for (n, _), s in states.items() if n == name])
+        kind = "–" if model.held == "broken" else _KINDS[model.materialized]
+        table.add_row(name, model.layer, kind, shown, Text(model.description or model.disabled or ""))
     out.print(table)
+    _end_with(project, select)
 
 
 @models.command()
@@ -87,7 +104,9 @@ def show(name: ModelName, lake: LakeOption = None) -> None:
     out.print(Text(model.description))
     out.print(Text(f"file: {model.template.file}"), soft_wrap=True)
     if model.disabled is not None:
-        out.print(Text(f"disabled: {model.disabled}", style="yellow"))
+        out.print(Text(f"{model.held}: {model.disabled}", style="yellow"))
+        if model.held != "disabled":
+            _end_with(project, [name])
         return
     below = [other for other in project.enabled if name in project.upstream(other)]
     out.print(Text(f"built from: {', '.join([*project.sources(name), *project.upstream(name)]) or 'nothing'}"))
@@ -132,7 +151,10 @@ def compile_model(
     lake: LakeOption = None,
 ) -> None:
     """Print a model's SQL with names filled in, as it is run."""
-    model = _model(_project(settings_of(lake)), name)
+    project = _project(settings_of(lake))
+    model = _model(project, name)
+    if model.held != "disabled":
+        _end_with(project, [name])
     sql = model.template.render(crawl).strip()
     if out.is_terminal:
         out.print(Syntax(sql, "sql", background_color="default"))
@@ -161,6 +183,7 @@ def docs(
     deny = asdict(settings.deny)
     written = write_models_page(project, output, _lake(settings, project), names=names, deny=deny)
     out.print(f"{output}: {size(written)}", highlight=False, soft_wrap=True)
+    _end_with(project, select)
 
 
 @models.command()
@@ -188,6 +211,7 @@ def run(
         complain("failed", f"{name} {place}: {error}")
     left_out = f", {len(outcome.left_out)} left out that are built on them" if outcome.left_out else ""
     out.print(f"{outcome.built} partitions built, {len(outcome.failures)} failed{left_out}")
+    _end_with(project, select)
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -219,6 +243,7 @@ def run_tests(select: Select = None, lake: LakeOption = None) -> None:
                 failed += not outcome.passed
                 _tell(name, place, outcome)
     out.print(f"{passed} tests passed, {failed} failed")
+    _end_with(project, select)
     if failed:
         raise typer.Exit(1)
 

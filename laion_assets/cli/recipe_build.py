@@ -17,7 +17,7 @@ from laion_assets.lake.staleness import PartitionState, State, judge
 from laion_assets.partitions import BENCHMARKS
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared
-from laion_assets.sql.project import load_project
+from laion_assets.sql.project import open_project
 from laion_assets.sql.selection import training_stage
 
 PINNED = (
@@ -57,7 +57,7 @@ def _state(lake: Lake, settings: Settings, table: str, partition: Partition) -> 
     stage = STAGES[table]
     if table == "training_sets":
         source = settings.recipe(str(partition["recipe"])).selection.source
-        stage = training_stage(load_project(settings.models), source)
+        stage = training_stage(open_project(settings.models), source)
     expected = settings.expectation(table, partition, removals_digest(lake, settings))
     return judge(lake, stage, partition, expected, {})
 
@@ -69,7 +69,7 @@ class RecipeBuilder:
         self._settings = settings
         self._instance = instance
         self._reporter = reporter
-        self._lake = declared(settings.open_lake(create=False), load_project(settings.models))
+        self._lake = declared(settings.open_lake(create=False), open_project(settings.models))
         self._runner = Runner(settings, instance, reporter, self._lake)
 
     def train(self, recipes: Sequence[str], *, refresh: bool = False) -> Outcome:

@@ -4,14 +4,14 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, out, settings_of
-from laion_assets.sql.project import load_project, tables_of
+from laion_assets.sql.project import open_project, tables_of
 
 
 def tables(lake: LakeOption = None) -> None:
     """List the tables: rows, partitions, files, bytes, version."""
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)
-    opened.declare(tables_of(load_project(settings.models).models.values()))
+    opened.declare(tables_of(open_project(settings.models).models.values()))
     table = Table("table", title=Text(opened.uri))
     for heading in ("rows", "partitions", "files", "bytes", "version"):
         table.add_column(heading, justify="right")

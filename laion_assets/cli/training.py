@@ -20,7 +20,7 @@ def recipes(lake: LakeOption = None) -> None:
     """List the training recipes, and which of them were trained in this lake.
 
     A recipe is a selection of pairs, a model and a schedule, in a YAML file of `recipes/`; `LAION_RECIPES` names
-    another folder.
+    another folder. Exit code 1 if one is wrong; the others can be trained.
     """
     from laion_assets.cli.recipe_build import checkpoint_state
 
@@ -41,6 +41,10 @@ def recipes(lake: LakeOption = None) -> None:
         trained = {"missing": "no"}.get(str(state), str(state))
         table.add_row(Text(recipe.name), Text(recipe.model), *numbers, Text(f"{selection.source}{where}"), trained)
     out.print(table)
+    for fault in settings.recipe_faults:
+        complain("broken", fault)
+    if settings.recipe_faults:
+        raise typer.Exit(1)
 
 
 def _short(count: int) -> str:
@@ -164,8 +168,10 @@ def _recipe_of(lake: Lake, settings: Settings, name: str) -> tuple[str, bool]:
         for row in rows.iter_rows(named=True):
             if lake.storage.address(row["path"]) == given:
                 return recipe, bool(row["final"])
+    faults = "".join(f"; {fault}" for fault in settings.recipe_faults)
     raise UsageError(
         f"{name!r} is no recipe, and no file of weights that a recipe of this lake published: see `laion recipes`"
+        f"{faults}"
     )
 
 

@@ -92,7 +92,7 @@ class Known:
     def standing(self, model: Model) -> str:
         """How a model stands, in a word or two."""
         if model.disabled is not None:
-            return "disabled"
+            return str(model.held)
         return standing([state for (of, _), state in self.states.items() if of == model.name])
 
     def inputs(self, model: Model) -> tuple[str, ...]:
@@ -236,7 +236,7 @@ def _model_entry(known: Known, model: Model) -> Entry:
     if known.tested_against(model):
         facts.append(("Tests read", _links(known, known.tested_against(model))))
     facts.append(("Built on it", _links(known, below)))
-    warnings = [f"Disabled: {model.disabled}"] if model.disabled else []
+    warnings = [f"{str(model.held).capitalize()}: {model.disabled}"] if model.disabled else []
     for (of, place), state in known.states.items():
         if of == model.name and state.state is not State.DONE:
             reasons = "; ".join((*state.reasons, *state.inherited))

@@ -19,7 +19,7 @@ from laion_assets.report.samples import PairSamples, cluster_samples, failure_sa
 from laion_assets.report.sheets import thumbnails
 from laion_assets.sql import PROJECT
 from laion_assets.sql.build import declared, model_states
-from laion_assets.sql.project import Project, load_project
+from laion_assets.sql.project import Project, open_project
 from laion_assets.sql.session import connect
 
 _CLUSTERS = 12
@@ -108,10 +108,9 @@ def write_report(
         made_at: the time the page gives as its own; None: now.
 
     Raises:
-        ModelError: a SQL model is wrong.
         OSError: the file cannot be written.
     """
-    project = load_project(models)
+    project = open_project(models)
     declared(lake, project)
     selections = [
         Selection(name=model.name, description=model.description, disabled=model.disabled)

@@ -16,6 +16,11 @@ class Fault:
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.message}"
 
+    @property
+    def short(self) -> str:
+        """The same for a page that others read: not where the folder of models lies on this machine."""
+        return f"{self.file.parent.name}/{self.file.name}:{self.line}: {self.message}"
+
 
 class ModelError(Exception):
     """SQL models that cannot be run as they stand; one line for each fault."""

@@ -1,8 +1,9 @@
 """What a SQL model is: its file, what its front matter says, and the columns that its SQL has."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from laion_assets.lake.catalogue import Column, Table
@@ -49,7 +50,11 @@ class Model:
     tests: tuple[RowTest, ...] = ()
     singular_tests: tuple[SingularTest, ...] = ()
     disabled: str | None = None
-    """Why it cannot run yet; None where it can."""
+    """Why it cannot run; None where it can. Its author says so, or it is broken, or waits for one that is."""
+    faults: tuple[Fault, ...] = ()
+    """What is wrong with its file, or a test of it."""
+    waits_for: str | None = None
+    """The model it is built on that is broken or waits itself."""
     columns: tuple[ModelColumn, ...] = ()
     """What its SQL has; empty for a disabled model."""
 
@@ -62,6 +67,13 @@ class Model:
     def is_incremental(self) -> bool:
         """Whether it is built crawl by crawl."""
         return self.materialized == "incremental_by_crawl"
+
+    @property
+    def held(self) -> Literal["broken", "waits", "disabled"] | None:
+        """What keeps it from running, in a word."""
+        if self.disabled is None:
+            return None
+        return "broken" if self.faults else "waits" if self.waits_for else "disabled"
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -147,6 +159,28 @@ def read_model(template: Template, header: Mapping[str, Any], lines: Mapping[str
         tests=tuple(tests),
         disabled=" ".join(str(disabled).split()) if disabled else None,
     )
+
+
+def broken(model: Model, faults: Sequence[Fault]) -> Model:
+    """The model as one that cannot run for what is wrong with it."""
+    found = tuple(sorted(faults))
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return replace(model, disabled=f"{found[0].short}{more}", faults=found, columns=(), singular_tests=())
+
+
+def unread(file: Path, faults: Sequence[Fault]) -> Model:
+    """The model of a file that cannot be read as one."""
+    template = Template(file, "", ())
+    said = Model(
+        name=file.stem, layer=file.parent.name, materialized="view", description="", template=template, described={}
+    )
+    return broken(said, faults)
+
+
+def waiting(model: Model, upstream: str) -> Model:
+    """The model as one that cannot run before ``upstream`` is mended."""
+    reason = f"waits for {upstream}, which cannot run: mend that first"
+    return replace(model, disabled=reason, waits_for=upstream, columns=(), singular_tests=())
 
 
 def _tests(asked: Any, columns: tuple[str, ...], fault: Any) -> list[RowTest]:

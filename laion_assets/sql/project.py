@@ -1,10 +1,9 @@
 """All SQL models together: read, checked before anything runs, in the order in which they are built."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ from laion_assets.sql.binding import Binder
 from laion_assets.sql.cache import ModelCache
 from laion_assets.sql.commits import COMMITS
 from laion_assets.sql.errors import Fault, ModelError
+from laion_assets.sql.files import check_name, mentioned_in, read_file, read_singular, whatever_it_is
 from laion_assets.sql.metrics import STEP_METRICS
-from laion_assets.sql.model import LAYERS, Model, SingularTest, read_model, with_columns
+from laion_assets.sql.model import LAYERS, Model, broken, unread, waiting, with_columns
 from laion_assets.sql.parse import check_sql
-from laion_assets.sql.template import CRAWL_NOT_KNOWN, Reference, Template, read_template
+from laion_assets.sql.template import CRAWL_NOT_KNOWN, Template
 
 RECORDS: Mapping[str, Table] = {table.name: table for table in (COMMITS, STEP_METRICS)}
 """No tables of the lake: what its commits say of themselves, read out of the logs of all tables."""
@@ -27,15 +27,15 @@ RECORDS: Mapping[str, Table] = {table.name: table for table in (COMMITS, STEP_ME
 SOURCES: Mapping[str, Table] = {**TABLES, **RECORDS}
 """Everything that ``source()`` can name."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-
 
 @dataclass(frozen=True)
 class Project:
-    """The models of one folder, upstream before downstream; disabled ones last."""
+    """The models of one folder, upstream before downstream; those that cannot run last."""
 
     folder: Path
     models: Mapping[str, Model]
+    faults: tuple[Fault, ...] = ()
+    """All that is wrong, with file and line: of models, of tests, and of files that are neither."""
 
     @cached_property
     def enabled(self) -> Mapping[str, Model]:
@@ -59,12 +59,44 @@ class Project:
         Raises:
             ValueError: a pattern names nothing.
         """
+        chosen = self._chosen(patterns)
+        return [name for name in self.enabled if chosen is None or name in chosen]
+
+    def faults_of(self, patterns: Iterable[str] = ()) -> tuple[Fault, ...]:
+        """What is wrong with the models that the patterns name, or with what they wait for; all where there is none.
+
+        Raises:
+            ValueError: a pattern names nothing.
+        """
+        chosen = self._chosen(patterns)
+        if chosen is None:
+            return self.faults
+        found = {
+            fault for name in self._reached(chosen, self._waited_for) | chosen for fault in self.models[name].faults
+        }
+        return tuple(sorted(found))
+
+    def held(self, patterns: Iterable[str] = ()) -> list[str]:
+        """The models that the patterns name and that cannot run; all such where there is no pattern.
+
+        Raises:
+            ValueError: a pattern names nothing.
+        """
+        chosen = self._chosen(patterns)
+        return [name for name, model in self.models.items() if model.held and (chosen is None or name in chosen)]
+
+    def _waited_for(self, name: str) -> tuple[str, ...]:
+        upstream = self.models[name].waits_for
+        return () if upstream is None else (upstream,)
+
+    def _chosen(self, patterns: Iterable[str]) -> set[str] | None:
+        """The models that the patterns name, those that cannot run among them; None where there is no pattern."""
         chosen: set[str] = set()
         given = [part for pattern in patterns for part in pattern.replace(",", " ").split()]
         for pattern in given:
             name = pattern.strip("+")
             if name in LAYERS:
-                found = {n for n, model in self.enabled.items() if model.layer == name}
+                found = {n for n, model in self.models.items() if model.layer == name}
             else:
                 found = {self._known(name)}
             chosen |= found
@@ -72,7 +104,7 @@ class Project:
                 chosen |= self._reached(found, self.upstream)
             if pattern.endswith("+"):
                 chosen |= self._reached(found, self._downstream)
-        return [name for name in self.enabled if name in chosen or not given]
+        return {name for name in chosen if name in self.models} if given else None
 
     def _known(self, name: str) -> str:
         model = self.models.get(name)
@@ -80,19 +112,19 @@ class Project:
             close = get_close_matches(name, [*self.models, *LAYERS], n=1)
             meant = f", perhaps you mean {close[0]}" if close else ""
             raise ValueError(f"there is no model {name!r}{meant}; `laion models list` shows all")
-        if model.disabled is not None:
+        if model.held == "disabled":
             raise ValueError(f"{name} is disabled: {model.disabled}")
         return name
 
     def _downstream(self, name: str) -> tuple[str, ...]:
-        return tuple(other for other in self.enabled if name in self.upstream(other))
+        return tuple(other for other in self.models if name in self.upstream(other))
 
     def _reached(self, names: Iterable[str], neighbours: Any) -> set[str]:
         found: set[str] = set()
         todo = list(names)
         while todo:
             for name in neighbours(todo.pop()):
-                if name not in found:
+                if name not in found and name in self.models:
                     found.add(name)
                     todo.append(name)
         return found
@@ -104,36 +136,143 @@ def load_project(folder: Path | str = PROJECT) -> Project:
     Raises:
         ModelError: some cannot be run as they stand; every fault is in it, with file and line.
     """
+    project = open_project(folder)
+    if project.faults:
+        raise ModelError(project.faults)
+    return project
+
+
+def open_project(folder: Path | str = PROJECT) -> Project:
+    """Read every model below ``folder``, as it is: what is wrong with one keeps that one, and what is built on it.
+
+    Such models are in :attr:`Project.models`, disabled by what is wrong with them.
+    """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ModelError([Fault(folder, 1, "is no folder of SQL models: see LAION_MODELS")])
-    cache = ModelCache(folder, sources={name: _columns(table) for name, table in SOURCES.items()})
-    faults: list[Fault] = []
-    files = [file for layer in LAYERS for file in sorted((folder / "models" / layer).glob("*.sql"))]
-    faults += [
-        Fault(file, 1, f"a model lies in models/{{{','.join(LAYERS)}}}/")
-        for file in sorted((folder / "models").rglob("*.sql"))
-        if file not in files
-    ]
-    names = {file.stem for file in files}
-    read: dict[str, Model] = {}
-    for file in files:
-        try:
-            model = _read(file, names, cache)
-            if model.name in read:
-                other = read[model.name].template.file
-                raise ModelError([Fault(file, 1, f"{other} has that name already")])
-            read[model.name] = model
-        except ModelError as error:
-            faults += error.faults
-    faults += _wrong_references(read, names)
-    if faults:
-        raise ModelError(faults)
-    order = _order(read)
-    read = _with_singular_tests(folder, {name: read[name] for name in order}, cache)
-    bound = _bound({name: read[name] for name in _order(read)}, cache)
-    cache.save()
-    return Project(folder, bound)
+        return Project(folder, {}, (Fault(folder, 1, "is no folder of SQL models: see LAION_MODELS"),))
+    return _Reading(folder).project()
+
+
+class _Reading:
+    """The models of a folder while they are read: what is sound so far, and what is wrong with the others."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._cache = ModelCache(folder, sources={name: _columns(table) for name, table in SOURCES.items()})
+        self._sound: dict[str, Model] = {}
+        self._held: dict[str, Model] = {}
+        self._faults: set[Fault] = set()
+
+    def project(self) -> Project:
+        self._read_files()
+        self._order()
+        self._give_tests()
+        self._order()
+        self._bind()
+        self._cache.save()
+        rest = {name: model for name, model in self._sound.items() if model.disabled is not None}
+        sound = {name: model for name, model in self._sound.items() if model.disabled is None}
+        return Project(self._folder, {**sound, **rest, **self._held}, tuple(sorted(self._faults)))
+
+    def _break(self, name: str, faults: Iterable[Fault]) -> None:
+        """Take a model for broken: it cannot run, and is there to be shown."""
+        found = {*faults, *(self._held[name].faults if name in self._held else ())}
+        self._faults |= found
+        model = self._sound.pop(name, None) or self._held.get(name)
+        if model is not None:
+            self._held[name] = broken(model, [*found])
+
+    def _check(self, template: Template) -> list[Fault]:
+        return check_sql(template, tables=SOURCES, models=self._names)
+
+    def _read_files(self) -> None:
+        files = [file for layer in LAYERS for file in sorted((self._folder / "models" / layer).glob("*.sql"))]
+        self._faults |= {
+            Fault(file, 1, f"a model lies in models/{{{','.join(LAYERS)}}}/")
+            for file in sorted((self._folder / "models").rglob("*.sql"))
+            if file not in files
+        }
+        self._names = {file.stem for file in files}
+        for file in files:
+            name = file.stem
+            try:
+                check_name(file, SOURCES)
+            except ModelError as error:  # nothing can be called so, in Dagster's graph neither
+                self._faults |= {*error.faults}
+                continue
+            if name in self._sound or name in self._held:
+                other = (self._sound.get(name) or self._held[name]).template.file
+                self._break(name, [Fault(file, 1, f"{other} has that name already")])
+                continue
+            try:
+                self._sound[name] = whatever_it_is(
+                    file, partial(read_file, file, self._names, self._check, self._cache)
+                )
+            except ModelError as error:
+                self._held[name] = unread(file, error.faults)
+                self._faults |= {*error.faults}
+        for name, model in [*self._sound.items()]:
+            if wrong := _wrong_references(model, self._names, self._sound):
+                self._break(name, wrong)
+
+    def _order(self) -> None:
+        """Put what is upstream first, disabled models last; those that are built from one another are broken."""
+        while True:
+            enabled = {name: model for name, model in self._sound.items() if model.disabled is None}
+            wrong = _built_from_themselves(enabled)
+            for name, fault in wrong.items():
+                self._break(name, [fault])
+            if not wrong:
+                break
+        graph = {name: [n for n in _named(m, "ref") if n != name and n in enabled] for name, m in enabled.items()}
+        order = [*TopologicalSorter(graph).static_order(), *(name for name in self._sound if name not in enabled)]
+        self._sound = {name: self._sound[name] for name in order}
+
+    def _give_tests(self) -> None:
+        """Give each query in ``tests`` to the last model it names. A model whose test is wrong is broken."""
+        for file in sorted((self._folder / "tests").glob("*.sql")):
+            try:
+                test = whatever_it_is(file, partial(read_singular, file, self._names, self._check, self._cache))
+            except ModelError as error:
+                self._break_tested(mentioned_in(file), error.faults)
+                continue
+            named = test.template.names("ref")
+            wrong = _unknown_references(test.template, self._names, self._sound)
+            of = [name for name in self._sound if name in named]
+            if of and test.template.crawl_line is not None and not self._sound[of[-1]].is_incremental:
+                wrong.append(Fault(file, test.template.crawl_line, CRAWL_NOT_KNOWN))
+            if not named:
+                wrong = wrong or [Fault(file, 1, "a test names at least one model by ref()")]
+            if wrong:
+                self._break_tested(named, wrong)
+            elif of and not any(name in self._held for name in named):  # else it could not be run
+                last = self._sound[of[-1]]
+                self._sound[of[-1]] = replace(last, singular_tests=(*last.singular_tests, test))
+
+    def _break_tested(self, named: Collection[str], faults: Iterable[Fault]) -> None:
+        """What a wrong test is of cannot be tested, and so is not published."""
+        of = [name for name in self._sound if name in named]
+        self._faults |= {*faults}
+        if of:
+            self._break(of[-1], faults)
+
+    def _bind(self) -> None:
+        """Give the models their columns, as DuckDB finds them on empty tables."""
+        bound: dict[str, Model] = {}
+        with Binder(SOURCES) as binder:
+            for name, model in [*self._sound.items()]:
+                if model.disabled is not None:
+                    continue
+                upstream = [n for n in _named(model, "ref") if n != name]
+                missing = next((n for n in upstream if n not in bound), None)
+                if missing is not None:
+                    self._held[name] = waiting(self._sound.pop(name), missing)
+                    continue
+                try:
+                    read = partial(_with_columns, binder, model, bound, upstream, self._cache)
+                    bound[name] = self._sound[name] = whatever_it_is(model.template.file, read)
+                except ModelError as error:
+                    self._break(name, error.faults)
 
 
 def _columns(table: Table) -> list[list[str]]:
@@ -151,41 +290,18 @@ def _named(model: Model, kind: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _read(file: Path, names: set[str], cache: ModelCache) -> Model:
-    """One file, parsed and checked by itself."""
-    text = _text(file)
-    key = cache.key("file", str(file), text, sorted(names))
-    known = cache.get(key)
-    if known is not None:
-        references = tuple(Reference(*reference) for reference in known["references"])
-        return read_model(Template(file, text, references), known["header"], known["lines"])
-    template, header, lines = read_template(file, text)
-    model = read_model(template, header, lines)
-    faults = []
-    if _NAME.fullmatch(model.name) is None or model.name in (*SOURCES, "files"):
-        message = "a model is named in lower case with _ and digits, unlike every table and folder of the lake"
-        faults.append(Fault(file, 1, message))
-    if model.disabled is None:
-        faults += check_sql(template, tables=SOURCES, models=names)
-    if faults:
-        raise ModelError(faults)
-    references_kept = [[r.kind, r.name, r.line] for r in template.references]
-    cache.put(key, {"references": references_kept, "header": dict(header), "lines": dict(lines)})
-    return model
-
-
-def _wrong_references(read: Mapping[str, Model], names: set[str]) -> list[Fault]:
-    """References to what is not there, or cannot be used."""
-    faults = []
-    for model in read.values():
-        if model.disabled is None:
-            faults += _unknown_references(model.template, names, read)
-            faults += [
-                Fault(model.template.file, 1, f"test {test.name}: there is no table and no model {test.reads}")
-                for test in model.tests
-                if test.reads is not None and test.reads not in SOURCES and test.reads not in names
-            ]
-    return faults
+def _wrong_references(model: Model, names: set[str], read: Mapping[str, Model]) -> list[Fault]:
+    """References of a model to what is not there, or cannot be used."""
+    if model.disabled is not None:
+        return []
+    return [
+        *_unknown_references(model.template, names, read),
+        *(
+            Fault(model.template.file, 1, f"test {test.name}: there is no table and no model {test.reads}")
+            for test in model.tests
+            if test.reads is not None and test.reads not in SOURCES and test.reads not in names
+        ),
+    ]
 
 
 def _unknown_references(template: Template, names: set[str], read: Mapping[str, Model]) -> list[Fault]:
@@ -207,109 +323,40 @@ def _unknown_references(template: Template, names: set[str], read: Mapping[str, 
     return faults
 
 
-def _order(models: Mapping[str, Model]) -> list[str]:
-    """The names, upstream before downstream; disabled models last.
-
-    Raises:
-        ModelError: some models are built from one another.
-    """
-    enabled = {name: model for name, model in models.items() if model.disabled is None}
-    graph = {name: [n for n in _named(model, "ref") if n != name] for name, model in enabled.items()}
-    itself = [
-        Fault(model.template.file, reference.line, f"{name} is built from itself")
+def _built_from_themselves(enabled: Mapping[str, Model]) -> dict[str, Fault]:
+    """The models that are built from themselves, directly or by way of one circle of others."""
+    itself = {
+        name: Fault(model.template.file, reference.line, f"{name} is built from itself")
         for name, model in enabled.items()
-        for reference in model.template.references
+        for reference in reversed(model.template.references)
         if reference.kind == "ref" and reference.name == name
-    ]
+    }
     if itself:
-        raise ModelError(itself)
+        return itself
+    graph = {name: [n for n in _named(model, "ref") if n != name and n in enabled] for name, model in enabled.items()}
     try:
-        order = list(TopologicalSorter(graph).static_order())
+        TopologicalSorter(graph).prepare()
     except CycleError as error:
         cycle = list(reversed(error.args[1]))
-        first = models[cycle[0]].template
+        first = enabled[cycle[0]].template
         line = next((r.line for r in first.references if r.kind == "ref" and r.name == cycle[1]), 1)
-        message = f"models are built from one another: {' → '.join(cycle)}"
-        raise ModelError([Fault(first.file, line, message)]) from error
-    return order + [name for name in models if name not in enabled]
+        fault = Fault(first.file, line, f"models are built from one another: {' → '.join(cycle)}")
+        return dict.fromkeys(cycle, fault)
+    return {}
 
 
-def _with_singular_tests(folder: Path, models: Mapping[str, Model], cache: ModelCache) -> dict[str, Model]:
-    """The models with the queries in ``tests``, each given to the last model it names."""
-    found = dict(models)
-    faults: list[Fault] = []
-    for file in sorted((folder / "tests").glob("*.sql")):
-        try:
-            test = _read_singular(file, set(models), cache)
-        except ModelError as error:
-            faults += error.faults
-            continue
-        wrong = _unknown_references(test.template, set(models), models)
-        of = [name for name in models if name in test.template.names("ref")]
-        if of and test.template.crawl_line is not None and not models[of[-1]].is_incremental:
-            wrong.append(Fault(file, test.template.crawl_line, CRAWL_NOT_KNOWN))
-        if wrong or not of:
-            faults += wrong or [Fault(file, 1, "a test names at least one model by ref()")]
-            continue
-        found[of[-1]] = replace(found[of[-1]], singular_tests=(*found[of[-1]].singular_tests, test))
-    if faults:
-        raise ModelError(faults)
+def _with_columns(
+    binder: Binder, model: Model, bound: Mapping[str, Model], upstream: Sequence[str], cache: ModelCache
+) -> Model:
+    seen = {n: [[c.name, c.type] for c in bound[n].columns] for n in upstream}
+    tests = [test.template.text for test in model.singular_tests]
+    key = cache.key("columns", str(model.template.file), model.template.text, seen, tests)
+    columns = cache.get(key)
+    if columns is None:
+        columns = binder.columns(model, [bound[n] for n in upstream])
+    found = with_columns(model, columns, _inherited(model, bound))
+    cache.put(key, columns)
     return found
-
-
-def _text(file: Path) -> str:
-    content = file.read_bytes()
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ModelError([Fault(file, line, "no UTF-8 text: save it in that encoding")]) from error
-
-
-def _read_singular(file: Path, names: set[str], cache: ModelCache) -> SingularTest:
-    text = _text(file)
-    key = cache.key("test", str(file), text, sorted(names))
-    known = cache.get(key)
-    if known is not None:
-        references = tuple(Reference(*reference) for reference in known["references"])
-        return SingularTest(name=file.stem, description=known["description"], template=Template(file, text, references))
-    template, header, _ = read_template(file, text)
-    if set(header) != {"description"} or not isinstance(header["description"], str):
-        raise ModelError([Fault(file, 1, "front matter of a test: expected `description` and nothing else")])
-    faults = check_sql(template, tables=SOURCES, models=names)
-    if faults:
-        raise ModelError(faults)
-    description = " ".join(header["description"].split())
-    cache.put(key, {"references": [[r.kind, r.name, r.line] for r in template.references], "description": description})
-    return SingularTest(name=file.stem, description=description, template=template)
-
-
-def _bound(models: Mapping[str, Model], cache: ModelCache) -> dict[str, Model]:
-    """The models with their columns, as DuckDB finds them on empty tables."""
-    faults: list[Fault] = []
-    bound: dict[str, Model] = {}
-    with Binder(SOURCES) as binder:
-        for name, model in models.items():
-            if model.disabled is not None:
-                bound[name] = model
-                continue
-            upstream = _named(model, "ref")
-            if any(n not in bound for n in upstream if n != name):
-                continue  # its fault is another's fault
-            seen = {n: [[c.name, c.type] for c in bound[n].columns] for n in upstream if n != name}
-            tests = [test.template.text for test in model.singular_tests]
-            key = cache.key("columns", str(model.template.file), model.template.text, seen, tests)
-            columns = cache.get(key)
-            try:
-                if columns is None:
-                    columns = binder.columns(model, [bound[n] for n in upstream if n != name])
-                bound[name] = with_columns(model, columns, _inherited(model, bound))
-                cache.put(key, columns)
-            except ModelError as error:
-                faults += error.faults
-    if faults:
-        raise ModelError(faults)
-    return bound
 
 
 def _inherited(model: Model, bound: Mapping[str, Model]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from laion_assets.sql.commits import COMMITS, commits_in_logs
 from laion_assets.sql.guard import reading_statements
 from laion_assets.sql.macros import create_macros
 from laion_assets.sql.metrics import STEP_METRICS, metrics_in_logs
-from laion_assets.sql.project import RECORDS, load_project, tables_of
+from laion_assets.sql.project import RECORDS, open_project, tables_of
 from laion_assets.sql.versions import ensure_versions
 
 
@@ -30,7 +30,8 @@ def connect(
     """A DuckDB connection with a view for every table of the lake and every SQL model.
 
     Tables and models nobody has built yet are there, empty. The session can read files of the lake and no others. A
-    lake in a bucket is read for as long as the credentials hold that there are now.
+    lake in a bucket is read for as long as the credentials hold that there are now. Of a model whose SQL is wrong, and
+    of what is built on it, there is what was built last.
 
     Args:
         lake: the lake or where it is; None: the one ``LAION_LAKE`` names, or ``lake`` in the working folder.
@@ -40,11 +41,10 @@ def connect(
 
     Raises:
         LakeError: there is no lake, or a table in ``at`` has no such version.
-        ModelError: a model's SQL is wrong.
     """
     if not isinstance(lake, Lake):
         lake = Lake.at(str(lake or os.environ.get("LAION_LAKE", "lake")))
-    project = load_project(models)
+    project = open_project(models)
     tables = {**TABLES, **{table.name: table for table in tables_of(project.models.values())}}
     pinned = at or {}
     ensure_versions(lake, tables, pinned)
@@ -86,6 +86,9 @@ def connect(
         if name in built:
             version = f", version => {pinned[name]}" if name in pinned else ""
             _show(con, table, f"delta_scan('{_quoted(lake.path(name))}'{version})")
+    for model in project.models.values():
+        if model.held in ("broken", "waits") and model.name in there and lake.exists(model.name):
+            con.execute(f"CREATE VIEW {model.name} AS FROM delta_scan('{_quoted(lake.path(model.name))}')")
     con.execute("SET lock_configuration = true")
     return con
 

@@ -62,6 +62,11 @@ class Template:
         return _HEADER.sub("", self.text).strip()
 
 
+def mentioned(text: str) -> tuple[str, ...]:
+    """The models that a text names by ``ref``, whatever else is wrong with it."""
+    return tuple(dict.fromkeys(call[3] for call in _CALL.finditer(text) if call[1] == "ref"))
+
+
 def read_template(file: Path, text: str) -> tuple[Template, Mapping[str, Any], Mapping[str, int]]:
     """Take a file apart.
 

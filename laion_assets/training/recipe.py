@@ -163,15 +163,36 @@ def load_recipes(folder: Path = RECIPES) -> dict[str, Recipe]:
     Raises:
         RecipeError: there is no such folder, a file is no YAML, a value is wrong, or two recipes share a name.
     """
-    if not folder.is_dir():
-        raise RecipeError(f"LAION_RECIPES: expected a folder of recipes, found none at {folder}")
-    found: dict[str, Recipe] = {}
-    for file in sorted(folder.glob("*.yaml")):
-        for name, recipe in _read(file).items():
-            if name in found:
-                raise RecipeError(f"{file}: there are two recipes named {name}; give one another name")
-            found[name] = recipe
+    found, faults = open_recipes(folder)
+    if faults:
+        raise RecipeError("; ".join(faults))
     return found
+
+
+def open_recipes(folder: Path) -> tuple[dict[str, Recipe], tuple[str, ...]]:
+    """The recipes of a folder that are sound, by name, and what is wrong with the others: a line for each."""
+    if not folder.is_dir():
+        return {}, (f"LAION_RECIPES: expected a folder of recipes, found none at {folder}",)
+    found: dict[str, Recipe] = {}
+    faults: list[str] = []
+    twice: set[str] = set()
+    for file in sorted(folder.glob("*.yaml")):
+        try:
+            shared, recipes = _read(file)
+        except RecipeError as error:
+            faults.append(str(error))
+            continue
+        for name, values in recipes.items():
+            try:
+                recipe = _recipe(file, str(name), shared, values)
+            except RecipeError as error:
+                faults.append(str(error))
+                continue
+            if recipe.name in found:  # nobody can say which of them is meant
+                twice.add(recipe.name)
+                faults.append(f"{file}: there are two recipes named {name}; give one another name")
+            found[recipe.name] = recipe
+    return {name: recipe for name, recipe in found.items() if name not in twice}, tuple(faults)
 
 
 def recipe_named(recipes: Mapping[str, Recipe], name: str) -> Recipe:
@@ -185,15 +206,18 @@ def recipe_named(recipes: Mapping[str, Recipe], name: str) -> Recipe:
     return recipes[name]
 
 
-def _read(file: Path) -> dict[str, Recipe]:
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the recipes of a file share, and each recipe's own by its name."""
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{file}: expected YAML, found {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise RecipeError(f"{file}: cannot be read: {error.strerror}") from error
     own = content.pop("recipes", None) if isinstance(content, dict) else None
     if not isinstance(own, dict) or not own:
         raise RecipeError(f"{file}: expected a key `recipes` with a mapping of names to recipes")
-    return {str(name): _recipe(file, str(name), content, values) for name, values in own.items()}
+    return content, own
 
 
 def _recipe(file: Path, name: str, shared: Mapping[str, Any], own: object) -> Recipe:

@@ -155,6 +155,8 @@ def test_a_lake_from_before_that_names_its_own_files_by_where_it_lay_is_understo
         ("pairs.parquet", "LAION_CALIBRATION__PAIRS"),
         ("list.txt", "LAION_DENY__URL_LISTS"),
         ("source", "LAION_SOURCE"),
+        ("models", "LAION_MODELS"),
+        ("recipes", "LAION_RECIPES"),
         ("benchmarks", "LAION_BENCHMARKS"),
     ],
 )
