@@ -99,7 +99,7 @@ def record(
         content_digest=uuid.uuid5(uuid.NAMESPACE_URL, f"{table} {name}").hex,
         run_id=str(uuid.uuid5(uuid.NAMESPACE_OID, name)),
         code_version=STAGES[table].code_version,
-        settings_digest=expected.settings_digest,
+        settings_digest=expected.settings_digest or "",
         externals=dict(expected.externals),
         upstreams=upstreams,
         counts={"known": 10_000, "attempted": 90_000},

@@ -1,7 +1,7 @@
 /*
 description: Neither the pool that selections choose from nor the released pairs hold one whose removal was asked for,
   by pair_id, sha256, host or url. They do between `laion takedown` and the next `laion build`, and no selection is
-  built meanwhile. Urls are compared without scheme and fragment here; the stages compare them more carefully.
+  built meanwhile. A request that was withdrawn asks for nothing. Urls are compared without scheme and fragment here; the stages compare them more carefully.
 */
 WITH held AS (
     SELECT crawl, pair_id, url, sha256 FROM {{ ref('pool_pairs') }}
@@ -16,7 +16,12 @@ asked AS (
             WHEN 'domain' THEN regexp_replace(lower(value), '^[*]?[.]', '')
             ELSE lower(value)
         END AS value
-    FROM {{ source('takedowns') }}
+    FROM {{ source('takedowns') }} AS request
+    WHERE kind <> 'withdrawal' AND NOT EXISTS (
+        FROM {{ source('takedowns') }} AS withdrawn
+        WHERE withdrawn.kind = 'withdrawal' AND withdrawn.value = request.kind || ' ' || request.value
+            AND withdrawn.requested_at >= request.requested_at
+    )
 ),
 -- A domain stands for the hosts below it as well: each host is looked up with all its endings.
 hosts AS (

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from laion_assets.cli.common import LakeOption, SourceOption, UsageError, complain, existing_lake, out, settings_of
+from laion_assets.cli.common import LakeOption, SourceOption, UsageError, complain, out, settings_of
 from laion_assets.cli.crawls import crawls, known_crawls
 from laion_assets.cli.doctor import doctor
 from laion_assets.cli.gc import gc
@@ -19,6 +19,7 @@ from laion_assets.cli.restore import restore
 from laion_assets.cli.sql import sql
 from laion_assets.cli.status import status
 from laion_assets.cli.tables import tables
+from laion_assets.cli.takedowns import takedown, takedowns
 from laion_assets.cli.training import benchmarks, evaluate, recipes, train
 from laion_assets.cli.verify import verify
 from laion_assets.lake.errors import LakeError
@@ -107,6 +108,8 @@ app.command()(crawls)
 app.command()(tables)
 app.command()(verify)
 app.command()(restore)
+app.command(context_settings={"ignore_unknown_options": True})(takedown)  # `-92` is a pair, and no option
+app.command()(takedowns)
 
 
 @app.command()
@@ -178,28 +181,6 @@ def demo(
     if not storage.is_local:
         raise UsageError(f"--lake: the demo makes a lake in a folder, found {storage.uri}")
     run_demo(Path(storage.uri), folder, out, quick=quick)
-
-
-@app.command(context_settings={"ignore_unknown_options": True})  # `-92` is a pair, and no option
-def takedown(
-    kind: Annotated[str, typer.Argument(help="What to remove: `url`, `domain`, `sha256` of a picture, or `pair_id`.")],
-    value: Annotated[str, typer.Argument(help="The url, domain (its subdomains too), hex digest or pair_id.")],
-    reason: Annotated[str | None, typer.Option(help="Why, for whoever reads the table.")] = None,
-    lake: LakeOption = None,
-) -> None:
-    """Enter a removal request. What holds such rows becomes stale, and `laion build` removes them for good."""
-    import polars as pl
-
-    from laion_assets.lake.takedowns import request_takedown
-    from laion_assets.pairs.removals import load_removals
-
-    for given in (kind, value if kind != "pair_id" else ""):
-        if given.startswith("-"):
-            raise UsageError(f"takedown: there is no option {given}; `laion takedown --help` lists them")
-    opened = existing_lake(lake)
-    load_removals(pl.DataFrame({"kind": [kind], "value": [value]}))  # refuses what cannot be understood
-    commit = request_takedown(opened, kind, value, reason)
-    out.print(f"{commit.rows} requests of this kind; `laion status` shows what is stale, `laion build` removes it")
 
 
 @app.command()

@@ -53,7 +53,7 @@ def plan_attempts(
     Of several earlier rows of one url the one of this crawl is taken, else that of the first crawl by name. A row whose
     picture is on a list of removals becomes the failure ``hash_listed``, without asking its host again. What is on a
     deny list is judged anew, and so is a picture that came by a redirect from there: where the url itself is on the
-    list, that takes no connection.
+    list, that takes no connection. A picture whose removal was withdrawn is attempted again.
 
     Args:
         con: knows the views.
@@ -71,6 +71,9 @@ def plan_attempts(
     con.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT url_id, url FROM {pairs}")
     rows = f"(SELECT * FROM {earlier} WHERE url IN (SELECT url FROM wanted))"
     matched = registered.annotate(rows, final_url="final_url", sha256="sha256")
+    # Where a list names bodies by md5 or sha1, nobody can say by the sha256 alone that one is on no list any more.
+    listed_no_more = "failure = 'hash_listed' AND sha256 IS NOT NULL AND removal IS NULL"
+    let_in = "false" if removals.lists_bodies_by_other_digests else listed_no_more
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE known AS
@@ -79,7 +82,7 @@ def plan_attempts(
             SELECT *, row_number() OVER (PARTITION BY url ORDER BY crawl <> ?, crawl) AS place
             FROM ({matched})
             WHERE coalesce(removal, '') NOT IN ('url', 'domain')
-              AND (status = 'success' OR NOT coalesce(({transient}) OR failure = 'deny_listed', false))
+              AND (status = 'success' OR NOT coalesce(({transient}) OR failure = 'deny_listed' OR ({let_in}), false))
               AND (removal IS NOT NULL OR NOT {_OUTGROWN})
         )
         WHERE place = 1 AND ({not refetch} OR (status = 'success' AND removal IS NOT NULL))

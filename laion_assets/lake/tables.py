@@ -233,13 +233,15 @@ CALIBRATIONS = Table(
 
 TAKEDOWNS = Table(
     name="takedowns",
-    description="One row per request to remove an address, a site, a picture or a pair. Nothing brings them back.",
+    description="One row per request to remove an address, a site, a picture or a pair, or to withdraw one of these.",
     key=("kind", "value"),
     partition_by=("kind",),
     columns=(
         column("requested_at", TIME, "When removal was asked for."),
-        column("kind", STRING, "What `value` names.", accepted=("url", "domain", "sha256", "pair_id")),
-        column("value", STRING, "The url, domain, hex digest or pair_id."),
+        column("kind", STRING, "What `value` names.", accepted=("url", "domain", "sha256", "pair_id", "withdrawal")),
+        column(
+            "value", STRING, "The url, domain, hex digest or pair_id; of a withdrawal, kind and value of the request."
+        ),
         column("reason", STRING, "Why.", nullable=True),
         column("rows_removed", pa.map_(STRING, LONG), "Rows removed by table.", nullable=True, digested=False),
         column("tainted_checkpoints", pa.list_(STRING), "Checkpoints trained on it.", nullable=True, digested=False),

@@ -1,5 +1,6 @@
-"""Entering a removal request. What it means for rows is decided where rows are made: dedup, download and filter."""
+"""Entering removal requests and withdrawing them. What they mean for rows is decided where rows are made."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import polars as pl
@@ -13,7 +14,7 @@ _TABLE = "takedowns"
 
 
 def request_takedown(lake: Lake, kind: str, value: str, reason: str | None) -> Commit:
-    """Add a request to ``takedowns``; the same one again changes nothing but its reason.
+    """Add a request to ``takedowns``; the same one again changes nothing but its reason and when it was made.
 
     Args:
         lake: the lake.
@@ -25,23 +26,39 @@ def request_takedown(lake: Lake, kind: str, value: str, reason: str | None) -> C
         PartitionBusy: another process is entering a request of the same kind; try again.
         ValidationFailed: there is no such kind.
     """
+    return _enter(lake, kind, [value], reason)
+
+
+def withdraw_takedowns(lake: Lake, kind: str, values: Collection[str], reason: str | None) -> Commit:
+    """Withdraw requests of one kind: a row of ``takedowns`` for each, beside the request, which stays to be read.
+
+    Args:
+        lake: the lake.
+        kind: of the requests.
+        values: as they stand in the requests.
+        reason: why, for people.
+
+    Raises:
+        PartitionBusy: another process is withdrawing a request; try again.
+    """
+    return _enter(lake, "withdrawal", [f"{kind} {value}" for value in values], reason)
+
+
+def _enter(lake: Lake, kind: str, values: Collection[str], reason: str | None) -> Commit:
     provenance = Provenance(run_id="", code_version=STAGES[_TABLE].code_version, settings_digest="")
     with lake_build(lake, _TABLE, {"kind": kind}, provenance) as build:
         build.resumable("requests")  # held from reading to writing, so that no request is written over
         build.own_earlier_rows("own_rows")
-        earlier = build.con.execute("SELECT * FROM own_rows WHERE value <> ?", [value]).pl()
-        request = pl.DataFrame(
-            {
-                "requested_at": [datetime.now(UTC)],
-                "value": [value],
-                "reason": [reason],
-                "rows_removed": [None],
-                "tainted_checkpoints": [None],
-                "completed_at": [None],
-            }
+        earlier = build.con.execute("SELECT * FROM own_rows WHERE value NOT IN (SELECT unnest(?))", [[*values]]).pl()
+        entered = pl.DataFrame({"value": [*values]}).with_columns(
+            requested_at=pl.lit(datetime.now(UTC)),
+            reason=pl.lit(reason),
+            rows_removed=pl.lit(None),
+            tainted_checkpoints=pl.lit(None),
+            completed_at=pl.lit(None),
         )
         names = build.schema.names
         build.add(earlier.select(names))
-        build.add(request.select(names))
-        build.rows_in = earlier.height + 1
+        build.add(entered.select(names))
+        build.rows_in = earlier.height + entered.height
         return build.publish()

@@ -34,7 +34,10 @@ from laion_assets.urls import resolve_url
 KINDS = ("url", "domain", "sha256", "hash", "pair_id")
 """``sha256`` is of a picture's bytes (removal requests); ``hash`` is md5, sha1 or sha256 of a url or of a picture."""
 
-_REQUEST_KINDS = ("url", "domain", "sha256", "pair_id")
+REQUEST_KINDS = ("url", "domain", "sha256", "pair_id")
+WITHDRAWAL = "withdrawal"
+"""The kind of a row of ``takedowns`` that takes another one back: its value is the other's kind, a blank, its value."""
+
 _SCHEMA = pl.Schema({"kind": pl.String, "value": pl.String})
 _HASH_LENGTHS = {32: "md5", 40: "sha1", 64: "sha256"}
 _TABLE = "_removals"
@@ -67,6 +70,11 @@ class Removals:
             lines = batch.select(pl.concat_str("kind", pl.lit("\t"), "value", pl.lit("\n")).str.join())
             digest.update(lines.item().encode())
         return digest.hexdigest()
+
+    @property
+    def lists_bodies_by_other_digests(self) -> bool:
+        """Whether some entries are md5 or sha1 digests, which say nothing of a picture whose sha256 alone is known."""
+        return not self.frame.filter(pl.col("kind") == "hash", pl.col("value").str.len_bytes() < 64).is_empty()
 
     def write(self, path: str | Path) -> None:
         """Write the entries to a Parquet file that ``RemovalMatcher.read`` reads; replaces it at once, by rename."""
@@ -260,8 +268,8 @@ def load_removals(
     A list is a UTF-8 text file of one entry a line; empty lines and lines that start with ``#`` are skipped.
 
     Args:
-        takedowns: Rows of the ``takedowns`` table: columns ``kind`` (url, domain, sha256 or pair_id) and ``value``;
-            others are ignored.
+        takedowns: Rows of the ``takedowns`` table: columns ``kind`` (url, domain, sha256, pair_id or withdrawal),
+            ``value`` and ``requested_at``; others are ignored. Requests that were withdrawn since count no more.
         url_lists: Files of absolute http(s) urls.
         domain_lists: Files of host names or addresses; each stands for itself and all hosts below it.
         hash_lists: Files of md5, sha1 or sha256 in hex, of urls or of pictures' bytes.
@@ -271,13 +279,29 @@ def load_removals(
     """
     entries: set[tuple[str, str]] = set()
     if takedowns is not None:
-        for number, (kind, value) in enumerate(takedowns.select("kind", "value").iter_rows(), start=1):
-            entries.add((kind, _normal_value(kind, value, f"row {number} of the takedowns", _REQUEST_KINDS)))
+        for number, kind, value in in_force(takedowns):
+            entries.add((kind, _normal_value(kind, value, f"row {number} of the takedowns", REQUEST_KINDS)))
     lists = (("url", url_lists), ("domain", domain_lists), ("hash", hash_lists))
     for kind, path in ((kind, path) for kind, paths in lists for path in paths):
         for number, value in _lines(path):
             entries.add((kind, _normal_value(kind, value, f"{path}:{number}", (kind,))))
     return Removals(pl.DataFrame(sorted(entries), schema=_SCHEMA, orient="row"))
+
+
+def in_force(takedowns: pl.DataFrame) -> Iterator[tuple[int, str, str | None]]:
+    """Number, kind and value of those rows of ``takedowns`` that are requests which nobody withdrew since.
+
+    A request counts again that was entered again after its withdrawal. Without ``requested_at`` each withdrawal counts.
+    """
+    timed = "requested_at" in takedowns.columns
+    times = takedowns["requested_at"].to_list() if timed else [None] * takedowns.height
+    rows = list(zip(takedowns["kind"], takedowns["value"], times, strict=True))
+    withdrawn = {value: at for kind, value, at in rows if kind == WITHDRAWAL}
+    for number, (kind, value, at) in enumerate(rows, start=1):
+        since = withdrawn.get(f"{kind} {value}")
+        again = at is not None and since is not None and at > since
+        if kind != WITHDRAWAL and (again or f"{kind} {value}" not in withdrawn):
+            yield number, kind, value
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:

@@ -120,7 +120,7 @@ def write_report(
     before = _sizes(lake)
     outdated = _outdated(lake, project)
     with connect(lake, models=models) as con:
-        removals = load_removals(con.execute("SELECT kind, value FROM takedowns").pl(), **(deny or {}))
+        removals = load_removals(con.execute("SELECT kind, value, requested_at FROM takedowns").pl(), **(deny or {}))
         material = gather(con, selections, removals, options)
         sections = build_sections(material)
         tables = web.tables(material, before)

@@ -91,7 +91,7 @@ def test_all_others_are_built(place: Place, models: dict[str, str]) -> None:
     ran = place.run("models", "run", "--force", **models)
     assert "1 partitions built, 0 failed" in ran.stdout
     found = place.good("sql", "SELECT n > 0 AS some FROM sound", "--format", "json", **models)
-    assert json.loads(found) == [{"some": True}]
+    assert json.loads(found) == {"some": True}
 
 
 def test_a_recipe_that_is_wrong_is_named_and_stops_nothing(place: Place, tmp_path: Path) -> None:

@@ -232,3 +232,15 @@ ROWS = st.builds(
 def test_every_url_is_known_or_attempted_and_none_is_both(plan, urls, rows, refetch):
     plan(urls, rows, refetch=refetch)
     assert sorted([*plan.known, *plan.attempted]) == sorted(set(urls))
+
+
+def test_a_picture_whose_removal_was_withdrawn_is_attempted_again(plan, tmp_path):
+    listed = row("http://a", failure="hash_listed", sha256="a" * 64)
+    plan(["http://a"], [listed], load_removals(pl.DataFrame({"kind": ["sha256"], "value": ["a" * 64]})))
+    assert plan.attempted == []
+    plan(["http://a"], [listed], load_removals(pl.DataFrame({"kind": ["sha256"], "value": ["b" * 64]})))
+    assert plan.attempted == ["http://a"]
+    # A list of md5 may name the picture still: who asks its host to find out asks at every build.
+    (tmp_path / "md5").write_text("0" * 32)
+    plan(["http://a"], [listed], load_removals(hash_lists=(str(tmp_path / "md5"),)))
+    assert plan.attempted == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from laion_assets.lake.lake import Lake
-from laion_assets.lake.takedowns import request_takedown
+from laion_assets.lake.takedowns import request_takedown, withdraw_takedowns
 from laion_assets.sql.build import build_model, partitions_of_model
 from laion_assets.sql.build import test_model as rerun_tests
 from laion_assets.sql.project import PROJECT, Project, load_project
@@ -314,6 +314,10 @@ def test_the_pool_is_refused_while_it_holds_what_was_taken_down(tmp_path, unbuil
     def passed() -> dict[str, bool]:
         return {o.name: o.passed for o in rerun_tests(lake, project, "pool_pairs", {}, "run")}
 
+    assert all(passed().values())
+    request_takedown(lake, kind, value, None)
+    assert not passed()["takedowns_are_out"]
+    withdraw_takedowns(lake, kind, [value], "a mistake")
     assert all(passed().values())
     request_takedown(lake, kind, value, None)
     assert not passed()["takedowns_are_out"]
