@@ -53,11 +53,13 @@ def takedown(
     import polars as pl
 
     from laion_assets.lake.takedowns import request_takedown, withdraw_takedowns
-    from laion_assets.pairs.removals import load_removals
+    from laion_assets.pairs.removals import REQUEST_KINDS, load_removals
 
     for given in (kind, value if kind != "pair_id" else ""):
         if given.startswith("-"):
             raise UsageError(f"takedown: there is no option {given}; `laion takedown --help` lists them")
+    if kind not in REQUEST_KINDS:
+        raise UsageError(f"takedown: expected a kind out of {', '.join(REQUEST_KINDS)}, found {kind!r}")
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)
     request = load_removals(pl.DataFrame({"kind": [kind], "value": [value]}))  # refuses what cannot be understood
@@ -151,7 +153,8 @@ def _concerned(lake: Lake, settings: Settings, frame: Any) -> Concerned:
         known = Removals(frame).register(con)
         pictures = _count(con, f"({_pictures(known)}) WHERE removal IS NOT NULL AND status = 'success'")
         _hit(con, known)
-        rows = {"unique_pairs": _count(con, "hit")}
+        pairs = known.annotate("unique_pairs", pair_id="pair_id")
+        rows = {"unique_pairs": _count(con, f"({pairs}) WHERE removal IS NOT NULL")}
         rows["images"] = _count(con, f"({_pictures(known)}) WHERE removal IS NOT NULL")
         for table in _OF_PAIRS:
             rows[table] = _count(con, f"{table} SEMI JOIN hit USING (crawl, bucket, pair_id)")
