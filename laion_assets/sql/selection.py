@@ -27,7 +27,7 @@ def training_stage(project: Project, source: str) -> Stage:
     """What a training set selected from ``source`` is built from.
 
     Raises:
-        LakeError: there is no such table or model, or it is no list of pairs.
+        LakeError: there is no such table or model, the model cannot run, or it is no list of pairs.
     """
     stage = STAGES["training_sets"]
     found = {read.table: read for read in stage.reads}
@@ -39,6 +39,8 @@ def training_stage(project: Project, source: str) -> Stage:
         columns = [column.name for column in model.columns]
         for read in stage_of(project, source).reads if model.is_view else (Read(table=source, crawls="all"),):
             found.setdefault(read.table, replace(read, crawls="all"))
+    elif source in project.models:
+        raise LakeError(f"a recipe selects from {source}, which cannot run: {project.models[source].disabled}")
     else:
         raise LakeError(
             f"a recipe selects from {source!r}, and there is no such table or enabled SQL model; `laion tables` and "

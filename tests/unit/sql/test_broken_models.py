@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.tables import TABLES
 from laion_assets.settings import Settings
 from laion_assets.sql.errors import ModelError
 from laion_assets.sql.project import Project, load_project, open_project
+from laion_assets.sql.selection import selected_from, training_stage
 from laion_assets.sql.session import connect
 from tests.unit.sql.model_files import write_model, write_test
 
@@ -194,3 +196,12 @@ def test_the_code_location_loads_and_shows_what_is_broken_and_what_waits(tmp_pat
         assert kind in node.kinds
         assert said in str(node.description)
         assert str(tmp_path) not in str(node.description)
+
+
+def test_a_recipe_that_selects_from_a_broken_model_is_told_what_is_wrong(tmp_path: Path) -> None:
+    WRONG["syntax"](tmp_path)
+    found = project(tmp_path)
+    for name in ("wrong", "on_it"):
+        with pytest.raises(LakeError, match=rf"selects from {name}, which cannot run: .*wrong"):
+            training_stage(found, name)
+    assert selected_from(["wrong", "on_it", "sound"], found) == {}
