@@ -95,6 +95,14 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> EncoderOptions:
     return EncoderOptions(model=MODEL, pretrained=str(weights), model_configs=MODEL_CONFIGS)
 
 
+@pytest.fixture(scope="session")
+def first_crawl(small_web: Web, encoder: EncoderOptions, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A lake of one crawl that keeps what it needs in itself, see ``places``. Not to be written to."""
+    from tests.pipeline.places import build_first_crawl
+
+    return build_first_crawl(tmp_path_factory.mktemp("old place"), small_web, encoder)
+
+
 # -- settings and builders --------------------------------------------------------------------------------------------
 
 MakeSettings = Callable[..., Settings]

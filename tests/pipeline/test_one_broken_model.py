@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from laion_assets.shipped import shipped
-from tests.pipeline.test_moving import FIRST, Place, first_crawl
-
-__all__ = ["first_crawl"]
+from tests.pipeline.places import FIRST, Place
 
 
 @pytest.fixture(scope="module")

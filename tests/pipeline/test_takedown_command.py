@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.conftest import REPOSITORY, laion
-from tests.pipeline.test_moving import FIRST, Place, first_crawl
-
-__all__ = ["first_crawl"]
+from tests.pipeline.places import FIRST, Place
 
 HOST = "127.0.0.1"
 LIES_THERE = f"(url_host(url) = '{HOST}' OR url_host(final_url) = '{HOST}')"
