@@ -130,6 +130,12 @@ not tested for any deployment, and repeats the biases of the web it was learned 
 ## Recipe
 
 ```yaml
-{yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True).strip()}
+{_recipe(recipe)}
 ```
 """
+
+
+def _recipe(recipe: Recipe) -> str:
+    """The recipe as YAML, but for where the model's configuration lies here: it is beside the card."""
+    said = recipe.model_dump(mode="json", exclude={"model_configs"})
+    return str(yaml.safe_dump(said, sort_keys=False, allow_unicode=True)).strip()

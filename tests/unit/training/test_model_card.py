@@ -42,3 +42,9 @@ def test_a_card_says_where_nobody_looked_for_copies(tmp_path):
     card = (tmp_path / CARD).read_text()
     assert "copies of evaluation pictures were not looked for" in card
     assert "left out" not in card
+
+
+def test_a_card_does_not_say_where_its_maker_s_files_lie(tmp_path):
+    made = recipe(write_config(tmp_path / "configs"))
+    write_model_card(tmp_path, made, [RECORD], {}, 64, "{}")
+    assert str(tmp_path) not in (tmp_path / CARD).read_text()
