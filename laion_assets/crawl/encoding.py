@@ -5,7 +5,7 @@ import re
 
 import webencodings
 
-_PRESCANNED_BYTES = 64 << 10
+_PRESCANNED_BYTES = 16 << 10
 """The standard leaves the end of the scan to the reader. Browsers look at 1,024 bytes first, and change the encoding
 when the parser meets a ``<meta>`` later: looking on finds that one as well."""
 
@@ -13,7 +13,11 @@ BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16le"
 _XML_MARKS = ((b"<\0?\0x\0", "utf-16le"), (b"\0<\0?\0x", "utf-16be"))
 _XML = re.compile(rb"<\?xml(?:(?!encoding)[^>])*+encoding[\0-\x20]*=[\0-\x20]*([\"'])([^>\"'\0-\x20]*)\1")
 _TOKEN = re.compile(rb"<(?:(!--)|(meta)[\t\n\f\r /]|(/?[a-zA-Z])|[!/?])", re.IGNORECASE)
-_TAG_NAME = re.compile(rb"[^\t\n\f\r >]*")
+_REST_OF_TAG = re.compile(
+    rb"[^\t\n\f\r >]*+(?>[\t\n\f\r /]*+[^\t\n\f\r />][^\t\n\f\r />=]*+"
+    rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?:\"[^\"]*+\"|'[^']*+'|(?![\"'])[^\t\n\f\r >]*+)|(?![\t\n\f\r ]*+=)))*+"
+    rb"[\t\n\f\r /]*+>"
+)
 _ATTRIBUTE = re.compile(
     rb"[\t\n\f\r /]*+(?:>|(?P<name>[^>][^\t\n\f\r />=]*+)"
     rb"(?:[\t\n\f\r ]*+=[\t\n\f\r ]*+(?:(?P<quote>[\"'])|(?P<value>[^\t\n\f\r >]*+)))?+)"
@@ -56,8 +60,10 @@ def prescan(content: bytes) -> str | None:
     for mark, name in _XML_MARKS:
         if content.startswith(mark):
             return name
+    last = max(content.rfind(word) for word in (b"charset", b"CHARSET", b"Charset"))
+    last = max(last, content[:1024].lower().rfind(b"charset"))
     position = 0
-    while token := _TOKEN.search(content, position):
+    while position <= last and (token := _TOKEN.search(content, position)):
         comment, meta, tag = token.groups()
         if comment:
             end = content.find(b"-->", token.start() + 2)
@@ -68,9 +74,8 @@ def prescan(content: bytes) -> str | None:
             if end >= 0 and (found := _declared(attributes)):
                 return found
         elif tag:
-            name_end = _TAG_NAME.match(content, token.end())
-            _, end = _attributes(content, name_end.end() if name_end else token.end())
-            position = end
+            rest = _REST_OF_TAG.match(content, token.end())
+            position = end = rest.end() if rest else -1
         else:
             end = content.find(b">", token.end())
             position = end + 1

@@ -62,6 +62,7 @@ _LAZY_SOURCES = (
     "data-src-retina",
 )
 _LAZY_SETS = ("data-srcset", "data-lazy-srcset", "data-original-set", "data-flickity-lazyload-srcset")
+_ALL_SETS = frozenset({"srcset", *_LAZY_SETS})
 _WORTH_PARSING = re.compile(r"<(?:im(?:g|age)|base)", re.IGNORECASE)  # the parser reads <image> as <img>
 _HTML_IN_FOREIGN = frozenset(
     ["foreignobject", "foreignObject", "desc", "title", "annotation-xml", "mi", "mo", "mn", "ms", "mtext"]
@@ -139,9 +140,10 @@ def image_links(html: str) -> PageLinks:
         if node.tag == "base":
             base = attributes["href"] if base is None and not _is_foreign(node, foreign) else base
             continue
-        candidates += sum(attributes[name].count(",") for name in ("srcset", *_LAZY_SETS) if name in attributes)
-        if candidates > _MAX_CANDIDATES:
-            raise PageTooCostlyError
+        if not _ALL_SETS.isdisjoint(attributes):
+            candidates += sum(attributes[name].count(",") for name in _ALL_SETS if name in attributes)
+            if candidates > _MAX_CANDIDATES:
+                raise PageTooCostlyError
         parent = node.parent
         picture = parent.mem_id if parent is not None and parent.tag == "picture" else None
         if node.tag == "source":

@@ -105,10 +105,11 @@ def decoded_body(answer: Answer) -> bytes:
     transfer = _tokens(answer, "transfer-encoding")
     if "chunked" in transfer:
         body = _joined(body)
-    codings = [coding for coding in (*_tokens(answer, "content-encoding"), *transfer) if coding in _UNDO]
-    if _CODINGS_NOT_READ & {*_tokens(answer, "content-encoding")} or len(codings) > _MAX_CODINGS:
+    named = _tokens(answer, "content-encoding")
+    codings = [coding for coding in (*named, *transfer) if coding in _UNDO]
+    if not _CODINGS_NOT_READ.isdisjoint(named) or len(codings) > _MAX_CODINGS:
         raise BodyError("bad_encoding")
-    for coding in reversed(codings):
+    for coding in reversed(codings) if body else ():
         body = _UNDO[coding](body)
     if len(body) > MAX_PAGE_BYTES:
         raise BodyError("page_too_large")
@@ -116,8 +117,8 @@ def decoded_body(answer: Answer) -> bytes:
 
 
 def _tokens(answer: Answer, name: str) -> list[str]:
-    values = ",".join(answer.values(name)).lower()
-    return [token.strip(" \t\"'") for token in values.split(",")]
+    values = answer.values(name)
+    return [token.strip(" \t\"'") for token in ",".join(values).lower().split(",")] if values else []
 
 
 def _joined(body: bytes) -> bytes:

@@ -16,10 +16,16 @@ MAX_COST = 250_000_000
 """Nanoseconds, roughly."""
 
 _MAX_TAGS = 300_000
-_SIMPLE_TAGS = 5_000  # so few cost little, whatever they are
-_MAX_ATTRIBUTES = 5_000  # of one element
-_MAX_NAMES = 20_000  # lexbor's table of names that HTML does not have grows slow
+_SIMPLE_TAGS = 1_000  # so few cost little, whatever they are
+_FORMATTED_TAGS = 5_000  # and so few do where little is formatted
+_LITTLE_FORMATTING = 50
+_MAX_NAMES = 20_000  # of elements that HTML does not have, and of attributes: lexbor's tables of them grow slow
 _LONG_PAGE = 100_000
+_SAMPLED_PAGE = 250_000
+_SAMPLES = 64
+_SAMPLE_LENGTH = 1_024
+_MANY_NAMES = 600  # in the samples
+_ATTRIBUTE_PAIR = 5
 _ORDINARY_DEPTH = 250
 _ORDINARY_FORMATTING_DEPTH = 10
 _NEARBY = 12  # how far up the stack the end of an unclosed element is looked for
@@ -32,45 +38,34 @@ _VALUE = r"=[\t\n\f\r ]*+(?:\"[^\"]*+\"|'[^']*+')?+"
 _ATTRIBUTES = rf"[^>=]*+(?>{_VALUE}[^>=]*+)*+"
 _NAME_END = r"(?=[\t\n\f\r />])"
 _NAME = r"/?[a-zA-Z][^\t\n\f\r />]*+"
-_RAW_TEXT = (
-    rf"(?=[sStT])(?i:script|style|textarea){_NAME_END}{_ATTRIBUTES}>(?>[^<]++|<(?!/(?i:script|style|textarea)))*+"
-)
+_RAW = r"(?i:script|style|textarea)"
+_RAW_TEXT = rf"(?=[sStT]){_RAW}{_NAME_END}{_ATTRIBUTES}>(?>[^<]++|<(?!/{_RAW}))*+|"
+_RAW_IN_FOREIGN = re.compile(rf"<(?i:svg|math)(?>[^<]++|<(?!(?i:/?svg|/?math)|{_RAW}))*+<{_RAW}")
 _COMMENT = r"!--(?:-?>|(?s:.*?)(?:--!?>|\Z))"
-_FORMATTING_TAG = rf"(?i:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u){_NAME_END}{_ATTRIBUTES}"
-_NAMES = re.compile(rf"<(?:{_RAW_TEXT}|({_NAME}){_ATTRIBUTES}>?+|{_COMMENT})")
-_TAGS = re.compile(rf"<(?:{_RAW_TEXT}|({_FORMATTING_TAG}|{_NAME}){_ATTRIBUTES}>?+|{_COMMENT})")
-_LONG_TAG = re.compile(rf"<[a-zA-Z](?>[^>=]{{1,64}}+|{_VALUE}){{1600}}{_ATTRIBUTES}")
-_ATTRIBUTE = re.compile(rf"[^\t\n\f\r />=][^\t\n\f\r />=]*+[\t\n\f\r ]*+(?:{_VALUE})?+")
-_ATTRIBUTE_NAME = re.compile(r"[^\t\n\f\r />=]++")
+_FORMATTING_NAME = rf"(?i:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u){_NAME_END}"
+_FORMATTING_START = re.compile("<" + _FORMATTING_NAME)
+# with what scripts and styles hold passed over, and without: in SVG and MathML it is markup
+_NAMES = [re.compile(rf"<(?:{raw}({_NAME}){_ATTRIBUTES}>?+|{_COMMENT})") for raw in (_RAW_TEXT, "")]
+_TAGS = [
+    re.compile(rf"<(?:{raw}({_FORMATTING_NAME}{_ATTRIBUTES}|{_NAME}){_ATTRIBUTES}>?+|{_COMMENT})")
+    for raw in (_RAW_TEXT, "")
+]
+_LONG_TAG = re.compile(rf"<[a-zA-Z](?>[^>=]{{1,16}}+|{_VALUE}){{50}}{_ATTRIBUTES}")
+_TAG = re.compile(rf"<{_NAME}({_ATTRIBUTES})")
+_ATTRIBUTE = re.compile(rf"([^\t\n\f\r />=][^\t\n\f\r />=]*+)[\t\n\f\r ]*+(?:{_VALUE}[^\t\n\f\r >]*+)?+")
 _FIRST_WORD = re.compile(r"[^\t\n\f\r />]*+")
 
 
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 def _closers(names: str) -> frozenset[str]:
-    return frozenset("/" + name for name in names.split())
+    return frozenset("/" + name for name in _words(names))
 
 
 _VOID = frozenset(
-    [
-        "area",
-        "base",
-        "basefont",
-        "bgsound",
-        "br",
-        "col",
-        "embed",
-        "frame",
-        "hr",
-        "image",
-        "img",
-        "input",
-        "keygen",
-        "link",
-        "meta",
-        "param",
-        "source",
-        "track",
-        "wbr",
-    ]
+    _words("area base basefont bgsound br col embed frame hr image img input keygen link meta param source track wbr")
 )
 _FORMATTING = _closers("a b big code em font i nobr s small strike strong tt u")
 _TABLE_PARTS = _closers("caption colgroup tbody td tfoot th thead tr")
@@ -80,9 +75,7 @@ _BLOCKS = _closers(
     "address article aside blockquote center dd details dialog dir div dl dt fieldset figcaption figure footer form h1"
     " h2 h3 h4 h5 h6 header hgroup li listing main menu nav ol p pre search section summary table ul"
 )
-_PLAIN = frozenset(
-    ["span", "label", "svg", "g", "path", "button", "select", "iframe", "noscript", "head", "body", "html", "title"]
-)
+_PLAIN = frozenset(_words("span label svg g path button select iframe noscript head body html title"))
 _P = _closers("p")
 _CELLS = _closers("td th")
 _ROWS = _closers("tr td th")
@@ -95,8 +88,6 @@ _ENDS = {
     "dd": (_closers("dt dd"), _STOPS_AT_BLOCKS),
     "option": (_closers("option"), _STOPS_AT_BLOCKS),
     "optgroup": (_closers("option optgroup"), _STOPS_AT_BLOCKS),
-    "rt": (_closers("rt rp"), _STOPS_AT_BLOCKS),
-    "rp": (_closers("rt rp"), _STOPS_AT_BLOCKS),
     "td": (_CELLS, _STOPS_AT_TABLES),
     "th": (_CELLS, _STOPS_AT_TABLES),
     "tr": (_ROWS, _STOPS_AT_TABLES),
@@ -109,104 +100,45 @@ _ENDS = {
 
 def too_costly(html: str) -> bool:
     """Whether parsing a page would take much longer than its length lets expect."""
-    if len(html) > _LONG_PAGE and any(
-        len(_ATTRIBUTE.findall(tag[0])) > _MAX_ATTRIBUTES for tag in _LONG_TAG.finditer(html)
-    ):
-        return True
     tags = html.count("<")
+    if tags > _MAX_TAGS or (len(html) > _LONG_PAGE and _has_costly_attributes(html)):
+        return True
     if tags <= _SIMPLE_TAGS:
         return False
-    return tags > _MAX_TAGS or (not _is_ordinary(html) and _Stack().cost_of(html) > MAX_COST)
+    if tags <= _FORMATTED_TAGS and len(_FORMATTING_START.findall(html)) <= _LITTLE_FORMATTING:
+        return False
+    markup = _RAW_IN_FOREIGN.search(html) is not None
+    return not _is_ordinary(_NAMES[markup].findall(html)) and _Stack().cost_of(_TAGS[markup].findall(html)) > MAX_COST
 
 
-_NUMBERED = [
-    "html",
-    "head",
-    "body",
-    "title",
-    "noscript",
-    "div",
-    "span",
-    "section",
-    "article",
-    "header",
-    "footer",
-    "nav",
-    "main",
-    "aside",
-    "ul",
-    "ol",
-    "dl",
-    "table",
-    "form",
-    "label",
-    "a",
-    "select",
-    "button",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "picture",
-    "figure",
-    "figcaption",
-    "video",
-    "audio",
-    "iframe",
-    "svg",
-    "g",
-    "defs",
-    "use",
-    "symbol",
-    "circle",
-    "rect",
-    "line",
-    "polygon",
-    "ellipse",
-    "stop",
-    "lineargradient",
-    "clippath",
-    "mask",
-    "text",
-    "tspan",
-    "blockquote",
-    "pre",
-    "center",
-    "details",
-    "summary",
-    "caption",
-    "colgroup",
-    "abbr",
-    "sup",
-    "sub",
-    "time",
-    "cite",
-    "q",
-    "kbd",
-    "var",
-    "samp",
-    "address",
-    "fieldset",
-    "legend",
-    "script",
-    "style",
-    "textarea",
-    "b",
-    "big",
-    "code",
-    "em",
-    "font",
-    "i",
-    "nobr",
-    "s",
-    "small",
-    "strike",
-    "strong",
-    "tt",
-    "u",
-]
+def _has_costly_attributes(html: str) -> bool:
+    """Whether elements have very many, each of which is compared with all before it, or the page very many names."""
+    cost = roots = 0
+    for tag in _LONG_TAG.finditer(html):
+        count = len(_ATTRIBUTE.findall(tag[0]))
+        if tag[0][:5].lower() in ("<html", "<body"):  # all of them make one element
+            count = roots = roots + count
+        cost += count * count * _ATTRIBUTE_PAIR
+        if cost > MAX_COST:
+            return True
+    if len(html) < _SAMPLED_PAGE:
+        return False
+    step = len(html) // _SAMPLES
+    sample = "".join(html[start : start + _SAMPLE_LENGTH] for start in range(0, len(html), step))
+    return len(_attribute_names(sample)) > _MANY_NAMES and len(_attribute_names(html)) > _MAX_NAMES
+
+
+def _attribute_names(html: str) -> set[str]:
+    return {name for attributes in _TAG.findall(html) for name in _ATTRIBUTE.findall(attributes)}
+
+
+_NUMBERED = _words(
+    "html head body title noscript div span section article header footer nav main aside ul ol dl table form label a"
+    " select button h1 h2 h3 h4 h5 h6 picture figure figcaption video audio iframe svg g defs use symbol circle rect"
+    " line polygon ellipse stop lineargradient clippath mask text tspan blockquote pre center details summary caption"
+    " colgroup abbr sup sub time cite q kbd var samp address fieldset legend script style textarea ruby rt rp"
+    " b big code em font i nobr s small strike strong tt u"
+)
 _UNNUMBERED = 1
 _CODES = (
     dict.fromkeys(["", *_VOID, "path", "/path"], 0)
@@ -218,12 +150,12 @@ _CODES |= {name.upper(): code for name, code in _CODES.items()}
 _FORMATTING_CODES = [_CODES[closer] for closer in sorted(_FORMATTING - {"/a"})]
 
 
-def _is_ordinary(html: str) -> bool:
+def _is_ordinary(names: list[str]) -> bool:
     """Whether tags are closed as they are on nearly every page: then there is no need to follow the stack.
 
     The open elements of each name, those of which none is left unclosed by its own kind aside, are summed.
     """
-    codes = np.frombuffer(bytes(map(_CODES.get, _NAMES.findall(html), repeat(_UNNUMBERED))), np.uint8)
+    codes = np.frombuffer(bytes(map(_CODES.get, names, repeat(_UNNUMBERED))), np.uint8)
     found = np.bincount(codes, minlength=256)
     frequent = [code for code in range(2, 2 * len(_NUMBERED) + 2, 2) if found[code] > len(codes) // 64]
     rare = (codes > 1) & ~np.isin(codes | 1, [code + 1 for code in frequent])
@@ -234,7 +166,7 @@ def _is_ordinary(html: str) -> bool:
         (_open((codes == code - 1).astype(np.int8) - (codes == code)) for code in _FORMATTING_CODES if found[code - 1]),
         np.zeros(1, np.int64),
     )
-    return bool(depth.max() <= _ORDINARY_DEPTH and formatting.max() <= _ORDINARY_FORMATTING_DEPTH)
+    return bool(depth.max(initial=0) <= _ORDINARY_DEPTH and formatting.max(initial=0) <= _ORDINARY_FORMATTING_DEPTH)
 
 
 def _open(steps: "np.ndarray[tuple[int], np.dtype[np.int8]]") -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
@@ -248,17 +180,17 @@ class _Stack:
     """The stack of open elements, near enough: what is kept of an element is the end tag it waits for."""
 
     def __init__(self) -> None:
-        self._waiting: list[str] = ["/html"]
+        self._waiting: list[str] = ["#"]  # nothing ends the document
         self._formatting: list[str] = []  # the tags of the open formatting elements
         self._lost: list[str] = []  # formatting elements that were ended by others, to be opened anew
         self._outer_lost: list[list[str]] = []  # the same, outside of each open marker
         self._names: set[str] = set()
         self._cost = 0
 
-    def cost_of(self, html: str) -> int:
+    def cost_of(self, tags: list[str]) -> int:
         """About how many nanoseconds the parser needs for a page, up to a little above ``MAX_COST``."""
         waiting = self._waiting
-        for tag in _TAGS.findall(html):
+        for tag in tags:
             self._cost += len(waiting)
             if tag == waiting[-1] and tag not in _MARKERS and not self._lost:
                 waiting.pop()
@@ -281,10 +213,12 @@ class _Stack:
         if name in _VOID:
             return
         if closer in _BLOCKS:
+            self._cost += len(self._lost) * _REOPENING  # if there is text in it they are opened there
             self._end_nearby(_P, _WALLS)
-        elif self._lost and closer not in _TABLE_PARTS:
+        elif self._lost:
             self._reopen()
         if name in _ENDS:
+            self._cost += len(self._waiting) * _SCAN
             if closer in _TABLE_PARTS and _STOPS_AT_TABLES.isdisjoint(self._waiting[1:]):
                 return  # outside of a table there are none
             self._end_nearby(*_ENDS[name])
@@ -306,16 +240,18 @@ class _Stack:
     def _end(self, tag: str) -> None:
         waiting = self._waiting
         if tag in _FORMATTING:
+            self._cost += len(self._lost) * _REOPENING
             self._lost = [lost for lost in self._lost if _FIRST_WORD.match(lost)[0] != tag[1:]]  # type: ignore[index]
-        elif self._lost and tag not in _BLOCKS:
+        elif self._lost:
             self._reopen()
-        at = len(waiting) - 1
-        while at and waiting[at] != tag and (waiting[at] not in _WALLS or tag in _WALLS or tag in _TABLE_PARTS):
-            at -= 1
-        self._cost += (len(waiting) - 1 - at) * _SCAN
-        if waiting[at] != tag or not at:
+        self._cost += len(waiting) * _SCAN
+        if tag not in waiting:
             return
-        if tag in _FORMATTING and not _BLOCKS.isdisjoint(waiting[at + 1 :]):
+        at = len(waiting) - 1 - waiting[::-1].index(tag)
+        above = waiting[at + 1 :]
+        if tag not in _WALLS and tag not in _TABLE_PARTS and not _WALLS.isdisjoint(above):
+            return
+        if tag in _FORMATTING and not _BLOCKS.isdisjoint(above):
             self._adopt(tag)
         else:
             self._pop(at)

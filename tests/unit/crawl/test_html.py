@@ -4,7 +4,44 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laion_assets.crawl.html import ImageLink, best_candidate, decode_page, image_links
+from laion_assets.crawl.html import ImageLink, best_candidate, decode_page, image_links, page_encoding
+
+PLACEHOLDERS = [
+    *("#", "#top", "", " ", "?", "/", "./", "about:blank", "About:Blank", "//:0", "javascript:void(0)", "JavaScript:;"),
+    *("data:image/gif;base64,R0lGODlh", "blob:x", "null", "undefined", "{{src}}", "${src}"),
+    *("placeholder.png", "/img/placeholder-600x400.jpg", "image-placeholder.svg", "loading.gif", "/a/lazy.gif?v=2"),
+    *("/blank.png", "grey.gif", "/gray.png", "http://h/1x1.gif", "1x1.png", "spinner.svg", "ajax-loader.gif", "/t.gif"),
+    *("lazyload.gif", "lazy_placeholder.gif", "/spacer.gif", "transparent.png", "preloader.svg", "loader.gif#x"),
+]
+PICTURES = [
+    *(
+        "a.jpg",
+        "/downloading.jpg",
+        "unloading-dock.jpg",
+        "/blankets.jpg",
+        "greyhound.jpg",
+        "/loading/dock.jpg",
+        "b.jpg",
+    ),
+    *("displaceholder.jpg", "photo.jpg?loading.gif", "/t.jpg"),
+]
+LAZY_ATTRIBUTES = [
+    *(
+        "data-src",
+        "DATA-SRC",
+        "data-lazy-src",
+        "data-original",
+        "data-lazy",
+        "data-lazyload",
+        "data-cfsrc",
+        "data-echo",
+    ),
+    *("data-pagespeed-lazy-src", "data-image", "data-srcset", "data-lazy-srcset", "srcset", "lazy-src"),
+]
+
+
+def read(content: bytes, charset: str | None) -> str:
+    return decode_page(content, page_encoding(content, charset))
 
 
 def only(html: str) -> ImageLink | None:
@@ -33,6 +70,23 @@ def only(html: str) -> ImageLink | None:
         ('<!-- <img src="no.jpg"> --><script>"<img src=no.jpg>"</script><img src="a.jpg">', "a.jpg"),
         ('<img alt="x" src="">', None),
         ('<img alt="x">', None),
+        # what only holds the place beside a lazy source
+        *((f'<img src="{src}" data-src="/real.jpg">', "/real.jpg") for src in PLACEHOLDERS),
+        *((f'<img src="{src}" srcset="s.jpg 1x, l.jpg 2x">', "l.jpg") for src in PLACEHOLDERS),
+        *((f'<img src="#" {name}="/real.jpg">', "/real.jpg") for name in LAZY_ATTRIBUTES),
+        *((f'<img src="{src}">', src.strip() or None) for src in PLACEHOLDERS),
+        *((f'<img src="/loading.gif" data-src="{src}">', "/loading.gif") for src in PLACEHOLDERS),
+        *((f'<img src="{src}" data-src="/other.jpg">', src) for src in PICTURES),
+        ('<img src="/lazy.gif" data-src="{{photo.url}}" data-original="b.jpg">', "b.jpg"),
+        ('<picture><source data-srcset="a.webp"><img src="/blank.png" alt="x"></picture>', "a.webp"),
+        # HTML standard, update the source set: the <source> elements before the <img> in its <picture>
+        ('<picture><img alt="x"><source srcset="a.webp"></picture>', None),
+        ('<picture><source srcset="a.webp"><img alt="x"><source srcset="b.webp"></picture>', "a.webp"),
+        ('<picture><source media="print" srcset="a.webp"><source srcset="b.webp"><img></picture>', "b.webp"),
+        ('<picture><source src="a.webp"><img></picture>', None),
+        ('<picture><div><source srcset="a.webp"></div><img></picture>', None),
+        ('<video><source srcset="a.webp"></video><img src="b.jpg">', "b.jpg"),
+        ('<image src="a.jpg">', "a.jpg"),
     ],
 )
 def test_the_source_of_an_image(html, reference):
@@ -49,6 +103,19 @@ def test_alt_texts_come_with_entities_decoded_and_in_document_order():
 def test_the_first_base_with_an_address_counts():
     assert image_links('<base target=_top><base href="/b/"><base href="/c/">').base == "/b/"
     assert image_links("<p>").base is None
+    # HTML standard, the base element: an empty address is one, and resolves to the page
+    assert image_links('<base href=""><base href="/c/">').base == ""
+    assert image_links('<base href><base href="/c/">').base == ""
+    # an element of another namespace is none
+    assert image_links('<svg><base href="/s/"></svg><base href="/c/">').base == "/c/"
+    assert image_links('<math><mrow><base href="/s/"></mrow></math><base href="/c/">').base == "/c/"
+    assert image_links('<svg><foreignObject><base href="/f/"></foreignObject></svg><base href="/c/">').base == "/f/"
+    assert image_links('<template><base href="/t/"></template><base href="/c/">').base == "/c/"
+
+
+def test_a_lazy_image_and_its_twin_for_browsers_without_scripts_are_one_picture():
+    page = image_links('<img src="#" data-src="a.jpg" alt="x"><noscript><img src="a.jpg" alt="x"></noscript>')
+    assert page.links == [ImageLink("a.jpg", "x")] * 2
 
 
 @pytest.mark.parametrize(
@@ -63,6 +130,10 @@ def test_the_first_base_with_an_address_counts():
         (" , ,", None),
         ("", None),
         ("a.jpg nonsense, b.jpg 2x", "b.jpg"),
+        ("a.jpg (1x, 2x) 1x, b.jpg 2x", "b.jpg"),
+        ("a.jpg 1x,b.jpg 2x", "b.jpg"),
+        ("a.jpg,\nb.jpg 2x", "b.jpg"),
+        ("#, about:blank 3x, b.jpg 2x", "b.jpg"),
     ],
 )
 def test_the_best_candidate_of_a_srcset(srcset, best):
@@ -79,9 +150,9 @@ def test_the_best_candidate_of_a_srcset(srcset, best):
         ("красный".encode("cp1251"), "windows-1251", "красный"),
         ('<meta charset="koi8-r">красный'.encode("koi8-r"), None, '<meta charset="koi8-r">красный'),
         (
-            "<meta http-equiv=x content='text/html; charset=gb2312'>红".encode("gb18030"),
+            "<meta http-equiv=Content-Type content='text/html; charset=gb2312'>红".encode("gb18030"),
             None,
-            "<meta http-equiv=x content='text/html; charset=gb2312'>红",
+            "<meta http-equiv=Content-Type content='text/html; charset=gb2312'>红",
         ),
         ('<meta charset="utf-16">é'.encode(), None, '<meta charset="utf-16">é'),
         ("é".encode("utf-8-sig"), "windows-1251", "é"),
@@ -91,13 +162,13 @@ def test_the_best_candidate_of_a_srcset(srcset, best):
     ],
 )
 def test_pages_are_decoded_as_browsers_do(content, header, text):
-    assert decode_page(content, header) == text
+    assert read(content, header) == text
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300), st.none() | st.text(max_size=12))
 def test_any_bytes_are_a_page(content, charset):
-    image_links(decode_page(b"<img src=x alt='" + content, charset))
+    image_links(read(b"<img src=x alt='" + content, charset))
 
 
 @settings(max_examples=200, deadline=None)
