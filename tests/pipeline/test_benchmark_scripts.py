@@ -67,6 +67,18 @@ def test_a_lake_of_many_partitions_is_looked_at(tmp_path: Path) -> None:
     assert "asset page, the latest materialisations: first" in printed
 
 
+def test_fetching_is_measured_beside_the_peer(tmp_path: Path) -> None:
+    printed = run("fetching.py", "--files", "40", "--bytes", "2000", "--rounds", "1", cwd=tmp_path)
+    for arm in ("now, fetch", "now, whole stage", "img2dataset's fetch"):
+        assert f"{arm:20}" in printed
+    assert printed.count("requests a processor second") == 3
+
+
+def test_resizing_is_measured_beside_the_peer(tmp_path: Path) -> None:
+    printed = run("resizing.py", "--seconds", "0.01", cwd=tmp_path)
+    assert "progressive" in printed
+
+
 def test_every_script_has_a_test_that_names_it() -> None:
     tests = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
     scripts = [path for path in (REPOSITORY / "benchmarks").glob("*.py") if path.name != "__init__.py"]
