@@ -63,6 +63,7 @@ _LAZY_SOURCES = (
 )
 _LAZY_SETS = ("data-srcset", "data-lazy-srcset", "data-original-set", "data-flickity-lazyload-srcset")
 _ALL_SETS = frozenset({"srcset", *_LAZY_SETS})
+_ALL_ELSE = _ALL_SETS.union(_LAZY_SOURCES)
 _WORTH_PARSING = re.compile(r"<(?:im(?:g|age)|base)", re.IGNORECASE)  # the parser reads <image> as <img>
 _HTML_IN_FOREIGN = frozenset(
     ["foreignobject", "foreignObject", "desc", "title", "annotation-xml", "mi", "mo", "mn", "ms", "mtext"]
@@ -239,8 +240,8 @@ def _size(descriptors: str) -> tuple[int, float]:
 
 def _source(attributes: dict[str, str], of_picture: str | None) -> str | None:
     src = attributes.get("src", "").strip(_SPACE)
-    if src and not _holds_place(src):
-        return src
+    if (of_picture is None and _ALL_ELSE.isdisjoint(attributes)) or (src and not _holds_place(src)):
+        return src or None
     lazy = (attributes[name].strip(_SPACE) for name in _LAZY_SOURCES if name in attributes)
     others = (other for other in (*lazy, *_best_of_sets(attributes), of_picture) if other)
     return next((other for other in others if not _holds_place(other)), src or None)

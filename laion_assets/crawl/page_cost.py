@@ -16,7 +16,7 @@ MAX_COST = 250_000_000
 """Nanoseconds, roughly."""
 
 _MAX_TAGS = 300_000
-_SIMPLE_TAGS = 1_000  # so few cost little, whatever they are
+_SIMPLE_TAGS = 2_000  # so few cost little, whatever they are
 _FORMATTED_TAGS = 5_000  # and so few do where little is formatted
 _LITTLE_FORMATTING = 50
 _MAX_NAMES = 20_000  # of elements that HTML does not have, and of attributes: lexbor's tables of them grow slow
@@ -43,7 +43,7 @@ _RAW_TEXT = rf"(?=[sStT]){_RAW}{_NAME_END}{_ATTRIBUTES}>(?>[^<]++|<(?!/{_RAW}))*
 _RAW_IN_FOREIGN = re.compile(rf"<(?i:svg|math)(?>[^<]++|<(?!(?i:/?svg|/?math)|{_RAW}))*+<{_RAW}")
 _COMMENT = r"!--(?:-?>|(?s:.*?)(?:--!?>|\Z))"
 _FORMATTING_NAME = rf"(?i:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u){_NAME_END}"
-_FORMATTING_START = re.compile("<" + _FORMATTING_NAME)
+_FORMATTING_START = re.compile("<(?=[bcefinstuBCEFINSTU])" + _FORMATTING_NAME)
 # with what scripts and styles hold passed over, and without: in SVG and MathML it is markup
 _NAMES = [re.compile(rf"<(?:{raw}({_NAME}){_ATTRIBUTES}>?+|{_COMMENT})") for raw in (_RAW_TEXT, "")]
 _TAGS = [

@@ -86,6 +86,7 @@ def extract_file(
     frames = list(extract(source, path, format=format, **arguments))
     rows = pl.concat(frames) if frames else pl.DataFrame(schema=CANDIDATE_SCHEMA)
     assert counts.balanced, counts
+    assert counts.every_record_counted, counts
     assert counts.rows == rows.height
     assert counts.records >= sum(counts.bad_records.values())
     key = rows.select("record_offset", "link_position")

@@ -89,6 +89,14 @@ def test_counts_add_up_and_survive_json():
     )
     assert both.balanced
     assert ExtractionCounts.from_json(both.to_json()) == both
+    counted = ExtractionCounts(records=4, pages=1, bad_records={"bad_json": 1}, non_pages={"no_html": 2})
+    assert counted.every_record_counted
+    assert not ExtractionCounts(records=4, pages=1, non_pages={"no_html": 2}).every_record_counted
+    # what a killed step of a version left that did not count them
+    old = ExtractionCounts.from_json('{"records": 9, "pages": 1, "bad_records": {}, "drops": {}}')
+    assert (old.non_pages, old.every_record_counted) == (None, True)
+    assert ((counted + old).non_pages, (counted + old).every_record_counted) == (None, True)
+    assert ExtractionCounts.from_json((counted + old).to_json()) == counted + old
     for text in ('{"x": 1}', "[]"):
         with pytest.raises(ValueError, match="expected the counts"):
             ExtractionCounts.from_json(text)
