@@ -27,11 +27,12 @@ TRACKING_PIXEL_PATTERN = (
 TEMPLATE_PATTERN = (
     r"(?i)(?:"
     # ${…} and {{…}}; an escape may be escaped again where one address stands inside another
-    r"(?:\$|%(?:25)*24|\{|%(?:25)*7B)(?:\{|%(?:25)*7B)"
+    # (behind a backslash it is TeX: a picture of a formula)
+    r"(?:\$|%(?:25)*24|\{|%(?:25)*7B)(?:\{|%(?:25)*7B)(?:[^\\%]|%(?:25)*(?:[0-46-9a-f][0-9a-f]|5[0-9abd-f])|$)"
     # {% … %} and <% … %>, whose percent sign is no escape
-    r"|(?:\{|<|%7B|%3C)%(?:25|[^0-9a-f]|[0-9a-f][^0-9a-f])"
-    # <?php … ?> and <?= … ?>; #{…}, which a browser takes for a fragment
-    r"|(?:<|%3C)\?(?:php|=)|#(?:\{|%7B)"
+    r"|(?:\{|<|%7B|%3C)%(?:25|[^0-9a-f}]|[0-9a-f][^0-9a-f])"
+    # <?php … ?> and <?= … ?>; #{…}, which a browser takes for a fragment, but not JSON there
+    r"|(?:<|%3C)\?(?:php|=)|#(?:\{|%7B)(?:[^\"%]|%(?:[013-9a-f][0-9a-f]|2[013-9a-f])|$)"
     r")"
 )
 """References and addresses in which a template's variable was never filled in: whoever answers, it is not the picture

@@ -36,6 +36,8 @@ def undo_encodings(body: bytes, headers: Iterable[str], max_bytes: int) -> bytes
         raise FetchFailed(Failure.PROTOCOL, f"{len(codings)} content encodings")
     for coding in reversed(codings):
         if coding in _STREAMS:
+            if not body:
+                raise FetchFailed(Failure.CONNECT, f"{coding} encoding of nothing", again=True)
             body = _decompressed(body, _STREAMS[coding], max_bytes)
         elif coding == "deflate":
             body = _inflated(body, max_bytes)
@@ -54,13 +56,13 @@ def _decompressed(body: bytes, coding: str, max_bytes: int) -> bytes:
         with pa.CompressedInputStream(pa.BufferReader(body), coding) as stream:
             return bytes(stream.read(max_bytes + 1))
     except OSError as error:
-        if not body.startswith(_BEGINNINGS[coding]):
+        if not body.startswith(_BEGINNINGS[coding]) and not _BEGINNINGS[coding].startswith(body):
             raise FetchFailed(Failure.NOT_AN_IMAGE, f"broken {coding} encoding") from error
         member = zlib.decompressobj(31)
         if coding == "gzip":
             with contextlib.suppress(zlib.error):
                 plain = member.decompress(body, max_bytes + 1)
-                if member.unused_data and member.unused_data[:2] != _BEGINNINGS["gzip"]:
+                if member.unused_data and not _BEGINNINGS["gzip"].startswith(member.unused_data[:2]):
                     return plain  # padding after the end, which browsers pass over
         raise FetchFailed(Failure.CONNECT, f"{coding} encoding cut short or damaged", again=True) from error
 
@@ -72,6 +74,8 @@ def _inflated(body: bytes, max_bytes: int) -> bytes:
     try:
         plain = stream.decompress(body, max_bytes + 1)
     except zlib.error as error:
+        if wrapped:
+            raise FetchFailed(Failure.CONNECT, "deflate encoding damaged", again=True) from error
         raise FetchFailed(Failure.NOT_AN_IMAGE, "broken deflate encoding") from error
     if body and not stream.eof and len(plain) <= max_bytes:
         raise FetchFailed(Failure.CONNECT, "deflate encoding cut short", again=True)

@@ -107,7 +107,7 @@ def failure_of_status(status: int) -> Failure:
     """The failure that an HTTP status other than 200 stands for."""
     if 400 <= status <= 499:
         return Failure.HTTP_4XX
-    if 500 <= status <= 599:
+    if status >= 500:  # RFC 9110, section 15: what is beyond 599 is treated like a 5xx
         return Failure.HTTP_5XX
     return Failure.OTHER
 

@@ -26,7 +26,9 @@ from laion_assets.urls import HttpUrl, parse_http_url, resolve_url
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WORTH_A_RETRY = frozenset({408, 429, 502, 503, 504})
 _ACCEPTED, _PARTIAL = 202, 206
-_WHOLE = re.compile(r"bytes 0-(\d{1,12})/(\d{1,12})", re.ASCII)
+_MOST_CHARACTERS = 65_536
+"""Of a url: servers take 8,000 (RFC 9110, section 4.1), libcurl 8 million."""
+_WHOLE = re.compile(r"bytes[ \t]+0-(\d{1,12})/(\d{1,12})", re.ASCII | re.IGNORECASE)
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 Key = TypeVar("Key")
@@ -146,6 +148,8 @@ class Fetcher:
         except ValueError as error:
             failure = Failure.OTHER if resolve_url(url) is None else Failure.BLOCKED_ADDRESS
             raise FetchFailed(failure, f"{how}malformed url: {error}") from error
+        if len(target.href) > _MOST_CHARACTERS:
+            raise FetchFailed(Failure.OTHER, f"{how}a url of {len(target.href)} characters, over {_MOST_CHARACTERS}")
         if is_bad_port(target.port):
             raise FetchFailed(Failure.BLOCKED_ADDRESS, f"{how}port {target.port}, which is of another protocol")
         if target.href != url:
@@ -189,7 +193,9 @@ class Fetcher:
         header = read_header(body)
         if header is None:
             what = f"starts with {body[:16]!r}" if body else "empty body"
-            unfinished = answer.status == _ACCEPTED
+            # Without a length, an answer that was cut off after its head looks like one without a body.
+            cut_off = not answer.body and not answer.values("content-length")
+            unfinished = answer.status == _ACCEPTED or cut_off
             raise FetchFailed(Failure.PROTOCOL if unfinished else Failure.NOT_AN_IMAGE, what)
         if not header.supported:
             raise FetchFailed(Failure.DECODE, f"{header.format} pictures are not supported")

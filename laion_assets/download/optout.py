@@ -16,9 +16,15 @@ OPT_OUT_DIRECTIVES = frozenset({"noai", "noimageai", "noml", "noindex", "noimage
 """Directives that keep a picture out; ``none`` is short for ``noindex, nofollow``."""
 
 _PREVIEWS = frozenset({"maxsnippet", "maximagepreview", "maxvideopreview"})
+_OTHERS = frozenset(
+    {"all", "follow", "index", "nofollow", "nosnippet", "noarchive", "nocache", "notranslate", "indexifembedded"}
+)
+"""Directives that say nothing of our use, and are nobody's name."""
 _EVERYBODY = frozenset({"*", "robots", "x-robots-tag"})  # the last two: a meta element's or the header's name, repeated
 _TOKEN = re.compile(r"[a-z0-9*/._-]+|[:=,;]")
 _LONGEST_DATE = 64
+_ZONE = re.compile(r"[ \t]+[a-z]{2,5}$")
+_MONTH_FIRST = re.compile(r"[ \t\"']*([a-z]{3,9})[ \t]+([0-9]{1,2})[ \t]*,[ \t]*([0-9]{4})")
 
 
 def opted_out(headers: Iterable[str], agent: str) -> str | None:
@@ -57,6 +63,9 @@ def _directives(header: str, agent: str) -> Iterable[str]:
         elif directive in OPT_OUT_DIRECTIVES:
             if holds:
                 yield directive
+        elif "/" in word and following != ":":  # no name and its version
+            if holds:
+                yield from (part for part in re.sub("[-_.]", "", word).split("/") if part in OPT_OUT_DIRECTIVES)
         elif following in (":", "="):
             at += 1
             if directive in _PREVIEWS:
@@ -64,6 +73,8 @@ def _directives(header: str, agent: str) -> Iterable[str]:
             elif directive == "unavailableafter":
                 if holds and _is_over(header[end : end + _LONGEST_DATE]):
                     yield word
+            elif directive in _OTHERS:
+                pass
             elif following == ":" and not word.isdigit() and not tokens[at][0][0].isdigit():  # no time of day
                 holds = _names(word, agent)
 
@@ -75,11 +86,16 @@ def _names(word: str, agent: str) -> bool:
 
 
 def _is_over(text: str) -> bool:
-    """Whether ``text`` begins with a time of the past, as RFC 822, RFC 850 or ISO 8601 write it."""
+    """Whether ``text`` begins with a time of the past, as RFC 822, RFC 850 or ISO 8601 write it, or a mere day."""
     day, *rest = text.split(",")
     for candidate in (day, ",".join([day, *rest[:1]])):
-        with contextlib.suppress(ValueError, IndexError, OverflowError):
-            return _aware(datetime.fromisoformat(candidate.strip(" \t\"'").upper())) < datetime.now(UTC)
+        if month_first := _MONTH_FIRST.match(candidate):
+            candidate = "{1} {0} {2}".format(*month_first.groups())
+        iso = _ZONE.sub("", candidate.strip(" \t\"'")).replace("/", "-")
+        with contextlib.suppress(ValueError):
+            return _aware(datetime.fromisoformat(iso.upper())) < datetime.now(UTC)
+        with contextlib.suppress(ValueError, IndexError, OverflowError, TypeError):
+            return _aware(email.utils.parsedate_to_datetime(f"{candidate} 00:00:00")) < datetime.now(UTC)
         with contextlib.suppress(ValueError, IndexError, OverflowError):
             return _aware(email.utils.parsedate_to_datetime(candidate)) < datetime.now(UTC)
     return False

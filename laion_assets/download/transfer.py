@@ -123,8 +123,10 @@ class Transfer:
         self.curl.setopt(pycurl.REQUEST_TARGET, target.target)
         if address != target.host:
             found = ",".join(f"[{name}]" if ":" in name else name for _, name in visit.addresses)
-            self.curl.setopt(pycurl.RESOLVE, [f"{target.host}:{target.port}:{found}"])
+            # The sign keeps a host that begins with `-` from being read as an entry to take away.
+            self.curl.setopt(pycurl.RESOLVE, [f"+{target.host}:{target.port}:{found}"])
         self.curl.setopt(pycurl.FRESH_CONNECT, int(visit.fresh))
+        self.curl.setopt(pycurl.COOKIELIST, "ALL")  # what heads that nobody judged have set for another url
         for cookie in visit.cookies:
             self.curl.setopt(pycurl.COOKIELIST, cookie)
 
@@ -142,7 +144,6 @@ class Transfer:
         answer = self._answer
         if self.visit.cookies or (answer is not None and answer.values("set-cookie")):
             self.visit.cookies = self.curl.getinfo_raw(pycurl.INFO_COOKIELIST)
-            self.curl.setopt(pycurl.COOKIELIST, "ALL")
         if self._failed is not None:
             raise self._failed
         if answer is None or (error is not None and answer.redirect is None):

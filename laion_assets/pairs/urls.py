@@ -28,12 +28,13 @@ _SPACE_AND_CONTROLS = "".join(map(chr, range(0x21)))
 # Blank or invisible: Unicode's White_Space, and of its Default_Ignorable_Code_Point what has no width.
 _BLANKS = (
     *range(0x21), *range(0x7F, 0xA1), 0xAD, 0x061C, 0x1680, 0x180E, *range(0x2000, 0x2010), *range(0x2028, 0x2030),
-    *range(0x205F, 0x2070), 0x3000, 0x3164, 0xFEFF, 0xFFA0,
+    *range(0x205F, 0x2070), 0x034F, 0x3000, 0x3164, *range(0xFE00, 0xFE10), 0xFEFF, 0xFFA0,
 )  # fmt: skip
 # As escapes; also the no-break space of Latin-1, and the one that was never decoded.
 _LATIN_1 = "(?<!%[89A-F][0-9A-F])%A0"
-_BLANK_AT_END = re.compile(f"(?:{'|'.join([*(quote(chr(code)) for code in _BLANKS), _LATIN_1, '&nbsp;'])})\\Z")
-_LONGEST_BLANK = len("%E2%80%83")
+_TAGS = "%F3%A0%[89AB][0-9A-F]%[89AB][0-9A-F]"  # U+E0000 to U+E0FFF
+_BLANK_AT_END = re.compile(f"(?:{'|'.join([*(quote(chr(code)) for code in _BLANKS), _TAGS, _LATIN_1, '&nbsp;'])})\\Z")
+_LONGEST_BLANK = len("%F3%A0%80%81")
 
 # The urls whose forms SQL can compute by itself: ASCII, without user name, port, escapes, fragment or dot segment, with
 # a host that is no number. About nine in ten are so; the others go through the functions.

@@ -124,6 +124,21 @@ def test_a_template_that_was_never_filled_in_is_no_address(reference):
     assert resolved(reference)[1] == "template"
 
 
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "http://tex.test/latex.php?latex=%7B%7B%5Cbf+x%7D%7D&bg=fff",
+        "http://tex.test/gif.latex?%24%7B%5Cfrac%7Bx%7D2%7D%24",
+        "http://tex.test/gif.latex?${\\frac{x}2}$",
+        "http://h.test/a.jpg#%7B%22w%22%3A1%7D",
+        'http://h.test/a.jpg#{"w":1}',
+        "http://h.test/a/{x}/b.jpg",
+    ],
+)
+def test_braces_of_formulas_and_of_json_are_no_template(reference):
+    assert resolved(reference)[1] is None
+
+
 def test_a_base_that_is_a_template_makes_templates_of_its_references():
     assert resolved("p.jpg", page_base("http://h.test/", "{{ root }}/"))[1] == "template"
 

@@ -155,6 +155,42 @@ def test_cookies_stay_with_the_redirects_of_one_url(web):
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 103 Early Hints\r\nSet-Cookie: a=b; Path=/\r\n\r\n" + OK + BODY,
+        b"HTTP/1.1 101 Switching Protocols\r\nSet-Cookie: a=b; Path=/\r\n\r\n",
+        OK + b"Set-Cookie: a=b; Path=/\r\nno header\r\n" + BODY,
+        OK + b"Set-Cookie: a=b; Path=/\r\n" + b"X: %s\r\n" % (b"y" * 60_000) * 9 + BODY,
+        OK + b"Set-Cookie: a=b; Path=/\r\nCut: off",
+    ],
+    ids=["interim", "switching", "malformed", "too large", "cut off"],
+)
+def test_cookies_of_heads_that_nobody_judged_go_no_further(web, answer):
+    web.serve("/b.jpg", JPEG)
+    fetcher = Fetcher(OPTIONS)
+    fetcher.fetch(web.raw("/1", answer))
+    assert fetcher.fetch(web.url("/b.jpg")).failure is None
+    fetcher.close()
+    assert web.headers[-1].get("Cookie") is None
+
+
+def test_a_host_may_begin_with_a_hyphen(web):
+    """URL standard, section 3.3: CheckHyphens is false; libcurl reads such an entry of RESOLVE as one to take away."""
+    fetcher = Fetcher(OPTIONS, guard=Guard(("127.0.0.0/8",), lookup=lambda _: [(socket.AF_INET, "127.0.0.1")]))
+    assert fetcher.fetch(web.serve("/a.jpg", JPEG).replace("127.0.0.1", "-foo.test")).failure is None
+    fetcher.close()
+
+
+def test_one_endless_url_costs_no_other(web):
+    web.serve("/a.jpg", JPEG)
+    fetcher = Fetcher(OPTIONS)
+    urls = [web.url("/a.jpg"), web.url("/" + "x" * 9_000_000), web.url("/none.jpg")]
+    outcomes = dict(fetcher.fetch_all(enumerate(urls)))
+    fetcher.close()
+    assert [outcomes[number].failure for number in range(3)] == [None, "other", "http_4xx"]
+
+
+@pytest.mark.parametrize(
     ("location", "asked"),
     [
         (b"/gr\xc3\xbcn.jpg", "/gr%C3%BCn.jpg"),
@@ -257,6 +293,12 @@ def test_a_content_encoding_is_undone(web, fetch, codings, body):
         ("gzip", GZIP[:-1]),
         ("gzip", GZIP[: len(GZIP) // 2]),
         ("gzip", GZIP[:12]),
+        ("gzip", GZIP[:1]),
+        ("gzip", b""),
+        ("gzip", GZIP + GZIP[:1]),  # RFC 1952, section 2.2: a member follows
+        ("zstd", zstd(JPEG)[:1]),
+        ("br", b""),
+        ("deflate", zlib.compress(JPEG)[:40] + b"\xff\xff" + zlib.compress(JPEG)[42:]),
         ("gzip", (gzip.compress(JPEG[:50]) + GZIP)[:-9]),
         ("gzip", GZIP[:-8] + b"\0\0\0\0" + GZIP[-4:]),
         ("deflate", zlib.compress(JPEG)[:-5]),

@@ -51,6 +51,9 @@ def test_what_img2dataset_says_becomes_a_type(message, resizing, expected):
     assert failure_of_message(message, resizing=resizing) is expected
 
 
-@pytest.mark.parametrize(("status", "expected"), [(404, "http_4xx"), (503, "http_5xx"), (304, "other"), (999, "other")])
+# RFC 9110, section 15: what is beyond 599 is treated like a 5xx.
+@pytest.mark.parametrize(
+    ("status", "expected"), [(404, "http_4xx"), (503, "http_5xx"), (304, "other"), (999, "http_5xx")]
+)
 def test_failure_of_a_status(status, expected):
     assert failure_of_status(status) == expected

@@ -81,6 +81,8 @@ from laion_assets.urls import resolve_url
         ("http://example.com/a.jpg%20%A0", "example.com/a.jpg"),
         ("http://example.com/你", "example.com/%E4%BD%A0"),  # the last byte of a character is no blank
         ("http://example.com/a.jpg&nbsp;", "example.com/a.jpg"),
+        ("http://example.com/a.jpg\ufe0f", "example.com/a.jpg"),
+        ("http://example.com/a.jpg%CD%8F%F3%A0%80%81", "example.com/a.jpg"),
         ("http://example.com/a.jpg\u3000\u2003\u202f\ufeff\u200b#x", "example.com/a.jpg"),
         ("http://example.com/a.jpg%E3%80%80?w=1%20\u2009", "example.com/a.jpg?w=1"),
         ("http://example.com/a.jpg?%20", "example.com/a.jpg"),
