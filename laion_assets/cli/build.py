@@ -15,7 +15,7 @@ from laion_assets.lake.partition import Partition
 from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.staleness import PartitionState, State, lake_states
 from laion_assets.partitions import CRAWLS
-from laion_assets.settings import Settings
+from laion_assets.settings import Settings, SettingsError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class Builder:
         """
         self._instance.add_dynamic_partitions(str(CRAWLS.name), list(request.crawls))
         current_removals(self._lake, self._settings)  # nothing is fetched or kept by lists that cannot be read
+        self._refuse_what_cannot_end(request)
         outcome = Outcome()
         with self._runner.building():
             if "filtered_pairs" in request.tables and calibration_is_due(self._lake, self._settings):
@@ -58,6 +59,14 @@ class Builder:
             for table in request.tables:
                 self._build_stage(table, request, outcome)
         return outcome
+
+    def _refuse_what_cannot_end(self, request: Request) -> None:
+        """Name a file that some stage will need and that is not there, before hours go into the stages before it."""
+        expectations = self._settings.expectations(removals_digest(self._lake, self._settings))
+        for table in request.tables:
+            missing = expectations[table].missing
+            if missing is not None and self._due(table, sorted(request.crawls), request):
+                raise SettingsError(missing)
 
     def _build_stage(self, table: str, request: Request, outcome: Outcome) -> None:
         crawls = sorted(request.crawls)

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.integration
 def test_what_a_lake_keeps_in_itself_is_fetched_from_its_bucket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
 ) -> None:
+    monkeypatch.delenv("LAION_SOURCE", raising=False)
     folder = tmp_path / "lake"
     (folder / "files" / "encoders").mkdir(parents=True)
     for name in ("own.pt", "own.json", "pairs.parquet"):

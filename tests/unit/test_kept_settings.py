@@ -17,6 +17,7 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / "deny.txt").write_text("")
     (tmp_path / "here" / "web").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.delenv("LAION_SOURCE", raising=False)
     monkeypatch.setenv("LAION_LAKE", str(tmp_path / "lake"))
     return tmp_path / "lake"
 

@@ -291,8 +291,11 @@ def redirect(where: str):
 @pytest.mark.parametrize(
     "address", ["leser:geheim%2Fwort@{}/base", "leser:geheim/wort@{}/base/", "{}/base?sig=T0ken&t=1"]
 )
-def test_credentials_are_sent_and_appear_in_no_error_and_no_log(address, serve, caplog):
+def test_credentials_are_sent_and_appear_in_no_error_and_no_log(address, serve, caplog, monkeypatch):
     caplog.set_level(logging.DEBUG)
+    for name in ("urllib3", "urllib3.connectionpool", "urllib3.util.retry"):  # some library may have turned them off
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+        caplog.set_level(logging.DEBUG, logger=name)
     seen = []
 
     def noting(step):
