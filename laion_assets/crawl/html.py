@@ -25,7 +25,7 @@ from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNod
 from laion_assets.crawl.decoders import decode
 from laion_assets.crawl.encoding import BYTE_ORDER_MARKS, sniff
 from laion_assets.crawl.page_cost import too_costly
-from laion_assets.crawl.urls import MAX_URL_LENGTH, TRACKING_PIXEL_PATTERN
+from laion_assets.crawl.urls import MAX_URL_LENGTH, TEMPLATE_PATTERN, TRACKING_PIXEL_PATTERN
 
 _MAX_IMAGES = 50_000
 _LONGEST_NAME = 200  # of a placeholder
@@ -61,6 +61,19 @@ _LAZY_SOURCES = (
     "data-hi-res-src",
     "data-src-retina",
 )
+# Names that also hold flags, numbers and pages.
+_AMBIGUOUS = frozenset(
+    [
+        "data-lazy",
+        "data-lazyload",
+        "data-lazy-load",
+        "data-img-src",
+        "data-img-url",
+        "data-url",
+        "data-image",
+        "data-echo",
+    ]
+)
 _LAZY_SETS = ("data-srcset", "data-lazy-srcset", "data-original-set", "data-flickity-lazyload-srcset")
 _ALL_SETS = frozenset({"srcset", *_LAZY_SETS})
 _ALL_ELSE = _ALL_SETS.union(_LAZY_SOURCES)
@@ -71,13 +84,30 @@ _HTML_IN_FOREIGN = frozenset(
 _SPACE = " \t\n\f\r"
 _TRACKING_PIXEL = re.compile(TRACKING_PIXEL_PATTERN)
 _NO_PICTURE = re.compile(
-    r"(?i)(?:data|javascript|about|blob|mailto|vbscript):|[#?]|//:|\.?/?$|[{\[]|\$\{|(?:null|undefined|false)$"
+    r"(?i)(?:data|javascript|about|blob|mailto|vbscript|file):|[#?]|//:|(?:https?:)?/*(?:[?#]|$)|\.{1,2}/?$|[{\[]|\$\{"
+    r"|/?(?:null|undefined|false|true|yes|no|none|nan|lazy|auto|\d+)$"
 )
+# What a script fills in: beside what crawl.urls drops as templates, the {width} of lazysizes and its like.
+_TEMPLATE = re.compile(TEMPLATE_PATTERN + r"|(?:\{|%7B)\$?[a-z_]\w*(?:\}|%7D)")
+_TEMPLATE_HINT = re.compile(r"[{<%]")
+_WIDTH = re.compile(r"(?i)(?:\{|%7B)width(?:\}|%7D)")
+_WIDTHS = re.compile(r"\s*+\[[\d\s,]{1,1000}\]\s*+")
+_PICTURE_NAME = re.compile(
+    r"(?i)\.(?:jpe?g|jfif|pjpe?g|png|apng|gif|webp|avif|svg|bmp|tiff?|ico|hei[cf]|jxl)(?![a-z0-9])"
+)
+_LOADERS = (
+    r"(?:ajax-?|pre|lazy)?load(?:er|ing)?|lazyload(?:er|ing)?|placeholder|spinner|spacer|shim|[01]x[01]|1px"
+    r"|default-image|no-?image"
+)
+# Words that name pictures too, with another beside them: white-dress.jpg, sofa-grey.jpg.
+_ADJECTIVES = r"lazy|blank|gr[ae]y|transparent|trans|empty|dummy|white|clear|pixel"
+_NAME_END = r"\.(?:gif|png|svg|jpe?g|webp|avif)(?:[?#]|$)"
 _PLACEHOLDER = re.compile(
-    r"(?i)(?:^|[_.-])(?:(?:ajax-?|pre|lazy)?load(?:er|ing)?|lazy(?:load(?:er|ing)?)?|placeholder|blank|gr[ae]y|spinner"
-    r"|transparent|trans|spacer|pixel|empty|dummy|white|clear|shim|[01]x[01]|1px|default-image|no-?image)"
-    r"(?:[_.-][\w.-]*|\d[\w.-]*)?\.(?:gif|png|svg|jpe?g|webp|avif)(?:[?#]|$)|^[a-z]\.gif(?:[?#]|$)"
+    rf"(?i)^(?:(?:img|image|pic|photo|bg|lazy|ajax|default)[_.-]?)?(?:{_LOADERS}|{_ADJECTIVES})"
+    rf"(?:[_-]?(?:\d+x\d+|\d+px|{_LOADERS}|{_ADJECTIVES}|img|image|gif|png|icon|bg)|(?<!pixel)[_-]?\d+)*+{_NAME_END}"
+    r"|^[a-z]\.gif(?:[?#]|$)"
 )
+_LIKE_PLACEHOLDER = re.compile(rf"(?i)(?:^|[_.-])(?:{_LOADERS})(?:[_.-][\w.-]*|\d[\w.-]*)?{_NAME_END}")
 _PICTURE_TYPES = re.compile(r"(?i)^[ \t\n\f\r]*image/(?:jpe?g|png|gif|webp|svg\+xml|bmp|avif)\b")
 _DESCRIPTOR = re.compile(r"^(\d+(?:\.\d+)?|\.\d+)([wxh])$")
 _CANDIDATE = re.compile(r"[ \t\n\f\r,]*+([^ \t\n\f\r]++)(?:(?<!,)((?:[^,(]|\([^)]*+(?:\)|\Z))*+))?+")
@@ -113,8 +143,9 @@ def image_links(html: str) -> PageLinks:
     The source of an ``<img>`` is the first usable of: ``src``; the attributes lazy-loading scripts keep it in; the best
     candidate of ``srcset``; the best candidate of the ``<source>`` elements before it in its ``<picture>`` (HTML
     standard, *update the source set*). What can never be a picture (``data:``, ``javascript:`` or ``about:`` addresses,
-    ``#``, ``//:0``, known spacers) and what is called as placeholders are gives way to a later one, and stands where
-    there is none. The best candidate is the widest, or else the densest.
+    ``#``, ``//:0``, ``true``, known spacers), templates, and what is called as placeholders are give way to a later
+    one; of these alone the likeliest to be a picture stands. The best candidate is the widest, or else the densest. The
+    ``{width}`` of a template is the widest of ``data-widths``.
 
     Args:
         html: The page, decoded; any text at all is accepted.
@@ -219,15 +250,18 @@ def best_candidate(srcset: str) -> str | None:
     Returns:
         The address as written; null if there is none.
     """
-    best, best_size = None, (-1, -1.0)
+    best, best_size, template = None, (-1, -1.0), None
     end = 0
     while match := _CANDIDATE.match(srcset, end):
         end = match.end()
         address = match[1].rstrip(",")
         size = _size(match[2] or "")
         if address and size > best_size and not _is_no_picture(address):
-            best, best_size = address, size
-    return best
+            if _is_template(address):
+                template = template or address
+            else:
+                best, best_size = address, size
+    return best or template
 
 
 def _size(descriptors: str) -> tuple[int, float]:
@@ -240,11 +274,25 @@ def _size(descriptors: str) -> tuple[int, float]:
 
 def _source(attributes: dict[str, str], of_picture: str | None) -> str | None:
     src = attributes.get("src", "").strip(_SPACE)
-    if (of_picture is None and _ALL_ELSE.isdisjoint(attributes)) or (src and not _holds_place(src)):
+    if (of_picture is None and _ALL_ELSE.isdisjoint(attributes)) or (src and not _rank(src)):
         return src or None
-    lazy = (attributes[name].strip(_SPACE) for name in _LAZY_SOURCES if name in attributes)
-    others = (other for other in (*lazy, *_best_of_sets(attributes), of_picture) if other)
-    return next((other for other in others if not _holds_place(other)), src or None)
+    lazy = [value for name in _LAZY_SOURCES if name in attributes and (value := _lazy_source(name, attributes[name]))]
+    others = [*lazy, *_best_of_sets(attributes), *([of_picture] if of_picture else [])]
+    if widths := _WIDTHS.fullmatch(attributes.get("data-widths", "")):
+        widest = str(max(map(int, re.findall(r"\d{1,5}", widths[0])), default=0))
+        others += [_WIDTH.sub(widest, other) for other in others if _WIDTH.search(other)]
+    best = _likeliest(others)
+    if src and (best is None or _rank(src) <= _rank(best)):
+        return src
+    return best if best is not None and not _is_no_picture(best) else None
+
+
+def _lazy_source(name: str, value: str) -> str | None:
+    """What a lazy-loading script's attribute names, unless it is something else that sites keep under such a name."""
+    value = value.strip(_SPACE)
+    if name not in _AMBIGUOUS or _PICTURE_NAME.search(value[:MAX_URL_LENGTH]):
+        return value or None
+    return value if "/" in value and name != "data-url" else None
 
 
 def _source_element(attributes: dict[str, str]) -> str | None:
@@ -253,7 +301,7 @@ def _source_element(attributes: dict[str, str]) -> str | None:
         return None
     if attributes.get("media", "").strip(_SPACE).lower() in ("print", "speech", "not all"):
         return None
-    return next(iter(_best_of_sets(attributes)), None)
+    return _likeliest(_best_of_sets(attributes))
 
 
 def _best_of_sets(attributes: dict[str, str]) -> list[str]:
@@ -265,8 +313,25 @@ def _is_no_picture(address: str) -> bool:
     return _NO_PICTURE.match(address) is not None or _TRACKING_PIXEL.search(address[:MAX_URL_LENGTH]) is not None
 
 
-def _holds_place(address: str) -> bool:
-    """Whether an address is none of a picture, or has a name that placeholders have."""
-    return _is_no_picture(address) or (
-        len(address) <= MAX_URL_LENGTH and _PLACEHOLDER.search(address.rpartition("/")[2][:_LONGEST_NAME]) is not None
-    )
+def _is_template(address: str) -> bool:
+    address = address[:MAX_URL_LENGTH]
+    return _TEMPLATE_HINT.search(address) is not None and _TEMPLATE.search(address) is not None
+
+
+def _likeliest(addresses: list[str]) -> str | None:
+    """The first of those that are likeliest to be a picture."""
+    return min(addresses, key=_rank, default=None)
+
+
+def _rank(address: str) -> int:
+    """Sorts addresses: pictures, names like those of placeholders, placeholders, templates, and what is no picture."""
+    if _is_no_picture(address):
+        return 4
+    if _is_template(address):
+        return 3
+    if len(address) > MAX_URL_LENGTH:
+        return 0
+    name = address.rpartition("/")[2][:_LONGEST_NAME]
+    if _PLACEHOLDER.search(name):
+        return 2
+    return 1 if _LIKE_PLACEHOLDER.search(name) else 0

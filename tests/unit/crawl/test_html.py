@@ -94,6 +94,78 @@ def test_the_source_of_an_image(html, reference):
     assert (link.reference if link else None) == reference
 
 
+@pytest.mark.parametrize(
+    ("html", "reference"),
+    [
+        ('<img src="data:," data-src="/products/white-dress.jpg">', "/products/white-dress.jpg"),
+        ('<img src="#" data-src="/p/grey-sofa.jpg">', "/p/grey-sofa.jpg"),
+        ('<img src="about:blank" data-original="/p/empty-room.jpg">', "/p/empty-room.jpg"),
+        ('<img src="/loading.gif" data-src="/p/pixel-7.jpg">', "/p/pixel-7.jpg"),
+        ('<img src="/loading.gif" data-src="/p/sofa-white.jpg">', "/p/sofa-white.jpg"),
+        ('<img src="/loading.gif" data-src="/p/spinner-bait.jpg">', "/p/spinner-bait.jpg"),
+        ('<img src="data:," data-src="/p/white.jpg">', "/p/white.jpg"),
+        ('<img data-src="/p/clear-glass.jpg">', "/p/clear-glass.jpg"),
+        ('<img srcset="/p/white-cat-100.jpg 100w, /p/white-cat-900.jpg 900w">', "/p/white-cat-900.jpg"),
+        ('<picture><source srcset="/p/white-dress.webp"><img src="data:,"></picture>', "/p/white-dress.webp"),
+        ('<picture><source srcset="/blank.jpg" data-srcset="/a.webp"><img></picture>', "/a.webp"),
+        ('<img src="/white-dress.jpg" data-src="/other.jpg">', "/white-dress.jpg"),
+        ('<img src="/img-blank.gif" data-src="/other.jpg">', "/other.jpg"),
+        ('<img src="#" data-src="/loading.gif" data-original="/white.jpg" data-lazy="/real.jpg">', "/real.jpg"),
+    ],
+)
+def test_a_picture_whose_name_begins_like_a_placeholders_is_found(html, reference):
+    assert only(html).reference == reference
+
+
+@pytest.mark.parametrize(
+    ("html", "reference"),
+    [
+        *(
+            (f'<img src="{src}" {name}="{flag}">', src)
+            for src in ("/clear-lake.jpg", "placeholder.png", "blank.gif", "#")
+            for name in ("data-image", "data-lazy", "data-lazyload", "data-src", "data-original", "data-url")
+            for flag in ("true", "False", "1", "4711", "yes", "lazy", "auto")
+        ),
+        ('<img src="/white-house.jpg" data-url="https://h.test/product/42">', "/white-house.jpg"),
+        ('<img src="blank.gif" data-url="/page.html">', "blank.gif"),
+        ('<img src="blank.gif" data-image="product-42">', "blank.gif"),
+        ('<img src="blank.gif" data-image="/media/42">', "/media/42"),
+        ('<img src="blank.gif" data-image="a.jpg">', "a.jpg"),
+        ('<img src="blank.gif" data-url="/a.JPG?w=9">', "/a.JPG?w=9"),
+        ('<img data-lazy="true">', None),
+    ],
+)
+def test_a_flag_or_a_page_is_no_source(html, reference):
+    link = only(html)
+    assert (link.reference if link else None) == reference
+
+
+@pytest.mark.parametrize(
+    ("html", "reference"),
+    [
+        *(
+            (f"<img src='{src}' data-src='/real.jpg'>", "/real.jpg")
+            for src in (
+                *("/x/{{img}}", "https://x.test/${img}", "/x/<%= img %>", "/x/%7B%7Bimg%7D%7D", "/x/{img}.jpg"),
+                *("/x/{% img %}", "/x/<?php echo 1 ?>", "/x/{$img}", "/x_%7Bwidth%7Dx.jpg"),
+            )
+        ),
+        ('<img data-src="/a_{width}x.jpg" data-widths="[180, 360]" srcset="/a_900x.jpg">', "/a_900x.jpg"),
+        ('<img data-srcset="/a_{width}x.jpg 900w, /a.jpg 180w">', "/a.jpg"),
+        # lazysizes, plugin rias: {width} is one of data-widths
+        ('<img data-src="//h.test/a_{width}x.jpg" data-widths="[180, 1080, 360]">', "//h.test/a_1080x.jpg"),
+        ('<img src="/blank.gif" data-src="/a_{width}x.jpg" data-widths="[180]">', "/a_180x.jpg"),
+        # what is left of these is counted as a template, or a bad address
+        ('<img data-src="/a_{width}x.jpg" data-widths="auto">', "/a_{width}x.jpg"),
+        ('<img data-src="/a_{width}x.jpg">', "/a_{width}x.jpg"),
+        ('<img data-srcset="/a_{{w}}x.jpg 900w">', "/a_{{w}}x.jpg"),
+        ('<img src="/x/{{img}}">', "/x/{{img}}"),
+    ],
+)
+def test_a_template_gives_way_to_a_picture(html, reference):
+    assert only(html).reference == reference
+
+
 def test_alt_texts_come_with_entities_decoded_and_in_document_order():
     page = image_links('<img src=1 alt="a &quot;b&quot; &amp; &eacute;"><p><img src=2><img src=3 alt=""></p>')
     assert [(link.reference, link.alt) for link in page.links][:2] == [("1", 'a "b" & é'), ("2", None)]
