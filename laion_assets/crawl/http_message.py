@@ -94,12 +94,13 @@ def decoded_body(answer: Answer) -> bytes:
     """The answer's content: chunks joined, and content codings undone.
 
     Known are gzip, x-gzip, deflate (with or without zlib's wrapping) and br, in any case, order and number; names that
-    are no coding (``identity``, ``none``, ``utf-8``) change nothing, as in browsers. A coded body that is cut short or
-    damaged gives what can be had of it; gzip may have several members, and anything after the last.
+    are no coding (``identity``, ``none``, ``utf-8``) change nothing, as in browsers. What gzip's mark shows to be
+    compressed is, whatever it is called. A coded body that is cut short or damaged gives what can be had of it; gzip
+    may have several members, and anything may follow its last or the end of another coding.
 
     Raises:
-        BodyError: ``bad_encoding`` (a coding that browsers know and we do not, or nothing can be had of the body),
-            ``page_too_large``, ``page_too_costly`` (too many chunks or members).
+        BodyError: ``bad_encoding`` (a coding that browsers know and we do not, and no markup, or nothing can be had of
+            the body), ``page_too_large``, ``page_too_costly`` (too many chunks or members).
     """
     body = answer.body
     transfer = _tokens(answer, "transfer-encoding")
@@ -107,18 +108,25 @@ def decoded_body(answer: Answer) -> bytes:
         body = _joined(body)
     named = _tokens(answer, "content-encoding")
     codings = [coding for coding in (*named, *transfer) if coding in _UNDO]
-    if not _CODINGS_NOT_READ.isdisjoint(named) or len(codings) > _MAX_CODINGS:
+    if len(codings) > _MAX_CODINGS:
         raise BodyError("bad_encoding")
     for coding in reversed(codings) if body else ():
         body = _UNDO[coding](body)
+    for _ in range(_MAX_CODINGS):
+        if not body.startswith(_GZIP_MARK):
+            break
+        body = _gzip(body)
+    if body.startswith(_GZIP_MARK) or not (_CODINGS_NOT_READ.isdisjoint(named) or _is_plain(body)):
+        raise BodyError("bad_encoding")
     if len(body) > MAX_PAGE_BYTES:
         raise BodyError("page_too_large")
     return body
 
 
 def _tokens(answer: Answer, name: str) -> list[str]:
+    """The names in a list header, in lower case and without parameters."""
     values = answer.values(name)
-    return [token.strip(" \t\"'") for token in ",".join(values).lower().split(",")] if values else []
+    return [item.partition(";")[0].strip(" \t\"'") for item in ",".join(values).lower().split(",")] if values else []
 
 
 def _joined(body: bytes) -> bytes:
@@ -154,12 +162,29 @@ def _gzip(body: bytes) -> bytes:
             at = _inflate(inflater, body, at, found)
         except zlib.error:
             break
-    return _something(found) if members else body
+    return _something(found) if members else _mistaken_for_gzip(body)
+
+
+def _mistaken_for_gzip(body: bytes) -> bytes:
+    """What an undamaged stream of zlib's format holds; the body as it is where it is none."""
+    found = bytearray()
+    if _is_zlib(body) and not _is_plain(body):
+        with suppress(zlib.error):
+            _inflate(zlib.decompressobj(15), body, 0, found)
+            return bytes(found or body)
+    return body
+
+
+def _is_zlib(body: bytes) -> bool:
+    """Whether a body begins with zlib's header (RFC 1950, section 2.2)."""
+    return len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
 
 
 def _deflate(body: bytes) -> bytes:
     """Zlib's format, as RFC 9110 (section 8.4.1.2) has it, or bare deflate, which servers send and browsers take."""
-    wrapped = len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
+    if body.startswith(_GZIP_MARK):
+        return _gzip(body)
+    wrapped = _is_zlib(body)
     for bits in (15, -15) if wrapped else (-15,):
         found = bytearray()
         with suppress(zlib.error):
@@ -197,18 +222,35 @@ def _inflate(inflater: "zlib._Decompress", body: bytes, at: int, found: bytearra
 
 def _brotli(body: bytes) -> bytes:
     """Brotli has no mark of its own: a body that begins like markup and is no whole stream is not compressed."""
+    pieces = [body[at : at + _MAX_PIECE_BYTES] for at in range(0, len(body), _MAX_PIECE_BYTES)]
+    found, taken, whole = _unbrotli(pieces)
+    if not whole and taken < len(pieces):  # with what is wrong behind it, a piece gives nothing
+        good, bad = pieces[:taken], pieces[taken]
+        found, _, whole = _unbrotli([*good, *(bad[byte : byte + 1] for byte in range(len(bad)))])
+    return body if not whole and _is_plain(body) else _something(found)
+
+
+def _unbrotli(pieces: list[bytes]) -> tuple[bytearray, int, bool]:
+    """Decompress up to the stream's end or to damage.
+
+    Returns:
+        What was found, how many pieces were taken in whole, and whether the stream came to its end.
+    """
     decompressor = brotli.Decompressor()
     found = bytearray()
-    rest, whole = body, False
+    taken = 0
     with suppress(brotli.error):
-        while True:
-            piece = decompressor.process(rest, output_buffer_limit=_MAX_PIECE_BYTES)
-            _add(found, piece)
-            whole = decompressor.is_finished()
-            if whole or (not piece and decompressor.can_accept_more_data()):
-                break
-            rest = b""
-    return body if not whole and _is_plain(body) else _something(found)
+        for taken, rest in enumerate(pieces):
+            while True:
+                piece = decompressor.process(rest, output_buffer_limit=_MAX_PIECE_BYTES)
+                _add(found, piece)
+                if decompressor.is_finished():
+                    return found, taken, True
+                if not piece and decompressor.can_accept_more_data():
+                    break
+                rest = b""
+        taken = len(pieces)
+    return found, taken, False
 
 
 def _add(found: bytearray, piece: bytes) -> None:

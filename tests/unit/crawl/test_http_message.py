@@ -54,6 +54,23 @@ GZ, DEFLATE, BR = gzip.compress(PAGE, mtime=0), zlib.compress(PAGE), brotli.comp
         (PAGE, ["Content-Encoding: none"]),
         (PAGE, ["Content-Encoding: text/html; charset=utf-8"]),
         (GZ, ["Content-Encoding: gzip, utf-8"]),
+        # a parameter changes no name; RFC 1952, section 2.3.1 and RFC 1950, section 2.2: the bytes say what they are
+        (GZ, ["Content-Encoding: gzip;q=1.0"]),
+        (BR, ["Content-Encoding: br ; q=1"]),
+        (DEFLATE, ["Content-Encoding: gzip"]),
+        (DEFLATE, ["Content-Encoding: x-gzip"]),
+        (GZ, ["Content-Encoding: deflate"]),
+        (GZ, []),
+        (GZ, ["Content-Encoding: utf-8"]),
+        (gzip.compress(GZ), ["Content-Encoding: gzip"]),
+        # RFC 7932, section 9.2: a stream knows its own end
+        (BR + b"rubbish", ["Content-Encoding: br"]),
+        (BR + b"\r\n", ["Content-Encoding: br"]),
+        (BR + b"\0" * 200_000, ["Content-Encoding: br"]),
+        # an archive that undid what we cannot
+        (PAGE, ["Content-Encoding: zstd"]),
+        (b"\xef\xbb\xbf\n" + PAGE, ["Content-Encoding: compress"]),
+        (GZ, ["Content-Encoding: zstd, gzip"]),
         (PAGE, ["Content-Encoding: gzip"]),
         (PAGE, ["Content-Encoding: deflate"]),
         (PAGE, ["Content-Encoding: br"]),
@@ -86,6 +103,16 @@ def test_of_a_body_that_is_cut_or_damaged_what_lies_before_is_used(coded, name):
         assert PAGE.startswith(found[:5_000])
 
 
+def test_of_a_short_body_every_byte_before_the_damage_is_used():
+    short = b"<p>" + PAGE[:50]
+    assert body(brotli.compress(short) + b"\xff", "Content-Encoding: br") == short
+
+
+def test_text_that_begins_like_zlib_is_not_taken_for_it():
+    text = b"x\x01" + PAGE
+    assert body(text, "Content-Encoding: gzip") == text
+
+
 @pytest.mark.parametrize(
     ("content", "headers", "reason"),
     [
@@ -93,7 +120,10 @@ def test_of_a_body_that_is_cut_or_damaged_what_lies_before_is_used(coded, name):
         (b"\x1f\x8bnothing", ["Content-Encoding: gzip"], "bad_encoding"),
         (b"\xff\xff\xff", ["Content-Encoding: br"], "bad_encoding"),
         (b"\x28\xb5\x2f\xfd rest", ["Content-Encoding: zstd"], "bad_encoding"),
-        (PAGE, ["Content-Encoding: compress"], "bad_encoding"),
+        (b"\x1f\x9d\x90" + PAGE, ["Content-Encoding: compress"], "bad_encoding"),
+        (gzip.compress(b"\x28\xb5\x2f\xfd"), ["Content-Encoding: zstd, gzip"], "bad_encoding"),
+        (b"\x1f\x8bnothing", [], "bad_encoding"),
+        (brotli.compress(b"") + b"\0" * (5 << 20), ["Content-Encoding: br"], "bad_encoding"),
         (GZ, ["Content-Encoding: " + "gzip, " * 2_000], "bad_encoding"),
         (b"1\r\na\r\n" * 1_000_000, ["Transfer-Encoding: chunked"], "page_too_costly"),
         (gzip.compress(b"") * 100_000, ["Content-Encoding: gzip"], "page_too_costly"),
@@ -103,7 +133,7 @@ def test_of_a_body_that_is_cut_or_damaged_what_lies_before_is_used(coded, name):
         (brotli.compress(b"<" * (200 << 20), quality=1), ["Content-Encoding: br"], "page_too_large"),
         (gzip.compress(gzip.compress(b"<" * (200 << 20), 1)), ["Content-Encoding: gzip, gzip"], "page_too_large"),
     ],
-    ids=range(13),
+    ids=range(16),
 )
 def test_what_cannot_be_had_has_a_reason_and_costs_little(content, headers, reason):
     before = process_time()

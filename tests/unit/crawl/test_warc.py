@@ -69,7 +69,10 @@ def test_where_the_page_lies_is_where_its_record_lies(wat_files, extract_bytes):
 @pytest.mark.parametrize(
     ("record", "bad_records"),
     [
-        (response(HTML.encode(), "Content-Type: text/html", "Content-Encoding: zstd"), {"bad_encoding": 1}),
+        (
+            response(b"\x28\xb5\x2f\xfd" + HTML.encode(), "Content-Type: text/html", "Content-Encoding: zstd"),
+            {"bad_encoding": 1},
+        ),
         (
             response(gzip.compress(HTML.encode(), mtime=0)[:40], "Content-Type: text/html", "Content-Encoding: gzip"),
             {"bad_encoding": 1},
