@@ -81,6 +81,13 @@ _WORTH_PARSING = re.compile(r"<(?:im(?:g|age)|base)", re.IGNORECASE)  # the pars
 _HTML_IN_FOREIGN = frozenset(
     ["foreignobject", "foreignObject", "desc", "title", "annotation-xml", "mi", "mo", "mn", "ms", "mtext"]
 )
+# HTML standard, 13.2.6.4.5: where scripts run, what is in <noscript> is text; and a <base> leaves it where none do.
+_NOSCRIPT = re.compile(r"(?i)<noscript\b[^<>]*+>(?:[^<]++|<(?!/?noscript\b|!--))*+</noscript")
+_BASE = re.compile(r"(?i)<base\b")  # a <link> may stand in the same places
+_SCREEN_PX = 1_000
+_MAX_WIDTH = re.compile(
+    r"(?i)(?:max-(?:device-)?width\s{0,9}:|\bwidth\s{0,9}<=?)\s{0,9}(\d{1,6}(?:\.\d{1,6})?)(px|r?em)"
+)
 _SPACE = " \t\n\f\r"
 _TRACKING_PIXEL = re.compile(TRACKING_PIXEL_PATTERN)
 _NO_PICTURE = re.compile(
@@ -132,7 +139,7 @@ class PageLinks:
     """The image links of one page."""
 
     base: str | None
-    """The ``href`` of the page's first ``<base>`` that has one, as written."""
+    """The ``href`` of the page's first ``<base>`` that has one, outside ``<noscript>``, as written."""
     links: list[ImageLink]
     """In the order of the document."""
 
@@ -142,10 +149,10 @@ def image_links(html: str) -> PageLinks:
 
     The source of an ``<img>`` is the first usable of: ``src``; the attributes lazy-loading scripts keep it in; the best
     candidate of ``srcset``; the best candidate of the ``<source>`` elements before it in its ``<picture>`` (HTML
-    standard, *update the source set*). What can never be a picture (``data:``, ``javascript:`` or ``about:`` addresses,
-    ``#``, ``//:0``, ``true``, known spacers), templates, and what is called as placeholders are give way to a later
-    one; of these alone the likeliest to be a picture stands. The best candidate is the widest, or else the densest. The
-    ``{width}`` of a template is the widest of ``data-widths``.
+    standard, *update the source set*), those for narrow screens last. What can never be a picture
+    (``data:``, ``javascript:`` or ``about:`` addresses, ``#``, ``//:0``, ``true``, known spacers), templates, and what
+    is called as placeholders are give way to a later one; of these alone the likeliest to be a picture stands. The best
+    candidate is the widest, or else the densest. The ``{width}`` of a template is the widest of ``data-widths``.
 
     Args:
         html: The page, decoded; any text at all is accepted.
@@ -166,6 +173,7 @@ def image_links(html: str) -> PageLinks:
     base, foreign = None, dict[int, bool]()
     links = []
     of_pictures: dict[int, str] = {}
+    narrow: dict[int, str] = {}
     candidates = 0
     for node in nodes:
         attributes = {name: value or "" for name, value in node.attributes.items()}
@@ -180,9 +188,13 @@ def image_links(html: str) -> PageLinks:
         picture = parent.mem_id if parent is not None and parent.tag == "picture" else None
         if node.tag == "source":
             if picture is not None and picture not in of_pictures and (best := _source_element(attributes)):
-                of_pictures[picture] = best
-        elif reference := _source(attributes, of_pictures.get(picture) if picture is not None else None):
+                (narrow if _is_narrow(attributes.get("media", "")) else of_pictures).setdefault(picture, best)
+            continue
+        of_picture = of_pictures.get(picture, narrow.get(picture)) if picture is not None else None
+        if reference := _source(attributes, of_picture):
             links.append(ImageLink(reference, attributes.get("alt")))
+    if base is not None and (read := _NOSCRIPT.sub(lambda found: _BASE.sub("<link", found[0]), html)) != html:
+        base = image_links(read).base
     return PageLinks(base, links)
 
 
@@ -302,6 +314,12 @@ def _source_element(attributes: dict[str, str]) -> str | None:
     if attributes.get("media", "").strip(_SPACE).lower() in ("print", "speech", "not all"):
         return None
     return _likeliest(_best_of_sets(attributes))
+
+
+def _is_narrow(media: str) -> bool:
+    """Whether a media query is for screens narrower than a computer's alone."""
+    widths = [_MAX_WIDTH.search(query) for query in media.split(",")]
+    return all(found and float(found[1]) * (1 if found[2].lower() == "px" else 16) < _SCREEN_PX for found in widths)
 
 
 def _best_of_sets(attributes: dict[str, str]) -> list[str]:

@@ -33,6 +33,7 @@ _MEMBER = re.compile(rb"(?s)\x1f\x8b\x08[\x00-\x1f].{4}[\x00\x02\x04][\x00-\x0d\
 _IMAGE = "IMG@/src"
 _IMAGE_HINT = b"IMG@"
 _PAGE_HINT = b'"HTML-Metadata"'
+_ENVELOPE = b'"Envelope"'
 
 
 class _Link(msgspec.Struct, gc=False):
@@ -98,16 +99,19 @@ def read_pages(source: Source, path: str, counts: ExtractionCounts, *, crawl: st
         SourceError: The source did not deliver the file, or it is no WAT; see ``records.read_records``.
     """
     undecoded = is_undecoded(crawl, path)
-    others, is_wat = 0, False
+    others, is_wat, can_be_alone = 0, False, False
     for record in _records(source, path, counts):
         if not is_wat and (payload := record.payload.lstrip()):
-            is_wat = payload.startswith(b"{")
+            is_wat = payload.startswith(b"{") and (_ENVELOPE in payload or not payload.rstrip().endswith(b"}"))
+            can_be_alone = record.field("WARC-Type") in ("warcinfo", "metadata")
             others += 1
         page = _page(record, counts, undecoded=undecoded)
         if page is not None:
             yield page
-    if others > 1 and not is_wat:  # one is the file's warcinfo
-        raise UnexpectedContent(f"{source.uri}/{path}: expected a WAT file, found {others:,} records without any JSON")
+    if not is_wat and others > can_be_alone:  # a file that holds no page has its warcinfo
+        raise UnexpectedContent(
+            f"{source.uri}/{path}: expected a WAT file, found {others:,} records without any JSON of an Envelope"
+        )
 
 
 def _records(source: Source, path: str, counts: ExtractionCounts) -> Iterator[Record]:

@@ -166,6 +166,44 @@ def test_a_template_gives_way_to_a_picture(html, reference):
     assert only(html).reference == reference
 
 
+@pytest.mark.parametrize(
+    "src",
+    [
+        *("..", "../", "http://", "https://", "https:", "http:", "file:///C:/a.jpg", "/undefined", "null", "undefined"),
+        *("/null", "NaN", "none", "//", "https://?"),
+    ],
+)
+def test_an_address_of_nothing_gives_way(src):
+    assert only(f'<img src="{src}" data-src="/real.jpg">').reference == "/real.jpg"
+    assert only(f'<img src="{src}">').reference == src
+
+
+@pytest.mark.parametrize(
+    ("media", "reference"),
+    [
+        *(
+            ("(max-width: 100px)", "/b.jpg"),
+            ("screen and (MAX-WIDTH:47.9375em)", "/b.jpg"),
+            ("(width <= 600px)", "/b.jpg"),
+        ),
+        *(("(max-width: 1600px)", "/a.jpg"), ("(min-width: 600px)", "/a.jpg"), ("", "/a.jpg")),
+        ("(max-width: 600px), (min-width: 900px)", "/a.jpg"),
+    ],
+)
+def test_a_source_for_narrow_screens_comes_after_others(media, reference):
+    narrow = f'<source media="{media}" srcset="/a.jpg">'
+    assert only(f'<picture>{narrow}<source srcset="/b.jpg"><img></picture>').reference == reference
+    assert only(f"<picture>{narrow}<img></picture>").reference == "/a.jpg"
+
+
+def test_a_base_for_browsers_without_scripts_is_none():
+    # HTML standard, 13.2.6.4.4 and 13.2.6.4.7: with scripting, what is in <noscript> is text
+    for page in ("<head>%s</head>", "<body><p>x</p>%s"):
+        assert image_links(page % "<noscript><base href=t></noscript><base href=b>").base == "b"
+        assert image_links(page % "<NoScript class=a><p><BASE href=t><base href=u></noscript>").base is None
+        assert image_links(page % "<noscript></noscript><base href=b><noscript><base href=t></noscript>").base == "b"
+
+
 def test_alt_texts_come_with_entities_decoded_and_in_document_order():
     page = image_links('<img src=1 alt="a &quot;b&quot; &amp; &eacute;"><p><img src=2><img src=3 alt=""></p>')
     assert [(link.reference, link.alt) for link in page.links][:2] == [("1", 'a "b" & é'), ("2", None)]

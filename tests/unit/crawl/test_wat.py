@@ -263,6 +263,28 @@ def test_a_file_that_says_what_it_is_and_holds_no_page_is_an_empty_one(five_page
     assert (rows.height, counts.records, counts.bad_records) == (0, 1, {})
 
 
+@pytest.mark.parametrize(
+    ("payloads", "kind"),
+    [
+        ([b"HTTP/1.1 200 OK\r\n\r\n<img src=a alt=b>"], "response"),
+        ([b"Hello"], "conversion"),
+        ([b"fetchTimeMs: 1"] * 2, "metadata"),
+        ([b'{"a":1}'] * 3, "metadata"),
+    ],
+)
+@pytest.mark.parametrize("compressed", [True, False])
+def test_records_of_other_kinds_alone_are_an_error(payloads, kind, compressed, wat_files, extract_bytes):
+    records = [wat_files.record(payload, kind=kind) for payload in payloads]
+    with pytest.raises(UnexpectedContent, match=f"expected a WAT file, found {len(records)} records without any JSON"):
+        extract_bytes(wat_files.gz(records) if compressed else b"".join(records))
+
+
+def test_a_single_page_is_a_wat_file(five_pages, wat_files, extract_bytes):
+    assert extract_bytes(wat_files.gz(five_pages[1:2]))[0].height == 1
+    clipped = wat_files.record(b'{"Container": {"Filename"')
+    assert extract_bytes(wat_files.gz([five_pages[0], clipped]))[1].bad_records == {"bad_json": 1}
+
+
 def test_pages_and_texts_in_place_of_their_metadata_are_an_error(wat_files, extract_bytes):
     """A WARC or WET file that was listed as a WAT."""
     records = [wat_files.record(b"Software: x", kind="warcinfo"), wat_files.record(b"Hello", kind="conversion")]
