@@ -28,11 +28,13 @@ _MANY_NAMES = 600  # in the samples
 _ATTRIBUTE_PAIR = 5
 _ORDINARY_DEPTH = 250
 _ORDINARY_FORMATTING_DEPTH = 10
+_ORDINARY_PATHS = 5_000  # of one SVG; most are closed in their start tags
 _NEARBY = 12  # how far up the stack the end of an unclosed element is looked for
 _ADOPTION = 150
 _FORMATTING_PUSH = 8
-_REOPENING = 1_000
+_REOPENING = 200
 _SCAN = 10
+_STEP = 40
 
 _VALUE = r"=[\t\n\f\r ]*+(?:\"[^\"]*+\"|'[^']*+')?+"
 _ATTRIBUTES = rf"[^>=]*+(?>{_VALUE}[^>=]*+)*+"
@@ -75,19 +77,21 @@ _BLOCKS = _closers(
     "address article aside blockquote center dd details dialog dir div dl dt fieldset figcaption figure footer form h1"
     " h2 h3 h4 h5 h6 header hgroup li listing main menu nav ol p pre search section summary table ul"
 )
-_PLAIN = frozenset(_words("span label svg g path button select iframe noscript head body html title"))
+_PLAIN = frozenset(_words("span label g path button select iframe noscript head body html title"))
 _P = _closers("p")
 _CELLS = _closers("td th")
 _ROWS = _closers("tr td th")
 _ROW_GROUPS = _closers("tbody thead tfoot tr td th")
-_STOPS_AT_BLOCKS = (_WALLS | _BLOCKS | _closers("button select")) - _closers("address div p")
+_OTHER_SPECIAL = _closers(
+    "annotation-xml body button desc foreignobject frameset head iframe mi mn mo ms mtext noembed noframes noscript"
+    " plaintext select title xmp"
+)
+_STOPS_AT_BLOCKS = (_WALLS | _BLOCKS | _OTHER_SPECIAL) - _closers("address div p")
 _STOPS_AT_TABLES = _closers("html table template svg math")
 _ENDS = {
     "li": (_closers("li"), _STOPS_AT_BLOCKS),
     "dt": (_closers("dt dd"), _STOPS_AT_BLOCKS),
     "dd": (_closers("dt dd"), _STOPS_AT_BLOCKS),
-    "option": (_closers("option"), _STOPS_AT_BLOCKS),
-    "optgroup": (_closers("option optgroup"), _STOPS_AT_BLOCKS),
     "td": (_CELLS, _STOPS_AT_TABLES),
     "th": (_CELLS, _STOPS_AT_TABLES),
     "tr": (_ROWS, _STOPS_AT_TABLES),
@@ -96,6 +100,10 @@ _ENDS = {
     "tfoot": (_ROW_GROUPS, _STOPS_AT_TABLES),
 }
 """The elements a start tag ends where they are open nearby, and those behind which it does not look."""
+_ROOTS = _closers("math svg table template")
+_FOREIGN = _closers("math svg")
+_OUT_OF_FOREIGN = frozenset(_words("br dd dt embed hr img li meta"))  # section 13.2.6.5
+_NESTED_IN_FOREIGN = (_VOID | {closer[1:] for closer in _MARKERS | _TABLE_PARTS} | {"option"}) - _OUT_OF_FOREIGN
 
 
 def too_costly(html: str) -> bool:
@@ -137,12 +145,15 @@ _NUMBERED = _words(
     " select button h1 h2 h3 h4 h5 h6 picture figure figcaption video audio iframe svg g defs use symbol circle rect"
     " line polygon ellipse stop lineargradient clippath mask text tspan blockquote pre center details summary caption"
     " colgroup abbr sup sub time cite q kbd var samp address fieldset legend script style textarea ruby rt rp"
-    " b big code em font i nobr s small strike strong tt u"
+    " b big code em font i nobr s small strike strong tt u optgroup math"
 )
 _UNNUMBERED = 1
+_FIRST_UNCOUNTED = 2 * len(_NUMBERED) + 2
+_NESTED, _PATH, _LI, _DD = range(_FIRST_UNCOUNTED, _FIRST_UNCOUNTED + 4)
 _CODES = (
-    dict.fromkeys(["", *_VOID, "path", "/path"], 0)
-    | {mark + name: 0 for name in [*_ENDS, "p"] for mark in ("", "/")}
+    dict.fromkeys(["", *_VOID, *_closers("option p path"), *_closers(" ".join(_ENDS)), "p"], 0)
+    | dict.fromkeys(_NESTED_IN_FOREIGN, _NESTED)
+    | {"path": _PATH, "li": _LI, "dd": _DD, "dt": _DD}
     | {name: 2 * number + 2 for number, name in enumerate(_NUMBERED)}
     | {"/" + name: 2 * number + 3 for number, name in enumerate(_NUMBERED)}
 )
@@ -157,8 +168,10 @@ def _is_ordinary(names: list[str]) -> bool:
     """
     codes = np.frombuffer(bytes(map(_CODES.get, names, repeat(_UNNUMBERED))), np.uint8)
     found = np.bincount(codes, minlength=256)
+    if min(found[_LI], found[_DD]) > _ORDINARY_DEPTH or not _is_ordinary_foreign(codes):
+        return False
     frequent = [code for code in range(2, 2 * len(_NUMBERED) + 2, 2) if found[code] > len(codes) // 64]
-    rare = (codes > 1) & ~np.isin(codes | 1, [code + 1 for code in frequent])
+    rare = (codes > 1) & (codes < _FIRST_UNCOUNTED) & ~np.isin(codes | 1, [code + 1 for code in frequent])
     depth = _open(np.where(rare, 1 - 2 * (codes & 1).astype(np.int8), 0)) + int(found[_UNNUMBERED])
     for code in frequent:
         depth += _open((codes == code).astype(np.int8) - (codes == code + 1))
@@ -167,6 +180,19 @@ def _is_ordinary(names: list[str]) -> bool:
         np.zeros(1, np.int64),
     )
     return bool(depth.max(initial=0) <= _ORDINARY_DEPTH and formatting.max(initial=0) <= _ORDINARY_FORMATTING_DEPTH)
+
+
+def _is_ordinary_foreign(codes: "np.ndarray[tuple[int], np.dtype[np.uint8]]") -> bool:
+    """Whether few elements are in SVG and MathML that end by themselves only outside of them, and few the other way."""
+    roots = [_CODES[name] for name in ("svg", "math")]
+    inside = _open(np.isin(codes, roots).astype(np.int8) - np.isin(codes, [root + 1 for root in roots])) > 0
+    paths = codes == _PATH
+    if np.count_nonzero(inside & (codes == _NESTED)) > _ORDINARY_DEPTH:
+        return False
+    if np.count_nonzero(paths & ~inside) > _ORDINARY_DEPTH:
+        return False
+    of_each = np.bincount(np.cumsum(np.isin(codes, roots)), weights=paths)
+    return bool(of_each.max(initial=0) <= _ORDINARY_PATHS)
 
 
 def _open(steps: "np.ndarray[tuple[int], np.dtype[np.int8]]") -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
@@ -184,6 +210,7 @@ class _Stack:
         self._formatting: list[str] = []  # the tags of the open formatting elements
         self._lost: list[str] = []  # formatting elements that were ended by others, to be opened anew
         self._outer_lost: list[list[str]] = []  # the same, outside of each open marker
+        self._roots: list[str] = []  # the open elements that decide whether what is in them is HTML's
         self._names: set[str] = set()
         self._cost = 0
 
@@ -192,13 +219,13 @@ class _Stack:
         waiting = self._waiting
         for tag in tags:
             self._cost += len(waiting)
-            if tag == waiting[-1] and tag not in _MARKERS and not self._lost:
+            if tag == waiting[-1] and tag not in _WALLS and not self._lost:
                 waiting.pop()
                 if tag in _FORMATTING:
                     self._formatting.pop()
             elif tag in _PLAIN and not self._lost:
                 waiting.append("/" + tag)
-            elif tag and tag not in _VOID:
+            elif tag and (tag not in _VOID or self._is_foreign()):
                 tag = tag.lower()
                 (self._end if tag[0] == "/" else self._start)(tag)
                 if self._cost > MAX_COST:
@@ -210,6 +237,9 @@ class _Stack:
     def _start(self, tag: str) -> None:
         name = tag if tag.isalnum() else _FIRST_WORD.match(tag)[0]  # type: ignore[index]
         closer = "/" + name
+        if name in _NESTED_IN_FOREIGN and self._is_foreign():
+            self._waiting.append("#")  # which SVG's or MathML's own end takes off
+            return
         if name in _VOID:
             return
         if closer in _BLOCKS:
@@ -222,15 +252,33 @@ class _Stack:
             if closer in _TABLE_PARTS and _STOPS_AT_TABLES.isdisjoint(self._waiting[1:]):
                 return  # outside of a table there are none
             self._end_nearby(*_ENDS[name])
+        elif name in ("option", "optgroup"):
+            self._end_options(name)
         elif name in ("a", "nobr") and closer in self._waiting[-_NEARBY:]:
-            self._adopt(closer)
+            if self._is_foreign():  # there they nest, unless HTML began again
+                self._cost += len(self._waiting) * _ADOPTION
+            else:
+                self._adopt(closer)
+        if closer in _FORMATTING:
+            self._cost += len(self._formatting) * _FORMATTING_PUSH
         self._push(closer, tag)
+
+    def _is_foreign(self) -> bool:
+        return bool(self._roots) and self._roots[-1] in _FOREIGN
+
+    def _end_options(self, name: str) -> None:
+        """An option ends where it is current, a group of them if it is in a select as well (section 13.2.6.4.7)."""
+        if self._waiting[-1] == "/option":
+            self._waiting.pop()
+        if name == "optgroup" and self._waiting[-2:] == ["/select", "/optgroup"]:
+            self._waiting.pop()
 
     def _push(self, closer: str, tag: str) -> None:
         self._waiting.append(closer)
+        if closer in _ROOTS:
+            self._roots.append(closer)
         if closer in _FORMATTING:
             self._formatting.append(tag)
-            self._cost += len(self._formatting) * _FORMATTING_PUSH
         elif closer in _MARKERS:
             self._outer_lost.append(self._lost)
             self._lost = []
@@ -266,14 +314,18 @@ class _Stack:
 
     def _end_nearby(self, ended: frozenset[str], stops: frozenset[str]) -> None:
         waiting = self._waiting
-        found = 0
-        for at in range(len(waiting) - 1, max(0, len(waiting) - _NEARBY), -1):
+        found, left = 0, _NEARBY
+        at = len(waiting) - 1
+        for at in range(len(waiting) - 1, 0, -1):
             if waiting[at] in ended:
                 found = at
                 if stops is not _STOPS_AT_TABLES:
                     break
-            elif waiting[at] in stops:
+            elif waiting[at] in stops or not left:
                 break
+            elif waiting[at] not in _FORMATTING:  # those are opened anew, many at once
+                left -= 1
+        self._cost += (len(waiting) - at) * _STEP
         if found:
             self._pop(found)
 
@@ -286,7 +338,9 @@ class _Stack:
                 tag = self._formatting.pop()
                 if at > first:
                     lost.append(tag)
-            elif closer in _MARKERS:
+            if closer in _ROOTS:
+                self._roots.pop()
+            if closer in _MARKERS:
                 lost, self._lost = [], self._outer_lost.pop()
         del self._waiting[first:]
         alike = Counter(self._lost) if lost else Counter()

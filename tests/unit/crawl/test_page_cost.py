@@ -110,6 +110,31 @@ def test_no_page_takes_a_second_of_processor_time(count):
     assert slow == {}
 
 
+@pytest.mark.parametrize(
+    ("root", "unit"),
+    [
+        ("", "<optgroup>"),  # HTML standard, 13.2.6.4.7: nothing ends one outside of <select>
+        ("", "<optgroup><option>"),
+        ("", "<option><span>"),  # and an option ends only where it is the current node
+        ("", "<dd><li>"),  # the search for what to end stops at special elements
+        ("", "<li><noscript>"),
+        ("<svg>", "<td></q>"),  # 13.2.6.5: SVG and MathML have neither void elements nor table parts
+        ("<svg>", "<tr><option></q>"),
+        ("<svg>", "<input></q>"),
+        ("<svg>", "<object></q>"),
+        ("<svg>", "<a></tbody>"),
+        ("<math>", "<optgroup></q>"),
+        ("", "<path></li>"),
+    ],
+)
+def test_elements_that_nest_where_they_look_closed_are_refused(root, unit):
+    assert too_costly(root + unit * 30_000)
+
+
+def test_what_is_formatted_anew_in_each_row_of_a_table_is_refused():
+    assert too_costly("<p>" + numbered("<b id={}>", 60) + "</p><table>" + "<tr>x" * 90_000)
+
+
 def test_what_costs_the_square_of_its_length_is_refused_before_it_is_parsed():
     with pytest.raises(PageTooCostlyError):
         image_links("<div>" * 80_000 + "<img src=a>")
@@ -136,6 +161,9 @@ def test_many_pictures_that_nobody_closed_have_their_sources():
         "<div>" * 200 + "<div><b>text</b></div>" * 20_000,
         "<svg><g><path d='M0 0'/><title>text</title></g></svg>" * 9_000,
         "<div>" * 1_500,
+        numbered("<li><i class='fa fa-{}' /><a href>text</a></li>", 30) * 50,
+        numbered("<p><font color='#{}'>text <a href=x>y</a>", 40) * 100,
+        "<svg>" + "<a href=x><path d='M0 0'/></a>" * 4_000 + "</svg>",
     ],
     ids=lambda page: page[:20],
 )
