@@ -15,7 +15,7 @@ import numpy as np
 MAX_COST = 250_000_000
 """Nanoseconds, roughly."""
 
-_MAX_TAGS = 300_000
+_MAX_TAGS = 200_000
 _SIMPLE_TAGS = 2_000  # so few cost little, whatever they are
 _FORMATTED_TAGS = 5_000  # and so few do where little is formatted
 _LITTLE_FORMATTING = 50

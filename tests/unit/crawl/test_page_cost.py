@@ -98,7 +98,7 @@ def pages(count: int) -> Iterator[tuple[str, str]]:
             yield f"{attribute}={value}", f"<img src=# {attribute}='{value * count}'>"
 
 
-@pytest.mark.parametrize("count", [4_500, 40_000, pytest.param(250_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [4_500, 40_000, pytest.param(195_000, marks=pytest.mark.slow)])
 def test_no_page_takes_a_second_of_processor_time(count):
     slow = {}
     for shape, page in pages(count):

@@ -142,11 +142,11 @@ def test_what_is_needed_stays_and_what_is_not_goes(history: list[Write], orphans
     try:
         lake = Lake.open(str(folder / "lake"))
         done = write_all(lake, history)
+        lake.table("images")  # files of a table that has no log would be a lost log
         for number, days in enumerate(orphans):
             put(lake, f"images/{BUCKETS[0]}/part-{number}.parquet", days)
             put(lake, f"files/images/{BUCKETS[0]}/{20 + number:032x}/00000.tar", days)
         must_stay = {*needed(lake, done)}
-        lake.table("images")
         old = {
             str(path.relative_to(folder / "lake"))
             for path in [*(folder / "lake/files").rglob("*.tar"), *(folder / "lake").glob("[ict]*/**/part-*.parquet")]
