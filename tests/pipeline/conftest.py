@@ -21,6 +21,7 @@ import polars as pl
 import psutil
 import pytest
 from dagster import AssetKey
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 from polars.testing import assert_frame_equal
 
 from laion_assets.cli.build import Builder, Outcome, Request, current_states
@@ -93,6 +94,13 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> EncoderOptions:
     weights = tmp_path_factory.mktemp("encoder") / "untrained.safetensors"
     save_file(open_clip.create_model(MODEL).state_dict(), weights)
     return EncoderOptions(model=MODEL, pretrained=str(weights), model_configs=MODEL_CONFIGS)
+
+
+@pytest.fixture(autouse=True)
+def no_instance_of_another_test() -> Iterator[None]:
+    """Dagster keeps the storage of the instance that was entered last, and may be left with one that is gone."""
+    with set_defs_state_storage(None):
+        yield
 
 
 @pytest.fixture(scope="session")
