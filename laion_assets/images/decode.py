@@ -35,14 +35,15 @@ _HIGH_BYTE: Final = 8
 def memory_bytes(picture: Picture, reduction: int = 1) -> int:
     """Memory that decoding takes at its peak, in bytes, as measured with OpenCV 4.14.
 
-    OpenCV copies a decoded picture once, to hand it to Python. WebP and GIF hold a canvas of 4 bytes a pixel as well.
+    OpenCV copies a decoded picture once, to hand it to Python. WebP and GIF hold a canvas of 4 bytes a pixel as well,
+    and a WebP's transparency is a plane of its own, as are the grey values where they are asked for.
     """
     pixels = picture.header.width * picture.header.height
     kind = picture.header.format
-    if kind == "gif" or (kind == "webp" and picture.animated):
+    if kind == "gif":
         sample_bytes = 12
     elif kind == "webp":
-        sample_bytes = 8
+        sample_bytes = 8 + 2 * picture.see_through + 4 * picture.animated
     else:
         unreduced_bits = picture.bits if picture.see_through else 8
         sample_bytes = 2 * picture.channels * unreduced_bits // 8

@@ -4,7 +4,7 @@ What it leaves behind in its work folder, and what becomes of it when everything
 
 - ``attempt-N/``: open_clip_train's own folder of one process. Of a dead attempt the newest whole checkpoint is taken.
 - ``state-E.pt`` and ``epoch-E.json``: the training after epoch E, and what is known of that epoch with the sha256 of
-  the state. The record is written last: an epoch without one has not happened.
+  the state. The record is written last: a state without one is taken over with the checkpoints of its dead attempt.
 - in the output folder ``epoch-E.safetensors``: the weights that are published.
 """
 
@@ -129,6 +129,7 @@ class Training:
             records.pop()
         for epoch in range(len(records) + 1, self.recipe.epochs + 1):
             self._record_path(epoch).unlink(missing_ok=True)
+            self._state_path(epoch).unlink(missing_ok=True)
         return records
 
     def _has(self, epoch: int) -> bool:
@@ -154,9 +155,10 @@ class Training:
         return records
 
     def _salvage(self) -> None:
-        """Take over what a killed driver did not live to: the newest whole checkpoint of each dead attempt."""
+        """Take over what a killed driver did not live to: the whole checkpoints of each dead attempt."""
         for attempt in sorted(self.work.glob("attempt-*"), key=lambda path: int(path.name.split("-")[1])):
-            found = sorted(self._checkpoints(attempt).glob("epoch_*.pt"))
+            # Killed between a state and its record, the driver leaves a checkpoint that has already changed its name.
+            found = [*self.work.glob("state-*.pt"), *self._checkpoints(attempt).glob("epoch_*.pt")]
             log = TrainingLog()
             if (attempt / "log.jsonl").is_file():
                 log.read((attempt / "log.jsonl").read_text(errors="replace").splitlines())

@@ -157,6 +157,24 @@ def test_a_dead_attempt_gives_its_whole_checkpoints_and_not_its_broken_ones(tmp_
     assert any("epoch_4.pt cannot be read" in line for line in said)
 
 
+def test_killed_between_a_state_and_its_record_it_trains_nothing_again(tmp_path, configs, shards):
+    made = recipe(configs, samples_seen=8 * SAMPLES, epochs=4)
+    run = training(tmp_path, made, shards)
+    run.run()
+    checkpoints = run.work / "attempt-0" / "run" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (run.work / "state-4.pt").rename(checkpoints / "epoch_4.pt")
+    (run.work / "epoch-3.json").unlink()
+    (run.work / "epoch-4.json").unlink()
+    messages = ["Start epoch 2", _step(2), "Start epoch 3", _step(3)]
+    lines = [json.dumps({"time": float(time), "message": message}) for time, message in enumerate(messages)]
+    (run.work / "attempt-0" / "log.jsonl").write_text("\n".join(lines) + "\n")
+    said: list[str] = []
+    records = training(tmp_path, made, shards, say=said.append).run()
+    assert [(r.epoch, r.resumed_from) for r in records] == [(1, None), (2, None), (3, 2), (4, 2)]
+    assert not any("training" in line for line in said)
+
+
 def _step(epoch: int) -> str:
     return (
         f"Train Epoch: {epoch} [32/32 (100%)] Data (t): 0.1 Batch (t): 0.1, 99/s, 99/s/gpu LR: 0.001000 "
