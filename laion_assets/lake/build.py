@@ -243,8 +243,11 @@ class PartitionBuild:
             work: digest of everything the parts depend on. The same ``work`` after a kill finds them again.
 
         Raises:
-            PartitionBusy: another process is at the same work.
+            PartitionBusy: another process is at this partition, with the same inputs or with others: what is worth
+                resuming is not worth paying for twice.
         """
+        if not self._resumables:
+            self._resumable.enter_context(StagingFolder(self.folder.path.parent, "resuming"))
         folder = self._resumable.enter_context(StagingFolder(self.folder.path.parent, work))
         self._resumables.append(folder)
         return folder
