@@ -12,6 +12,9 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export LAION_LAKE ?= $(CURDIR)/lake
 export LAION_SOURCE ?= $(CURDIR)/sample-web
 
+# Address of PyTorch's own index of wheels for CPUs; without it comes the usual wheel, which brings CUDA.
+TORCH_INDEX ?=
+
 # TIER=default leaves out the tests marked slow; TIER=all runs everything.
 TIER ?= default
 MARKERS := $(if $(filter all,$(TIER)),,-m "not slow")
@@ -22,9 +25,10 @@ help:  ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else "Python 3.11 or 3.12 is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11 ...")'
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --constraint constraints.txt --index-url $(TORCH_INDEX) torch torchvision)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
@@ -42,6 +46,7 @@ lint: $(INSTALLED)  ## check style, types and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/dg check defs
 
 format: $(INSTALLED)  ## put the code into the house style
 	$(BIN)/ruff format .

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from packaging.requirements import Requirement
+
 from laion_assets.cli.common import settings_of
 from laion_assets.cli.crawls import listed_crawls
 from laion_assets.cli.doctor import Check, Finding, Level, fail, ok, warn
@@ -31,7 +33,7 @@ from laion_assets.lake.verify import Snapshot
 from laion_assets.settings import Settings, SettingsError
 from laion_assets.shipped import PACKAGE, shipped
 
-_PYTHONS: Final = ((3, 11), (3, 12))
+_PYTHONS: Final = ((3, 11), (3, 12), (3, 13))
 _OTHER_VARIABLES: Final = frozenset({"LAION_TEST_DATA", "LAION_NO_SKIPS"})
 _LITTLE_BYTES, _TOO_FEW_BYTES = 20_000_000_000, 1_000_000_000
 _LOOKING_SECONDS = 30.0
@@ -82,7 +84,7 @@ def _python() -> Iterator[Finding]:
         yield ok("python", text)
     else:
         supported = " or ".join(f"{major}.{minor}" for major, minor in _PYTHONS)
-        yield fail("python", text, f"use Python {supported}: img2dataset does not run on others")
+        yield fail("python", text, f"use Python {supported}: no other was tried")
 
 
 def _packages() -> Iterator[Finding]:
@@ -115,10 +117,9 @@ def _required() -> Iterator[str]:
         lines = metadata.requires("laion-lakehouse") or []
     except metadata.PackageNotFoundError:
         lines = []
-    for line in lines:
-        named = re.match(r"[\w.-]+", line)
-        if named and "extra ==" not in line:
-            yield named[0]
+    for requirement in map(Requirement, lines):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield requirement.name
 
 
 def _normal(name: str) -> str:
