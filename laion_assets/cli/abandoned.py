@@ -52,6 +52,8 @@ def end_abandoned_runs(instance: dg.DagsterInstance) -> int:
     ended = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
         machine, _, path = run.tags.get(BUILDER_TAG, "").partition(" ")
+        if run.parent_run_id:  # started again from a page, which copies tags
+            continue
         if machine != socket.gethostname() or not _left_behind(Path(path)):
             continue
         instance.report_run_failed(run, message="the process that executed this run died")

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,10 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import dagster as dg
-from dagster._core.code_pointer import ModuleCodePointer
-from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
-from dagster._core.execution.execution_result import ExecutionResult
-from dagster._core.origin import get_python_environment_entry_point
 from dagster._utils.interrupts import _received_interrupt
 
 from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs, other_builders
@@ -24,6 +19,7 @@ from laion_assets.cli.common import UsageError, err
 from laion_assets.definitions import build_definitions
 from laion_assets.execution.executors import ensure_reachable
 from laion_assets.execution.needs import RetryOptions, need_of
+from laion_assets.execution.origin import give_runs_an_origin, loadable_job
 from laion_assets.lake.commits import Commit
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.leftovers import is_being_built
@@ -89,6 +85,7 @@ class Runner:
         self._run_config = {"loggers": {"console": {"config": {"log_level": level}}}}
         self._partitions = Partitions(shards=settings.shards, buckets=settings.buckets, recipes=settings.known_recipes)
         self._job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+        give_runs_an_origin(instance)
 
     @contextmanager
     def building(self) -> Iterator[None]:
@@ -161,7 +158,9 @@ class Runner:
             shared.wait_for(partition, self._settings.retries)
             self._note(table, partition, self._run(shared, partition, tags or {}), outcome)
 
-    def execute(self, names: Sequence[str], key: str | None, tags: Mapping[str, str]) -> ExecutionResult:
+    def execute(
+        self, names: Sequence[str], key: str | None, tags: Mapping[str, str]
+    ) -> dg.ExecuteInProcessResult | dg.JobExecutionResult:
         """One run of some assets.
 
         Args:
@@ -177,7 +176,7 @@ class Runner:
         tags = {**tags, BUILDER_TAG: self._lock, "dagster/max_retries": "0"}
         with interrupts() as interrupted:
             if self._settings.executor == "in-process":
-                result: ExecutionResult = self._job.execute_in_process(
+                result: dg.ExecuteInProcessResult | dg.JobExecutionResult = self._job.execute_in_process(
                     instance=self._instance,
                     asset_selection=keys,
                     partition_key=key,
@@ -284,16 +283,6 @@ class _Shared:
         give_up = time.monotonic() + options.seconds * (2**options.times - 1)
         while self.is_held(partition) and time.monotonic() < give_up:
             time.sleep(min(0.5, options.seconds))
-
-
-def loadable_job(name: str) -> ReconstructableJob:
-    """The job of all assets, as another process can load it: with the settings of its environment."""
-    repository = ReconstructableRepository(
-        ModuleCodePointer("laion_assets.definitions", "defs"),
-        executable_path=sys.executable,
-        entry_point=get_python_environment_entry_point(sys.executable),  # a bare `dagster` need not be on the path
-    )
-    return repository.get_reconstructable_job(name)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ FIRST, SECOND = CRAWLS
 def test_a_partition_and_a_backfill_are_built_from_the_pages(site: Site) -> None:
     with visiting(site.server, SCREENSHOTS) as visitor:
         look_at_the_graph(visitor)
+        look_at_the_timeline(site, visitor)
         build_a_partition(site, visitor)
         look_at_its_pictures(site, visitor)
         backfill_two(site, visitor)
@@ -28,6 +29,15 @@ def look_at_the_graph(visitor: Visitor) -> None:
     for group in dict.fromkeys(stage.group for stage in STAGES.values()):
         expect(page.get_by_role("button", name=group).first).to_be_visible()
     visitor.shoot("graph")
+
+
+def look_at_the_timeline(site: Site, visitor: Visitor) -> None:
+    """It has the runs that the command line made, under the job that the pages load."""
+    page = visitor.open("/overview/activity/timeline")
+    runs = site.server.ask("{ runsOrError { ... on Runs { count } } }")["runsOrError"]["count"]
+    expect(page.get_by_role("button", name="laion")).to_contain_text(str(runs))
+    expect(page.get_by_text("Jobless asset materializations").first).to_be_visible()
+    visitor.shoot("timeline")
 
 
 def build_a_partition(site: Site, visitor: Visitor) -> None:

@@ -184,7 +184,7 @@ def test_pools_of_a_new_instance_have_a_size_and_keep_what_somebody_chose(tmp_pa
 
 
 def test_every_stage_that_a_build_goes_through_can_be_sent_elsewhere() -> None:
-    from laion_assets.cli.runs import loadable_job
+    from laion_assets.execution.origin import loadable_job
 
     job = loadable_job("__ASSET_JOB").get_definition()
     assert {dg.AssetKey(table) for table in PER_CRAWL} <= set(job.asset_layer.executable_asset_keys)
