@@ -9,8 +9,11 @@ from typing import Protocol
 class Listener(Protocol):
     """Something that shows progress."""
 
-    def __call__(self, label: str, done: int, total: int, unit: str) -> None:
+    def work(self, label: str, done: int, total: int, unit: str) -> None:
         """``done`` of ``total`` units of the work called ``label`` are behind us."""
+
+    def say(self, text: str) -> None:
+        """Something about the work that is worth a line."""
 
 
 _listeners: list[Listener] = []
@@ -42,6 +45,12 @@ class Progress:
         """Another ``count`` units are done."""
         before, self.done = self.done, self.done + count
         for listener in _listeners:
-            listener(f"{self.label} {self.note}".rstrip(), self.done, self.total, self.unit)
+            listener.work(f"{self.label} {self.note}".rstrip(), self.done, self.total, self.unit)
         if self.total and before * 10 // self.total != self.done * 10 // self.total:
             self.log(f"{self.label}: {self.done:,} of {self.total:,} {self.unit}")
+
+    def say(self, text: str) -> None:
+        """Something that is worth a line."""
+        for listener in _listeners:
+            listener.say(text)
+        self.log(text)

@@ -260,6 +260,7 @@ def _training(step: Step, recipe: Recipe, shards: pl.DataFrame, root: Path) -> T
         work=folder.path / "training",
         output=folder.path / "weights" / folder.mark,
         say=say,
+        resumed=progress.say,
         progress=progress,
     )
 

@@ -68,7 +68,8 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
     if not quick:
         built += _train_arms(settings, console)
     console.print(
-        f"\n{built} partitions built in {time.monotonic() - started:.0f} s. "
+        f"\n{f'{built} partitions built' if built else 'nothing to do, all of it is up to date'} in "
+        f"{time.monotonic() - started:.0f} s. "
         "Next: `laion ui`, `laion status`, `laion sql`",
         highlight=False,
     )

@@ -57,14 +57,17 @@ class BuildDisplay:
         self._detail: TaskID | None = None
 
     def begin(self, table: str, total: int) -> None:
-        """A stage begins."""
+        """A stage begins. One that has nothing to build is not shown."""
+        if not total:
+            return
         self._tasks[table] = self.bars.add_task(table, total=total, unit="partitions")
         if not self._console.is_terminal:
             self._console.print(f"{table}: {total} partitions to build", highlight=False)
 
     def advance(self, table: str) -> None:
         """One partition is behind us."""
-        self.bars.advance(self._tasks[table])
+        if table in self._tasks:
+            self.bars.advance(self._tasks[table])
         if self._detail is not None:
             self.bars.remove_task(self._detail)
             self._detail = None
@@ -73,6 +76,10 @@ class BuildDisplay:
         """One partition could not be built."""
         text = f"failed {table} {partition}: {error.splitlines()[0]}"
         self._console.print(Text.assemble((text[:6], "red"), text[6:]), soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """Something about the work inside a partition that is worth a line."""
+        self._console.print(Text(text), soft_wrap=True)
 
     def work(self, label: str, done: int, total: int, unit: str) -> None:
         """Progress inside a partition."""
@@ -85,7 +92,7 @@ class BuildDisplay:
 def build_display(console: Console) -> Iterator[BuildDisplay]:
     """Show the builds inside the block."""
     display = BuildDisplay(console)
-    with display.bars, listening(display.work):
+    with display.bars, listening(display):
         yield display
 
 

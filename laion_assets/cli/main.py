@@ -150,15 +150,15 @@ def build(
     from laion_assets.cli.build import Builder, Request
     from laion_assets.cli.display import build_display
     from laion_assets.cli.home import dagster_instance
+    from laion_assets.cli.outcome import tell
 
     known_crawls(settings, crawls)
     request = Request(crawls=crawls, until=until, retry_failed=retry_failed, refetch=refetch)
     with build_display(out) as reporter:
         outcome = Builder(settings, dagster_instance(), reporter, jobs=at_once).build(request)
-    for table, partition, error in outcome.failures:
-        complain("failed", f"{table} {partition}: {error}")
-    left_out = f", {len(outcome.left_out)} left out that are built on them" if outcome.left_out else ""
-    out.print(f"{outcome.built} partitions built, {len(outcome.failures)} failed{left_out}; `laion status` shows all")
+    named = ", ".join(crawls)
+    nothing = f"{named} {'is' if len(crawls) == 1 else 'are'} up to date as far as {until}"
+    tell(outcome, nothing=nothing, then="; `laion status` shows all")
     if outcome.failures:
         raise typer.Exit(1)
 

@@ -1,11 +1,11 @@
 """Building SQL models as Dagster runs: what is missing or stale of those selected, upstream first."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import dagster as dg
 
-from laion_assets.cli.runs import Reporter, Runner, error_of
+from laion_assets.cli.runs import Outcome, Reporter, Runner, error_of
 from laion_assets.lake.partition import WHOLE, Partition, partition_name
 from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.staleness import State
@@ -18,14 +18,11 @@ _BAR = "SQL models"
 
 
 @dataclass
-class ModelOutcome:
+class ModelOutcome(Outcome):
     """What a build of models did."""
 
-    built: int = 0
-    failures: list[tuple[str, str, str]] = field(default_factory=list)
-    """(model, partition, error) of every partition that could not be built."""
-    left_out: list[tuple[str, str]] = field(default_factory=list)
-    """(model, partition) of every partition that was not tried, for what it is built from could not be built."""
+    waiting: int = 0
+    """Partitions that cannot be built yet: a table that goes into them is not there for all of their crawl."""
 
     def lacks(self, model: str, place: str) -> bool:
         """Whether a model should have been built for a place, and was not. A whole table is for every place."""
@@ -54,7 +51,7 @@ class ModelBuilder:
     def build(self, names: Sequence[str], *, force: bool = False) -> ModelOutcome:
         """Build what is missing or stale of these models; with ``force`` all of them."""
         outcome = ModelOutcome()
-        due = self._due(names, force)
+        due = self._due(names, force, outcome)
         crawls = sorted({str(p["crawl"]) for partitions in due.values() for p in partitions if "crawl" in p})
         self._instance.add_dynamic_partitions(str(CRAWLS.name), crawls)
         self._reporter.begin(_BAR, sum(map(len, due.values())))
@@ -63,13 +60,16 @@ class ModelBuilder:
                 self._run(batch, outcome)
         return outcome
 
-    def _due(self, names: Sequence[str], force: bool) -> dict[str, list[Partition]]:
+    def _due(self, names: Sequence[str], force: bool, outcome: ModelOutcome) -> dict[str, list[Partition]]:
         states = model_states(self._project, self._lake)
         due: dict[str, list[Partition]] = {name: [] for name in names}
         for (name, _), state in states.items():
-            wanted = name in due and (force or state.state is not State.DONE)
-            if wanted and self._is_ready(name, state.partition):
+            if name not in due or (state.state is State.DONE and not force):
+                continue
+            if self._is_ready(name, state.partition):
                 due[name].append(state.partition)
+            else:
+                outcome.waiting += 1
         # What is built on a model that is built now will be stale then.
         for name in names:
             if not due[name] and any(due.get(upstream) for upstream in self._project.upstream(name)):

@@ -204,13 +204,13 @@ def run(
     from laion_assets.cli.display import build_display
     from laion_assets.cli.home import dagster_instance
     from laion_assets.cli.model_build import ModelBuilder
+    from laion_assets.cli.outcome import tell
 
     with build_display(out) as reporter:
         outcome = ModelBuilder(settings, project, dagster_instance(), reporter).build(names, force=force)
-    for name, place, error in outcome.failures:
-        complain("failed", f"{name} {place}: {error}")
-    left_out = f", {len(outcome.left_out)} left out that are built on them" if outcome.left_out else ""
-    out.print(f"{outcome.built} partitions built, {len(outcome.failures)} failed{left_out}")
+    waiting = f"; {outcome.waiting} partitions wait for crawls that are not built to their end"
+    nothing = "what can be built is up to date" if outcome.waiting else "all of them are up to date"
+    tell(outcome, nothing=nothing, then=waiting if outcome.waiting else "")
     _end_with(project, select)
     if outcome.failures:
         raise typer.Exit(1)

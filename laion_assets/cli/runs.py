@@ -52,6 +52,8 @@ class Outcome:
     """(table, partition, error) of every partition that could not be built."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """(table, partition) of every partition that was not tried, for one that it is built from could not be built."""
+    elsewhere: int = 0
+    """Partitions that another build made meanwhile."""
 
     def lacks(self, table: str, partition: str) -> bool:
         """Whether this partition should have been built, and was not."""
@@ -207,7 +209,9 @@ class Runner:
     def _note(self, table: str, partition: Partition, error: str | None, outcome: Outcome) -> None:
         if error is None:
             outcome.built += 1
-        elif error is not _ELSEWHERE:
+        elif error is _ELSEWHERE:
+            outcome.elsewhere += 1
+        else:
             name = partition_name(partition) if partition else ""
             outcome.failures.append((table, name, error))
             self._reporter.failed(table, name, error)

@@ -1,6 +1,6 @@
 """``laion recipes``, ``train``, ``benchmarks`` and ``evaluate``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from laion_assets.cli.common import LakeOption, UsageError, complain, err, out, settings_of
+from laion_assets.cli.common import LakeOption, UsageError, complain, out, settings_of
+from laion_assets.lake.commits import Commit
 from laion_assets.lake.lake import Lake
 from laion_assets.settings import Settings
 
@@ -69,24 +70,45 @@ def train(
     """
     from laion_assets.cli.display import build_display
     from laion_assets.cli.home import dagster_instance
+    from laion_assets.cli.outcome import tell
     from laion_assets.cli.recipe_build import RecipeBuilder
 
     settings = settings_of(lake)
+    before = _checkpoints(settings, recipes)
     with build_display(out) as reporter:
         outcome = RecipeBuilder(settings, dagster_instance(), reporter).train(recipes, refresh=refresh)
-    _tell(outcome.built, outcome.failures)
+    tell(outcome, nothing=f"{', '.join(recipes)} {'is' if len(recipes) == 1 else 'are'} trained")
+    if outcome.failures:
+        raise typer.Exit(1)
+    fresh = [name for name, commit in _checkpoints(settings, recipes).items() if commit != before[name]]
+    # Nothing is heard of a training in another process while it runs.
+    _print_trained(settings, recipes, unheard=[] if settings.executor == "in-process" else fresh)
+    out.print("`laion evaluate` measures them")
+
+
+def _checkpoints(settings: Settings, recipes: Sequence[str]) -> Mapping[str, Commit | None]:
+    """The last commit of each recipe's checkpoints."""
+    opened = settings.open_lake(create=False)
+    return {name: opened.commit("clip_checkpoints", {"recipe": name}) for name in recipes}
+
+
+def _print_trained(settings: Settings, recipes: Sequence[str], *, unheard: Sequence[str]) -> None:
+    """Print what came of each training; of those ``unheard`` of also from which epoch they went on."""
     opened = settings.open_lake(create=False)
     for name in recipes:
-        rows = opened.rows("clip_checkpoints", {"recipe": name}, ["epoch", "loss", "path", "samples_seen"])
-        if rows.height:
-            last = rows.sort("epoch").row(-1, named=True)
-            out.print(
-                f"{name}: {last['samples_seen']:,} samples seen, loss {last['loss']:.4f}, "
-                f"weights {opened.storage.address(last['path'])}",
-                highlight=False,
-                soft_wrap=True,
-            )
-    out.print("`laion evaluate` measures them")
+        columns = ["epoch", "loss", "path", "samples_seen", "resumed_from"]
+        rows = opened.rows("clip_checkpoints", {"recipe": name}, columns)
+        if rows.is_empty():
+            continue
+        last = rows.sort("epoch").row(-1, named=True)
+        went_on = name in unheard and last["resumed_from"] is not None
+        resumed = f", gone on from epoch {last['resumed_from']}" if went_on else ""
+        out.print(
+            f"{name}: {last['samples_seen']:,} samples seen, loss {last['loss']:.4f}, "
+            f"weights {opened.storage.address(last['path'])}{resumed}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def benchmarks(lake: LakeOption = None) -> None:
@@ -137,6 +159,7 @@ def evaluate(
 
     from laion_assets.cli.display import build_display
     from laion_assets.cli.home import dagster_instance
+    from laion_assets.cli.outcome import tell
     from laion_assets.cli.recipe_build import RecipeBuilder
 
     settings = settings_of(lake)
@@ -148,7 +171,9 @@ def evaluate(
     with build_display(out) as reporter:
         builder = RecipeBuilder(settings, dagster_instance(), reporter)
         outcome = builder.evaluate(names, benchmark or ())
-    _tell(outcome.built, outcome.failures)
+    tell(outcome, nothing=f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} measured")
+    if outcome.failures:
+        raise typer.Exit(1)
     print_scores(opened, names, benchmark or ())
     for name in builder.contaminated(names):
         complain(
@@ -173,15 +198,6 @@ def _recipe_of(lake: Lake, settings: Settings, name: str) -> tuple[str, bool]:
         f"{name!r} is no recipe, and no file of weights that a recipe of this lake published: see `laion recipes`"
         f"{faults}"
     )
-
-
-def _tell(built: int, failures: Sequence[tuple[str, str, str]]) -> None:
-    for table, partition, error in failures:
-        complain("failed", f"{table} {partition}: {error}")
-    if failures:
-        err.print(f"{built} partitions built, {len(failures)} failed")
-        raise typer.Exit(1)
-    out.print(f"{built} partitions built", highlight=False)
 
 
 _SCORES = """

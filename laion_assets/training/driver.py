@@ -88,6 +88,8 @@ class Training:
     output: Path
     """Where the weights of each epoch are published."""
     say: Callable[[str], None] = _log.info
+    resumed: Callable[[str], None] = _log.info
+    """Told where it goes on, once, where it does not begin at the beginning."""
     progress: Callable[[int], None] = lambda _: None
     """Called with the number of further samples."""
 
@@ -105,6 +107,8 @@ class Training:
         self.work.mkdir(parents=True, exist_ok=True)
         self._salvage()
         records = self._standing()
+        if records:
+            self.resumed(f"{self.recipe.name} goes on from epoch {len(records)} of {self.recipe.epochs}")
         self.progress(sum(self._samples_per_epoch for _ in records))
         if len(records) < self.recipe.epochs:
             self._attempt(records[-1] if records else None)

@@ -1,5 +1,6 @@
 """``kill -9`` of ``laion train`` at any moment, and two of it at once: nothing is lost, and nothing done twice."""
 
+import io
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from rich.console import Console
 
+from laion_assets.cli.display import build_display
 from laion_assets.cli.runs import Outcome
 from laion_assets.lake.lake import Lake
 from laion_assets.settings import Settings
@@ -165,7 +168,9 @@ def test_killed_in_the_midst_of_a_training_it_goes_on_from_the_last_whole_epoch(
     lake = settings.open_lake()
     assert lake.ledger("clip_checkpoints").commits == {}
     shards = finished_shards(lake)
-    outcome = train_again(settings)
+    screen = Console(file=io.StringIO(), width=200)
+    with build_display(screen):
+        outcome = train_again(settings)
     assert (outcome.built, outcome.failures) == (1, []), "the training set was done"
     lake = settings.open_lake()
     found = assert_trained(lake, NAME)
@@ -173,6 +178,7 @@ def test_killed_in_the_midst_of_a_training_it_goes_on_from_the_last_whole_epoch(
     first = resumed[-1]
     assert 1 <= first < EPOCHS
     assert resumed == [None] * first + [first] * (EPOCHS - first)
+    assert screen.file.getvalue().splitlines() == [f"{NAME} goes on from epoch {first} of {EPOCHS}"]  # type: ignore[attr-defined]
     assert finished_shards(lake) == shards
     assert left_over(lake) == []
     assert train_again(settings).built == 0

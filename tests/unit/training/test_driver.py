@@ -34,7 +34,8 @@ def shards(tmp_path: Path) -> list[Path]:
 def test_a_training_from_beginning_to_end(tmp_path, configs, shards):
     said: list[str] = []
     seen: list[int] = []
-    run = training(tmp_path, recipe(configs), shards, say=said.append)
+    resumed: list[str] = []
+    run = training(tmp_path, recipe(configs), shards, say=said.append, resumed=resumed.append)
     records = type(run)(**{**run.__dict__, "progress": seen.append}).run()
     assert [(r.epoch, r.steps, r.samples_seen, r.resumed_from) for r in records] == [
         (1, 2, 2 * SAMPLES, None),
@@ -48,9 +49,11 @@ def test_a_training_from_beginning_to_end(tmp_path, configs, shards):
     model, _, _ = open_clip.create_model_and_transforms(MODEL, pretrained=str(weights))
     assert all(torch.equal(value, load_file(weights)[name]) for name, value in model.state_dict().items())
     assert not list(run.work.glob("attempt-*")), "nothing of the process is left"
+    assert resumed == []
     assert [r.weights_sha256 for r in run.run()] == [r.weights_sha256 for r in records], (
         "it is done: nothing is trained"
     )
+    assert resumed == ["tiny goes on from epoch 2 of 2"]
 
 
 KILLED = """
@@ -88,7 +91,8 @@ def test_killed_and_run_again_it_takes_the_steps_an_undisturbed_one_would(tmp_pa
             os.killpg(driver.pid, signal.SIGKILL)
     made = recipe(configs, samples_seen=60 * SAMPLES, epochs=30)
     said: list[str] = []
-    records = training(tmp_path, made, shards, say=said.append).run()
+    told: list[str] = []
+    records = training(tmp_path, made, shards, say=said.append, resumed=told.append).run()
     undisturbed = training(tmp_path / "undisturbed", made, shards).run()
     assert [(r.epoch, r.steps, r.samples_seen) for r in records] == [
         (r.epoch, r.steps, r.samples_seen) for r in undisturbed
@@ -99,6 +103,7 @@ def test_killed_and_run_again_it_takes_the_steps_an_undisturbed_one_would(tmp_pa
     assert resumed[-1] is not None
     assert resumed[-1] >= 1, "what was finished before is not trained again"
     assert any("from epoch" in line for line in said)
+    assert told == [f"tiny goes on from epoch {resumed[-1]} of 30"]
 
 
 def _alive(pid: int) -> bool:

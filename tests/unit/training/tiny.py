@@ -67,7 +67,7 @@ def recipe(configs: str, **changes: Any) -> Recipe:
 
 def training(folder: Path, made: Recipe, shards: list[Path], **options: Any) -> Training:
     """The recipe on this machine; ``folder`` holds its work and output."""
-    say = options.pop("say", None)
+    told = {name: options.pop(name) for name in ("say", "resumed") if name in options}
     compute = ComputeOptions(**{"workers": 1, "device": "cpu", "threads": 1, "stall_seconds": 120.0, **options})
     placement = place(made, compute)
     schedule = Schedule(
@@ -86,5 +86,5 @@ def training(folder: Path, made: Recipe, shards: list[Path], **options: Any) -> 
         compute=compute,
         work=folder / "work",
         output=folder / "output",
-        **({"say": say} if say else {}),
+        **told,
     )
