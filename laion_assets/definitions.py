@@ -49,7 +49,7 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Every asset, check and resource of a code location with these settings."""
-    partitions = Partitions(shards=settings.shards, buckets=settings.buckets, recipes=settings.known_recipes)
+    partitions = Partitions(shards=settings.shards, buckets=settings.buckets)
     project = open_project(settings.models)
     sources = [recipe.selection.source for recipe in settings.known_recipes.values()]
     score_check = {SCORE_CHECK: "the crawl's similarities look like those the encoder was calibrated on"}

@@ -1,6 +1,7 @@
 """Dagster's partitions of the tables: crawl, crawl × shard, crawl × bucket, recipe, benchmark, recipe × benchmark."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Final
 
 import dagster as dg
 
@@ -14,6 +15,16 @@ CRAWLS = dg.DynamicPartitionsDefinition(name="crawl")
 BENCHMARKS = dg.DynamicPartitionsDefinition(name="benchmark")
 """Evaluation sets by the names of their folders; registered by `laion train` and `laion evaluate`."""
 
+RECIPES = dg.DynamicPartitionsDefinition(name="recipe")
+"""Recipes that somebody asked for, by `laion train` or `laion recipes add`. Files of recipes are only templates."""
+
+REGISTERED: Final[Mapping[str, dg.DynamicPartitionsDefinition]] = {
+    "crawl": CRAWLS,
+    "recipe": RECIPES,
+    "benchmark": BENCHMARKS,
+}
+"""By column of the tables, the partitions that come and go."""
+
 
 def _numbered(total: int) -> dg.StaticPartitionsDefinition:
     width = len(str(total - 1))
@@ -21,21 +32,16 @@ def _numbered(total: int) -> dg.StaticPartitionsDefinition:
 
 
 class Partitions:
-    """The partition definitions of one lake shape and one set of recipes."""
+    """The partition definitions of one lake shape."""
 
-    def __init__(self, *, shards: int, buckets: int, recipes: Iterable[str] = ()) -> None:
+    def __init__(self, *, shards: int, buckets: int) -> None:
         self._numbered = {"shard": _numbered(shards), "bucket": _numbered(buckets)}
-        single: dict[str, dg.PartitionsDefinition] = {
-            "crawl": CRAWLS,
-            "benchmark": BENCHMARKS,
-            "recipe": dg.StaticPartitionsDefinition(sorted(recipes)),
-        }
         self._by_columns: dict[tuple[str, ...], dg.PartitionsDefinition | None] = {
-            (name,): definition for name, definition in single.items()
+            (name,): definition for name, definition in REGISTERED.items()
         }
         for pair in (("crawl", "shard"), ("crawl", "bucket"), ("recipe", "benchmark")):
             self._by_columns[pair] = dg.MultiPartitionsDefinition(
-                {name: single.get(name) or self._numbered[name] for name in pair}
+                {name: REGISTERED.get(name) or self._numbered[name] for name in pair}
             )
 
     def definition(self, table: str) -> dg.PartitionsDefinition | None:

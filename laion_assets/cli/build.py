@@ -8,13 +8,13 @@ import dagster as dg
 from laion_assets.assets.images import REFETCH_TAG
 from laion_assets.assets.step import current_removals, removals_digest
 from laion_assets.automation.overview import calibration_is_due
+from laion_assets.cli.registration import register
 from laion_assets.cli.runs import Outcome, Reporter, Runner
 from laion_assets.download.failures import is_transient
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition
 from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.staleness import PartitionState, State, lake_states
-from laion_assets.partitions import CRAWLS
 from laion_assets.settings import Settings, SettingsError
 
 
@@ -48,7 +48,7 @@ class Builder:
 
         A partition whose inputs could not be built is left out, and every other one is built.
         """
-        self._instance.add_dynamic_partitions(str(CRAWLS.name), list(request.crawls))
+        register(self._instance, "crawl", list(request.crawls))
         current_removals(self._lake, self._settings)  # nothing is fetched or kept by lists that cannot be read
         self._refuse_what_cannot_end(request)
         outcome = Outcome()

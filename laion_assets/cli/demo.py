@@ -36,6 +36,7 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
     from laion_assets.cli.display import build_display
     from laion_assets.cli.home import dagster_instance
     from laion_assets.cli.model_build import ModelBuilder
+    from laion_assets.cli.standing import record_standing
     from laion_assets.sample.options import SampleOptions
     from laion_assets.sample.publish import publish
     from laion_assets.sample.server import SampleServer
@@ -61,6 +62,7 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
         models = ModelBuilder(settings, project, dagster_instance(), reporter).build(list(project.enabled))
     if models.failures:
         raise SystemExit(1)
+    record_standing(settings, dagster_instance(), console, failed=False)
     opened = settings.open_lake()
     print_funnel(opened, console)
     print_score(opened, sample.truth, console)

@@ -28,6 +28,12 @@ def dagster_instance() -> dg.DagsterInstance:
     return instance
 
 
+def existing_instance() -> dg.DagsterInstance | None:
+    """The same, for commands that only look: None where there is none yet, and none is made."""
+    home = Path(os.environ.get("DAGSTER_HOME", str(Path.cwd() / ".dagster")))
+    return dagster_instance() if (home / "dagster.yaml").exists() else None
+
+
 def set_pools(instance: dg.DagsterInstance) -> None:
     """Give each pool of a new instance its size; a pool that somebody gave one keeps it."""
     storage = instance.event_log_storage

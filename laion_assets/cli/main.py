@@ -14,13 +14,14 @@ from laion_assets.cli.gc import gc
 from laion_assets.cli.lineage import diff, lineage
 from laion_assets.cli.models import models
 from laion_assets.cli.plan import plan
+from laion_assets.cli.recipes import recipes
 from laion_assets.cli.report import report
 from laion_assets.cli.restore import restore
 from laion_assets.cli.sql import sql
 from laion_assets.cli.status import status
 from laion_assets.cli.tables import tables
 from laion_assets.cli.takedowns import takedown, takedowns
-from laion_assets.cli.training import benchmarks, evaluate, recipes, train
+from laion_assets.cli.training import benchmarks, evaluate, train
 from laion_assets.cli.verify import verify
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.stages import PER_CRAWL
@@ -96,7 +97,6 @@ app.command()(sql)
 app.command()(report)
 app.command()(lineage)
 app.command()(diff)
-app.command()(recipes)
 app.command()(train)
 app.command()(benchmarks)
 app.command()(evaluate)
@@ -151,11 +151,14 @@ def build(
     from laion_assets.cli.display import build_display
     from laion_assets.cli.home import dagster_instance
     from laion_assets.cli.outcome import tell
+    from laion_assets.cli.standing import record_standing
 
     known_crawls(settings, crawls)
     request = Request(crawls=crawls, until=until, retry_failed=retry_failed, refetch=refetch)
+    instance = dagster_instance()
     with build_display(out) as reporter:
-        outcome = Builder(settings, dagster_instance(), reporter, jobs=at_once).build(request)
+        outcome = Builder(settings, instance, reporter, jobs=at_once).build(request)
+    record_standing(settings, instance, out, failed=bool(outcome.failures))
     named = ", ".join(crawls)
     nothing = f"{named} {'is' if len(crawls) == 1 else 'are'} up to date as far as {until}"
     tell(outcome, nothing=nothing, then="; `laion status` shows all")
@@ -198,6 +201,7 @@ def ui(
 sample = typer.Typer(no_args_is_help=True, help="The sample web: publish it, serve it.")
 app.add_typer(sample, name="sample")
 app.add_typer(models, name="models")
+app.add_typer(recipes, name="recipes")
 
 
 @sample.command()

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from laion_assets.cli.registration import register
 from laion_assets.cli.runs import Outcome, Reporter, Runner, error_of
 from laion_assets.lake.partition import WHOLE, Partition, partition_name
 from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.staleness import State
-from laion_assets.partitions import CRAWLS
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states, partitions_of_model, stage_of
 from laion_assets.sql.project import Project
@@ -53,7 +53,7 @@ class ModelBuilder:
         outcome = ModelOutcome()
         due = self._due(names, force, outcome)
         crawls = sorted({str(p["crawl"]) for partitions in due.values() for p in partitions if "crawl" in p})
-        self._instance.add_dynamic_partitions(str(CRAWLS.name), crawls)
+        register(self._instance, "crawl", crawls)
         self._reporter.begin(_BAR, sum(map(len, due.values())))
         with self._runner.building():
             for batch in self._batches(names, due):

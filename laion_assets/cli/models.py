@@ -205,9 +205,12 @@ def run(
     from laion_assets.cli.home import dagster_instance
     from laion_assets.cli.model_build import ModelBuilder
     from laion_assets.cli.outcome import tell
+    from laion_assets.cli.standing import record_standing
 
+    instance = dagster_instance()
     with build_display(out) as reporter:
-        outcome = ModelBuilder(settings, project, dagster_instance(), reporter).build(names, force=force)
+        outcome = ModelBuilder(settings, project, instance, reporter).build(names, force=force)
+    record_standing(settings, instance, out, failed=bool(outcome.failures))
     waiting = f"; {outcome.waiting} partitions wait for crawls that are not built to their end"
     nothing = "what can be built is up to date" if outcome.waiting else "all of them are up to date"
     tell(outcome, nothing=nothing, then=waiting if outcome.waiting else "")

@@ -7,6 +7,7 @@ import dagster as dg
 from laion_assets.assets.step import removals_digest
 from laion_assets.assets.training import REFRESH_TAG
 from laion_assets.cli.common import UsageError
+from laion_assets.cli.registration import register
 from laion_assets.cli.runs import Outcome, Reporter, Runner
 from laion_assets.evaluation.benchmark import Benchmark
 from laion_assets.evaluation.registry import benchmark_names, registered
@@ -14,7 +15,6 @@ from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.staleness import PartitionState, State, judge
-from laion_assets.partitions import BENCHMARKS
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared
 from laion_assets.sql.project import open_project
@@ -82,6 +82,7 @@ class RecipeBuilder:
         for name in recipes:
             self._settings.recipe(name)
         outcome = Outcome()
+        register(self._instance, "recipe", list(recipes))
         with self._runner.building():
             self._register(benchmark_names(self._settings.benchmark_folder), outcome)
             self._build("training_sets", [{"recipe": name} for name in recipes], outcome, refresh=refresh)
@@ -125,7 +126,7 @@ class RecipeBuilder:
         return [name for name, state in states.items() if "benchmark_images changed" in state.reasons]
 
     def _register(self, names: Sequence[str], outcome: Outcome) -> None:
-        self._instance.add_dynamic_partitions(str(BENCHMARKS.name), list(names))
+        register(self._instance, "benchmark", list(names))
         self._build("benchmark_images", [{"benchmark": name} for name in names], outcome)
 
     def _build(self, table: str, partitions: Sequence[Partition], outcome: Outcome, *, refresh: bool = False) -> None:

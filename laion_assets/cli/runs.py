@@ -16,6 +16,7 @@ from dagster._utils.interrupts import _received_interrupt
 
 from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs, other_builders
 from laion_assets.cli.common import UsageError, err
+from laion_assets.cli.registration import register_built
 from laion_assets.definitions import build_definitions
 from laion_assets.execution.executors import ensure_reachable
 from laion_assets.execution.needs import RetryOptions, need_of
@@ -85,7 +86,7 @@ class Runner:
         as_json = settings.log_format == "json"
         level = shown_level("json", settings.log_level) if as_json else "CRITICAL"
         self._run_config = {"loggers": {"console": {"config": {"log_level": level}}}}
-        self._partitions = Partitions(shards=settings.shards, buckets=settings.buckets, recipes=settings.known_recipes)
+        self._partitions = Partitions(shards=settings.shards, buckets=settings.buckets)
         self._job = build_definitions(settings).resolve_implicit_global_asset_job_def()
         give_runs_an_origin(instance)
 
@@ -109,6 +110,7 @@ class Runner:
             for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: what a shell starts with & ignores it
                 signal.signal(number, signal.default_int_handler)
         end_abandoned_runs(self._instance)
+        register_built(self._instance, self._lake)
         others = other_builders(self._lake.staging / "builders")
         if others:
             told = f"another build of this lake is at work ({', '.join(others)}): the work is shared with it"

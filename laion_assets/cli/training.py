@@ -1,4 +1,4 @@
-"""``laion recipes``, ``train``, ``benchmarks`` and ``evaluate``."""
+"""``laion train``, ``benchmarks`` and ``evaluate``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,50 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, complain, out, settings_of
+from laion_assets.cli.recipes import Recipes
 from laion_assets.lake.commits import Commit
 from laion_assets.lake.lake import Lake
 from laion_assets.settings import Settings
-
-Recipes = Annotated[list[str], typer.Argument(help="Names of recipes; `laion recipes` lists them.", show_default=False)]
-
-
-def recipes(lake: LakeOption = None) -> None:
-    """List the training recipes, and which of them were trained in this lake.
-
-    A recipe is a selection of pairs, a model and a schedule, in a YAML file of `recipes/`; `LAION_RECIPES` names
-    another folder. Exit code 1 if one is wrong; the others can be trained.
-    """
-    from laion_assets.cli.recipe_build import checkpoint_state
-
-    settings = settings_of(lake)
-    opened = settings.open_lake(create=False) if Lake.recorded_shape(settings.lake) else None
-    table = Table(title=Text(settings.recipes), box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("recipe", no_wrap=True)
-    table.add_column("model", no_wrap=True)
-    table.add_column("samples", justify="right", no_wrap=True)
-    table.add_column("batch", justify="right", no_wrap=True)
-    table.add_column("selects", overflow="fold")
-    table.add_column("trained", no_wrap=True)
-    for recipe in settings.known_recipes.values():
-        state = checkpoint_state(opened, settings, recipe.name).state if opened else "missing"
-        selection = recipe.selection
-        where = "" if selection.where == "true" else f": {selection.where}"
-        numbers = (_short(recipe.samples_seen), f"{recipe.global_batch_size:,}")
-        trained = {"missing": "no"}.get(str(state), str(state))
-        table.add_row(Text(recipe.name), Text(recipe.model), *numbers, Text(f"{selection.source}{where}"), trained)
-    out.print(table)
-    for fault in settings.recipe_faults:
-        complain("broken", fault)
-    if settings.recipe_faults:
-        raise typer.Exit(1)
-
-
-def _short(count: int) -> str:
-    """A count in three digits and a unit."""
-    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return str(count)
 
 
 def train(
@@ -72,11 +32,14 @@ def train(
     from laion_assets.cli.home import dagster_instance
     from laion_assets.cli.outcome import tell
     from laion_assets.cli.recipe_build import RecipeBuilder
+    from laion_assets.cli.standing import record_standing
 
     settings = settings_of(lake)
     before = _checkpoints(settings, recipes)
+    instance = dagster_instance()
     with build_display(out) as reporter:
-        outcome = RecipeBuilder(settings, dagster_instance(), reporter).train(recipes, refresh=refresh)
+        outcome = RecipeBuilder(settings, instance, reporter).train(recipes, refresh=refresh)
+    record_standing(settings, instance, out, failed=False)
     tell(outcome, nothing=f"{', '.join(recipes)} {'is' if len(recipes) == 1 else 'are'} trained")
     if outcome.failures:
         raise typer.Exit(1)

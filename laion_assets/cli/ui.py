@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from laion_assets.lake.lake import Lake
 from laion_assets.lake.storage import open_storage
 from laion_assets.settings import Settings
 from laion_assets.shipped import shipped
@@ -25,10 +26,13 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
     """Run Dagster's web server and daemon until interrupted, and serve the sample's pictures if it is the source."""
     from laion_assets.cli.home import dagster_instance
+    from laion_assets.cli.registration import register_built
     from laion_assets.sample.publish import find_sample
     from laion_assets.sample.server import SampleServer
 
-    dagster_instance()
+    instance = dagster_instance()
+    if Lake.recorded_shape(settings.lake):
+        register_built(instance, settings.open_lake(create=False))
     folder = Path(settings.source)
     workspace = shipped("workspace.yaml")
     os.environ["LAION_LAKE"] = open_storage(settings.lake).uri  # the UI's working directory is another one

@@ -276,7 +276,6 @@ def test_a_benchmark_that_changed_is_not_measured_on(copied: Settings, instance:
     write_benchmarks(folder.parent / "other", "sample-seen", size=21)
     shutil.move(folder.parent / "other" / "sample-seen", folder / "sample-seen")
     place = {"recipe": FILTERED, "benchmark": "sample-seen"}
-    instance.add_dynamic_partitions("benchmark", ["sample-seen"])
     error = run_one(copied, instance, "zero_shot_scores", place)
     assert error is not None
     assert error.startswith("benchmark sample-seen changed since its pictures were registered")
@@ -302,7 +301,6 @@ def test_weights_that_are_not_those_of_the_row_are_not_measured(
     if not lost:
         shutil.copy(first, last)
     before = versions(lake)
-    instance.add_dynamic_partitions("benchmark", [RETRIEVED])
     error = run_one(copied, instance, "retrieval_scores", {"recipe": FILTERED, "benchmark": RETRIEVED})
     assert error is not None
     assert error.startswith(f"{last} is missing or is not what clip_checkpoints says: train {FILTERED} again")

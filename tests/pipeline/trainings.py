@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from laion_assets.cli.recipe_build import RecipeBuilder
+from laion_assets.cli.registration import register
 from laion_assets.cli.runs import Outcome
 from laion_assets.definitions import build_definitions
 from laion_assets.evaluation.benchmark import BenchmarkSample, write_benchmark
@@ -91,7 +92,9 @@ def train(settings: Settings, instance: dg.DagsterInstance, *names: str, refresh
 
 def run_one(settings: Settings, instance: dg.DagsterInstance, table: str, partition: Partition) -> str | None:
     """Run one partition, due or not, as somebody would from Dagster's pages; gives what it failed for."""
-    partitions = Partitions(shards=settings.shards, buckets=settings.buckets, recipes=settings.known_recipes)
+    partitions = Partitions(shards=settings.shards, buckets=settings.buckets)
+    for column, name in partition.items():  # what the pages ask for when a partition is added there
+        register(instance, column, [str(name)])
     result = (
         build_definitions(settings)
         .resolve_implicit_global_asset_job_def()

@@ -5,21 +5,22 @@ import pytest
 
 from laion_assets.lake.stages import STAGES
 from laion_assets.lake.tables import TABLES
-from laion_assets.partitions import BENCHMARKS, Partitions
+from laion_assets.partitions import BENCHMARKS, RECIPES, Partitions
 
-RECIPES = ("b-long", "a.short", "c_1")
+ASKED_FOR = ["b-long", "a.short", "c_1"]
 OURS = [name for name in STAGES if {"recipe", "benchmark"} & {*TABLES[name].partition_by}]
 
 
 @pytest.fixture(scope="module")
 def partitions():
-    return Partitions(shards=3, buckets=12, recipes=RECIPES)
+    return Partitions(shards=3, buckets=12)
 
 
 @pytest.fixture(scope="module")
 def instance():
     with dg.DagsterInstance.ephemeral() as made:
         made.add_dynamic_partitions(str(BENCHMARKS.name), ["seen", "shifted"])
+        made.add_dynamic_partitions(str(RECIPES.name), ASKED_FOR)
         yield made
 
 
@@ -27,11 +28,13 @@ def keys(partitions, instance, table):
     return list(partitions.definition(table).get_partition_keys(dynamic_partitions_store=instance))
 
 
-def test_every_recipe_is_a_partition_and_every_benchmark_that_was_registered(partitions, instance):
-    assert keys(partitions, instance, "training_sets") == sorted(RECIPES)
-    assert keys(partitions, instance, "clip_checkpoints") == sorted(RECIPES)
+def test_recipes_and_benchmarks_are_partitions_once_they_are_registered(partitions, instance):
+    assert keys(partitions, instance, "training_sets") == ASKED_FOR
+    assert keys(partitions, instance, "clip_checkpoints") == ASKED_FOR
     assert keys(partitions, instance, "benchmark_images") == ["seen", "shifted"]
-    assert len(keys(partitions, instance, "zero_shot_scores")) == len(RECIPES) * 2
+    assert len(keys(partitions, instance, "zero_shot_scores")) == len(ASKED_FOR) * 2
+    with dg.DagsterInstance.ephemeral() as new:
+        assert [keys(partitions, new, table) for table in OURS if partitions.definition(table)] == [[]] * 5
     assert partitions.definition("robustness") is partitions.definition("scaling_laws") is None
 
 
