@@ -32,7 +32,7 @@ from laion_assets.automation.front import automated
 from laion_assets.automation.maintenance import maintenance
 from laion_assets.automation.verification import verification
 from laion_assets.execution.executors import executor
-from laion_assets.lake.stages import STAGES
+from laion_assets.lake.stages import OPERATIONS, PER_CRAWL, STAGES
 from laion_assets.lake.tables import MODEL_TESTS, TABLES
 from laion_assets.logs import configure_logs, console
 from laion_assets.partitions import Partitions
@@ -76,16 +76,22 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             ],
         ),
         *(asset(function, "pytorch") for function in (clip_checkpoints, zero_shot_scores, retrieval_scores)),
-        *(asset(function, "polars", whole=whole) for function in (robustness, scaling_laws, partition_states)),
+        *(asset(function, "polars", whole=whole) for function in (robustness, scaling_laws)),
+        asset(partition_states, "polars", whole=whole, more_deps=map(dg.AssetDep, (*PER_CRAWL, *project.enabled))),
     ]
     written_beside = [
-        dg.AssetSpec(name, description=description(TABLES[name]), group_name=group, kinds={"deltalake"})
-        for name, group in (("takedowns", STAGES["takedowns"].group), (MODEL_TESTS.name, "verdicts"))
+        dg.AssetSpec(name, description=description(TABLES[name]), group_name=group, kinds={"deltalake"}, deps=deps)
+        for name, group, deps in (
+            ("takedowns", STAGES["takedowns"].group, ()),
+            (MODEL_TESTS.name, OPERATIONS, project.enabled),
+        )
     ]
     automation = automated([*written_beside, *assets, *model_assets(project, settings)], settings, project, partitions)
     upkeep, checked = maintenance(settings), verification(settings)
     return dg.Definitions(
-        assets=[*automation.assets, upkeep.shown],
+        assets=dg.map_asset_specs(
+            lambda spec: spec.replace_attributes(owners=settings.owners), [*automation.assets, upkeep.shown]
+        ),
         jobs=[upkeep.job, checked.job],
         sensors=automation.sensors,
         schedules=[*automation.schedules, upkeep.schedule, checked.schedule],

@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from laion_assets.clip.encoder import EncoderError, EncoderOptions, content_sha256, encoder_identity
@@ -121,6 +127,18 @@ class AutomationOptions:
     """Whether a night downloads again what failed for a reason that can pass, as long as that changes anything."""
 
 
+_OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
+
+
+def _owners(value: object) -> object:
+    """Owners as written, with commas between them: each a `team:NAME` or an address, for Dagster takes no other."""
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    wrong = [name for name in names if _OWNER.fullmatch(str(name)) is None] if isinstance(names, list | tuple) else []
+    if wrong:
+        raise ValueError(f"expected team:NAME or an e-mail address, and commas between them, found {wrong[0]!r}")
+    return names
+
+
 def _download(value: object) -> object:
     """Options of downloads as written: networks as a JSON list, or with commas or spaces between them.
 
@@ -188,6 +206,10 @@ class Settings(BaseSettings):
     retries: RetryOptions = RetryOptions()
     gpu_nodes: Mapping[str, str] = GPU_NODES
     """Labels of the Kubernetes nodes that have GPUs, as a JSON object."""
+    owners: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_owners)] = ("team:lakehouse",)
+    """Who looks after the lake, as the assets' pages say: `team:NAME` or e-mail addresses, with commas between them."""
+    code_url: str | None = Field(None, pattern=r"^https?://")
+    """Where a browser shows the top of this repository at the revision that runs; None: links lead to local files."""
     log_format: LogFormat = "text"
     """How log lines are written: `text`, or `json` for one JSON object a line."""
     log_level: LogLevel | None = None

@@ -16,6 +16,15 @@ def shipped(name: str) -> Path:
     return inside if inside.exists() else PACKAGE.parent / name
 
 
+def in_repository(file: Path) -> str | None:
+    """The path of a file of ours from the top of the repository; None of any other file."""
+    path = file.resolve()
+    if path.is_relative_to(_INSTALLED):
+        return path.relative_to(_INSTALLED).as_posix()
+    ours = (PACKAGE, *(PACKAGE.parent / name for name in ("dbt_like_sql", "recipes") if not _INSTALLED.exists()))
+    return path.relative_to(PACKAGE.parent).as_posix() if any(path.is_relative_to(folder) for folder in ours) else None
+
+
 def where_installed(path: str | Path) -> Path:
     """The path; of one that names something of this package elsewhere, such as a checkout that is gone, ours.
 

@@ -134,4 +134,4 @@ def _scores(step: Step, encoders: dict[str, Encoder]) -> Metadata:
             if strange:
                 step.warn(SCORE_CHECK, f"{group}: {strange}")
     png = histogram(by_group, thresholds, title=step.label, label="similarity of picture and text (cosine)")
-    return {"similarity": picture(png, "similarity by language group")}
+    return picture("similarity", png, "similarity by language group")

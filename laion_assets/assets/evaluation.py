@@ -207,7 +207,7 @@ def robustness(step: Step) -> Metadata:
     step.build.add(found)
     step.build.rows_in = scores.filter(pl.col("in_distribution_benchmark").is_not_null()).height
     step.build.drop("in-distribution benchmark not measured", step.build.rows_in - found.height)
-    return {"shift": picture(robustness_plot(found), "accuracy under shift against accuracy in distribution")}
+    return picture("shift", robustness_plot(found), "accuracy under shift against accuracy in distribution")
 
 
 def _final(step: Step, scores: pl.DataFrame) -> pl.DataFrame:
@@ -234,6 +234,6 @@ def scaling_laws(step: Step) -> Metadata:
     step.build.add(laws)
     step.build.rows_in = points.select("benchmark", "arm").n_unique()
     return {
-        "scaling": picture(scaling_plot(points, laws), "error against compute"),
+        **picture("scaling", scaling_plot(points, laws), "error against compute"),
         "laws": dg.MetadataValue.int(laws.filter(pl.col("error_model").is_not_null()).height),
     }

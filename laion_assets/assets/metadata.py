@@ -8,9 +8,10 @@ import dagster as dg
 import polars as pl
 import pyarrow as pa
 
-from laion_assets.figures import plain_markdown
+from laion_assets.figures import at_a_glance, plain_markdown
 from laion_assets.lake.catalogue import Table
 from laion_assets.lake.commits import Commit
+from laion_assets.lake.cost import readable_bytes
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, parse_partition
 from laion_assets.lake.stages import STAGES
@@ -32,6 +33,9 @@ _RERUN: Mapping[str, str] = {
     **dict.fromkeys(("zero_shot_scores", "retrieval_scores"), "numeric"),
 }
 """What a rerun on the same inputs gives, where it is not the same rows; `ARCHITECTURE.md` says what is promised."""
+
+_SHOWN_AT_ONCE = 1_000
+"""Characters of Markdown from which on Dagster's pages want a click."""
 
 _COMMANDS: Mapping[str, str] = {
     **dict.fromkeys(("benchmark_images", "training_sets", "clip_checkpoints"), "laion train RECIPE"),
@@ -145,8 +149,10 @@ def commit_metadata(
         "dagster/partition_row_count": commit.rows,
         **({"drops": counts_table(commit.drops, "reason")} if any(commit.drops.values()) else {}),
         **({"counts": counts_table(commit.counts, "what")} if commit.counts else {}),
-        "seconds": round(seconds, 2),
+        "size": readable_bytes(sum(files)),
         **_cost(commit),
+        # Numbers that Dagster plots over partitions.
+        "seconds": round(seconds, 2),
         "bytes": sum(files),
         "files": len(files),
         **({"read": _reads(commit)} if commit.upstreams else {}),
@@ -163,7 +169,9 @@ def _cost(commit: Commit) -> dict[str, Any]:
     """What the step used, for Dagster's plots over time; ``step_metrics`` has it as a table."""
     names = {"cpu_seconds": "processor seconds", "peak_memory_bytes": "peak memory (bytes)", "device": "device"}
     cost = dict(commit.cost)
-    return {shown: cost[name] for name, shown in names.items() if name in cost}
+    peak = commit.cost.get("peak_memory_bytes")
+    readable = {} if peak is None else {"peak memory": readable_bytes(peak)}
+    return {**readable, **{shown: cost[name] for name, shown in names.items() if name in cost}}
 
 
 def arranged(shown: Mapping[str, Any], books: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,6 +226,16 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else plain_markdown(str(value))
 
 
-def picture(png: bytes, title: str) -> dg.MetadataValue:
-    """A PNG shown in Dagster's pages."""
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
+def picture(name: str, png: bytes, title: str) -> dict[str, dg.MetadataValue]:
+    """A PNG for Dagster's pages, which show it at a click, and before it one so small that they show it at once."""
+    whole = dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
+    return {**glance(name, png, title), name: whole}
+
+
+def glance(name: str, image: bytes | None, title: str) -> dict[str, dg.MetadataValue]:
+    """A picture that pages show without a click; nothing where there is none, or it cannot be made so small."""
+    before, after = f"![{title}](data:image/webp;base64,", ")"
+    small = None if image is None else at_a_glance(image, (_SHOWN_AT_ONCE - len(before + after)) * 3 // 4 - 3)
+    if small is None:
+        return {}
+    return {f"{name}, at a glance": dg.MetadataValue.md(f"{before}{base64.b64encode(small).decode()}{after}")}

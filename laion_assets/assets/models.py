@@ -1,7 +1,7 @@
 """SQL models as assets: what Dagster knows of each, and the one step that builds it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -13,10 +13,12 @@ from laion_assets.assets.metadata import (
     model_description,
 )
 from laion_assets.assets.publishing import Places, Published, keys_of, publish_each
+from laion_assets.assets.source_links import file_link
 from laion_assets.execution.executors import asset_options
-from laion_assets.lake.partition import Partition
-from laion_assets.lake.stages import PER_CRAWL
-from laion_assets.lake.tables import TABLES
+from laion_assets.lake.errors import CheckOutcome
+from laion_assets.lake.partition import Partition, partition_name
+from laion_assets.lake.stages import PER_CRAWL, SQL
+from laion_assets.lake.tables import MODEL_TESTS, TABLES
 from laion_assets.partitions import CRAWLS, mapping
 from laion_assets.resources import LakeResource
 from laion_assets.settings import Settings
@@ -34,8 +36,10 @@ def model_assets(project: Project, settings: Settings) -> list[dg.AssetsDefiniti
         else dg.AssetSpec(
             model.name,
             description=_held(model),
-            group_name=model.layer,
+            group_name=SQL,
+            tags={"layer": model.layer},
             kinds={"sql", str(model.held)},
+            metadata=file_link(model.template.file, settings.code_url),
         )
         for model in project.models.values()
     ]
@@ -53,7 +57,8 @@ def _asset(project: Project, model: Model, settings: Settings) -> dg.AssetsDefin
     @dg.asset(
         name=model.name,
         description=model_description(model),
-        group_name=model.layer,
+        group_name=SQL,
+        tags={"layer": model.layer},
         code_version=stage_of(project, model.name).code_version,
         kinds={"duckdb", "view" if model.is_view else "deltalake"},
         partitions_def=definition,
@@ -67,6 +72,7 @@ def _asset(project: Project, model: Model, settings: Settings) -> dg.AssetsDefin
         backfill_policy=dg.BackfillPolicy.multi_run(1) if definition else None,
         metadata={
             **definition_metadata(model.table(), None if model.is_view else settings.lake),
+            **file_link(model.template.file, settings.code_url),
             "materialized": model.materialized,
             "sql": dg.MetadataValue.md(f"```sql\n{model.template.body}\n```"),
         },
@@ -78,6 +84,7 @@ def _asset(project: Project, model: Model, settings: Settings) -> dg.AssetsDefin
         def build(partition: Partition) -> Published:
             started = time.monotonic()
             commit, outcomes = build_model(opened, project, model.name, partition, context.run.run_id)
+            _tell_verdict(context, model.name, partition, outcomes)
             lineage = _lineage(project, model)
             if model.is_view:
                 return Published({"dagster/column_lineage": lineage}, commit.content_digest, outcomes)
@@ -89,6 +96,20 @@ def _asset(project: Project, model: Model, settings: Settings) -> dg.AssetsDefin
         yield from publish_each(context, settings, model.name, places, build)
 
     return asset
+
+
+def _tell_verdict(
+    context: dg.AssetExecutionContext, model: str, partition: Partition, outcomes: Sequence[CheckOutcome]
+) -> None:
+    """Note on the page of ``model_tests`` that the tests of a model wrote their part of it."""
+    failed = [outcome.name for outcome in outcomes if not outcome.passed]
+    seen: dict[str, Any] = {
+        "model": model,
+        "partition": partition_name(partition),
+        "tests": len(outcomes),
+        "failed": len(failed),
+    }
+    context.log_event(dg.AssetMaterialization(MODEL_TESTS.name, metadata=seen))
 
 
 def _deps(project: Project, model: Model) -> list[dg.AssetDep]:

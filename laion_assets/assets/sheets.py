@@ -6,11 +6,13 @@ from pathlib import Path
 
 import dagster as dg
 
+from laion_assets.assets.metadata import glance
 from laion_assets.assets.step import Step
-from laion_assets.figures import Sample, contact_sheet, read_pictures
+from laion_assets.figures import Sample, contact_sheet, read_pictures, strip
 from laion_assets.pairs.duck import quoted
 
 PER_SHEET = 16
+_AT_A_GLANCE = 6
 
 
 def pair_sheets(step: Step, kept: Path, dropped: Path) -> Mapping[str, dg.MetadataValue]:
@@ -19,10 +21,12 @@ def pair_sheets(step: Step, kept: Path, dropped: Path) -> Mapping[str, dg.Metada
         "kept": (kept, "'similarity ' || printf('%.3f', similarity)"),
         "dropped": (dropped, "reason || coalesce(printf(' %.3f', similarity), '')"),
     }
-    return {
-        name: dg.MetadataValue.md(contact_sheet(_samples(step, f"read_parquet({quoted(file)})", note)))
-        for name, (file, note) in sheets.items()
-    }
+    shown: dict[str, dg.MetadataValue] = {}
+    for name, (file, note) in sheets.items():
+        samples = _samples(step, f"read_parquet({quoted(file)})", note)
+        first = [sample.image for sample in samples if sample.image is not None][:_AT_A_GLANCE]
+        shown |= {**glance(name, strip(first), "pictures"), name: dg.MetadataValue.md(contact_sheet(samples))}
+    return shown
 
 
 def _samples(step: Step, pairs: str, note: str) -> list[Sample]:

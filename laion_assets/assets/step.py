@@ -24,6 +24,7 @@ from laion_assets.assets.metadata import (
     tags,
 )
 from laion_assets.assets.publishing import Published, keys_of, publish_each
+from laion_assets.assets.source_links import function_link
 from laion_assets.execution.executors import asset_options
 from laion_assets.execution.needs import need_of
 from laion_assets.lake.build import PartitionBuild, lake_build
@@ -190,7 +191,7 @@ def stage_asset(
         output_required=False,
         **asset_options(table, settings),
         backfill_policy=dg.BackfillPolicy.multi_run(1) if definition else None,
-        metadata=definition_metadata(declared, settings.lake),
+        metadata={**definition_metadata(declared, settings.lake), **function_link(function, settings.code_url)},
     )
     def asset(context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource) -> Iterator[Any]:
         opened = lake.open()

@@ -213,7 +213,7 @@ def clip_checkpoints(step: Step) -> Metadata:
         "samples a second": round(records[-1].samples_per_second),
         "GMACs a sample": round(gmacs, 6),
         "weights": dg.MetadataValue.path(step.lake.storage.address(f"{folder}/{records[-1].weights}")),
-        "curves": picture(training_curves(records, title=recipe.name), "loss and throughput by epoch"),
+        **picture("curves", training_curves(records, title=recipe.name), "loss and throughput by epoch"),
         "recipe": dg.MetadataValue.json(recipe.model_dump(mode="json")),
     }
 

@@ -12,12 +12,14 @@ import dagster as dg
 from pydantic import Field
 
 from laion_assets.assets.step import current_removals
+from laion_assets.lake.cost import readable_bytes
 from laion_assets.lake.engine import open_engine
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import literal
 from laion_assets.lake.pins import Pin
 from laion_assets.lake.retention import RetentionPlan, plan_retention
+from laion_assets.lake.stages import OPERATIONS, STAGES
 from laion_assets.lake.sweep import Swept, sweep
 from laion_assets.pairs.removals import Removals
 from laion_assets.settings import Settings
@@ -166,7 +168,9 @@ def maintenance(settings: Settings) -> Maintenance:
 
     told = f"Removes what the lake may forget: versions replaced more than {options.days:g} days ago."
     schedule = one_at_a_time(job, options.cron, told)
-    return Maintenance(job, schedule, dg.AssetSpec(NAME, description=_DESCRIPTION, group_name="operations"))
+    return Maintenance(
+        job, schedule, dg.AssetSpec(NAME, description=_DESCRIPTION, group_name=OPERATIONS, deps=[*STAGES])
+    )
 
 
 def one_at_a_time(job: dg.JobDefinition, cron: str, description: str) -> dg.ScheduleDefinition:
@@ -198,7 +202,8 @@ def one_at_a_time(job: dg.JobDefinition, cron: str, description: str) -> dg.Sche
 def _metadata(seen: Survey, swept: Swept, seconds: float) -> dict[str, Any]:
     plan = seen.plan
     return {
-        "bytes removed": sum(swept.bytes.values()),
+        "removed": readable_bytes(sum(swept.bytes.values())),
+        "bytes removed": sum(swept.bytes.values()),  # plotted over time
         "files removed": sum(swept.files.values()),
         "complete": swept.complete,
         "files spared": swept.spared,

@@ -22,8 +22,8 @@ from laion_assets.cli.common import settings_of
 from laion_assets.cli.crawls import listed_crawls
 from laion_assets.cli.doctor import Check, Finding, Level, fail, ok, warn
 from laion_assets.cli.doctor_encoder import EncoderCheck
-from laion_assets.cli.tables import readable_bytes
 from laion_assets.crawl.address import shown
+from laion_assets.lake.cost import readable_bytes
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.faults import Fault
 from laion_assets.lake.lake import Lake

@@ -4,6 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, out, settings_of
+from laion_assets.lake.cost import readable_bytes
 from laion_assets.sql.project import open_project, tables_of
 
 
@@ -21,13 +22,3 @@ def tables(lake: LakeOption = None) -> None:
         counts = [f"{sizes[key]:,}" for key in ("rows", "partitions", "files")]
         table.add_row(name, *counts, readable_bytes(sizes["bytes"]), version)
     out.print(table)
-
-
-def readable_bytes(count: int) -> str:
-    """``1.5 GB``, in decimal units."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
-        if size < 1000 or unit == "PB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

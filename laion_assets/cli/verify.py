@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, complain, err, out, settings_of
-from laion_assets.cli.tables import readable_bytes
+from laion_assets.lake.cost import readable_bytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress

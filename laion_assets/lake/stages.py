@@ -7,11 +7,19 @@ are derived from it, and staleness is judged by it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Final, Literal
 
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, parse_partition, partition_name
 from laion_assets.lake.tables import TABLES
+
+# Groups of the graph, as data flows: pages list them by name, so the names begin with their place.
+CRAWL: Final = "1_crawl"
+PAIRS: Final = "2_pairs"
+SQL: Final = "3_sql"
+TRAINING: Final = "4_training"
+EVALUATION: Final = "5_evaluation"
+OPERATIONS: Final = "6_operations"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,7 @@ class Stage:
     """Raise it when the rows would come out differently: every partition built before becomes stale."""
     reads: tuple[Read, ...] = ()
     group: str
+    """Where the graph shows it."""
 
     def read(self, table: str, crawls: str | None = None) -> Read:
         """The declared read of ``table``: of ``crawls`` where it is read in several ways, the first otherwise."""
@@ -67,14 +76,14 @@ class Stage:
 STAGES: Mapping[str, Stage] = {
     stage.table: stage
     for stage in (
-        Stage(table="takedowns", code_version="1", group="removals"),
-        Stage(table="crawl_snapshots", code_version="2", group="crawl"),
-        Stage(table="wat_files", code_version="2", group="crawl", reads=(Read(table="crawl_snapshots"),)),
-        Stage(table="candidate_pairs", code_version="3", group="pairs", reads=(Read(table="wat_files"),)),
+        Stage(table="takedowns", code_version="1", group=PAIRS),
+        Stage(table="crawl_snapshots", code_version="2", group=CRAWL),
+        Stage(table="wat_files", code_version="2", group=CRAWL, reads=(Read(table="crawl_snapshots"),)),
+        Stage(table="candidate_pairs", code_version="3", group=CRAWL, reads=(Read(table="wat_files"),)),
         Stage(
             table="unique_pairs",
             code_version="2",
-            group="pairs",
+            group=PAIRS,
             reads=(
                 Read(table="candidate_pairs"),
                 Read(table="unique_pairs", crawls="earlier"),
@@ -84,20 +93,20 @@ STAGES: Mapping[str, Stage] = {
         Stage(
             table="images",
             code_version="2",
-            group="images",
+            group=PAIRS,
             reads=(Read(table="unique_pairs"), Read(table="takedowns")),
         ),
-        Stage(table="calibrations", code_version="2", group="embeddings"),
+        Stage(table="calibrations", code_version="2", group=PAIRS),
         Stage(
             table="clip_embeddings",
             code_version="2",
-            group="embeddings",
+            group=PAIRS,
             reads=(Read(table="unique_pairs"), Read(table="images")),
         ),
         Stage(
             table="filtered_pairs",
             code_version="2",
-            group="filter",
+            group=PAIRS,
             reads=(
                 Read(table="unique_pairs"),
                 Read(table="images"),
@@ -106,11 +115,11 @@ STAGES: Mapping[str, Stage] = {
                 Read(table="takedowns"),
             ),
         ),
-        Stage(table="benchmark_images", code_version="2", group="benchmarks"),
+        Stage(table="benchmark_images", code_version="2", group=TRAINING),
         Stage(
             table="training_sets",
             code_version="2",
-            group="training",
+            group=TRAINING,
             # What the selection's SQL reads comes on top: see `sql.selection`.
             reads=(
                 Read(table="unique_pairs", crawls="all"),
@@ -119,29 +128,29 @@ STAGES: Mapping[str, Stage] = {
                 Read(table="takedowns"),
             ),
         ),
-        Stage(table="clip_checkpoints", code_version="1", group="training", reads=(Read(table="training_sets"),)),
+        Stage(table="clip_checkpoints", code_version="1", group=TRAINING, reads=(Read(table="training_sets"),)),
         Stage(
             table="zero_shot_scores",
             code_version="1",
-            group="evaluation",
+            group=EVALUATION,
             reads=(Read(table="clip_checkpoints"), Read(table="benchmark_images")),
         ),
         Stage(
             table="retrieval_scores",
             code_version="1",
-            group="evaluation",
+            group=EVALUATION,
             reads=(Read(table="clip_checkpoints"), Read(table="benchmark_images")),
         ),
         Stage(
             table="robustness",
             code_version="1",
-            group="evaluation",
+            group=EVALUATION,
             reads=(Read(table="zero_shot_scores", crawls="all"), Read(table="clip_checkpoints", crawls="all")),
         ),
         Stage(
             table="scaling_laws",
             code_version="1",
-            group="evaluation",
+            group=EVALUATION,
             reads=(
                 Read(table="zero_shot_scores", crawls="all"),
                 Read(table="retrieval_scores", crawls="all"),
@@ -149,7 +158,7 @@ STAGES: Mapping[str, Stage] = {
             ),
         ),
         # Reads the commit records of all tables, and no rows.
-        Stage(table="partition_states", code_version="1", group="operations"),
+        Stage(table="partition_states", code_version="1", group=OPERATIONS),
     )
 }
 """Every stage by table, upstream first."""

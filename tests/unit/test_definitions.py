@@ -16,7 +16,7 @@ from laion_assets.definitions import build_definitions
 from laion_assets.execution.failures import policy
 from laion_assets.execution.needs import GPU_NODES, need_of, op_tags
 from laion_assets.lake.lake import Lake
-from laion_assets.lake.stages import PER_CRAWL, STAGES, partitions_of
+from laion_assets.lake.stages import PER_CRAWL, SQL, STAGES, partitions_of
 from laion_assets.lake.tables import TABLES
 from laion_assets.lake.validation import CHECKS
 from laion_assets.partitions import CRAWLS, Partitions
@@ -115,6 +115,8 @@ def test_an_asset_hangs_on_what_its_stage_reads(graph, table):
     if table == "training_sets":  # and on what its recipes select from
         sources = {recipe.selection.source for recipe in load_recipes().values()}
         declared |= {read.table for source in sources for read in training_stage(load_project(), source).reads}
+    if table == "partition_states":  # whose commit records it reads
+        declared |= {*PER_CRAWL, *load_project().enabled}
     assert {key.to_user_string() for key in graph.get(dg.AssetKey(table)).parent_keys} == declared
 
 
@@ -127,6 +129,62 @@ def test_an_asset_is_described_by_its_table(definitions, graph, table):
     assert node.group_name == STAGES[table].group
     assert "deltalake" in node.kinds
     assert node.code_version == (STAGES[table].code_version if table in BUILT else None)
+
+
+def test_groups_are_few_are_listed_as_data_flows_and_hang_together(graph):
+    groups = {key: graph.get(key).group_name for key in graph.get_all_asset_keys()}
+    edges = {
+        (groups[parent], groups[key])
+        for key in groups
+        for parent in graph.get(key).parent_keys
+        if groups[parent] != groups[key]
+    }
+    assert len({*groups.values()}) <= 6
+    assert all(above < below for above, below in edges), "the list of groups, which is sorted by name, is their flow"
+    assert {group for edge in edges for group in edge} == {*groups.values()}
+    alone = {key for key in groups if not graph.get(key).parent_keys and not graph.get(key).child_keys}
+    assert {key.to_user_string() for key in alone} <= {m.name for m in load_project().models.values() if m.disabled}
+
+
+def test_every_asset_has_the_owners_that_the_settings_name(graph, tmp_path):
+    assert {tuple(graph.get(key).owners) for key in graph.get_all_asset_keys()} == {("team:lakehouse",)}
+    owners = ("team:data", "ada@example.org")
+    settings = Settings(_env_file=None, lake=str(tmp_path / "lake"), owners=owners)  # type: ignore[call-arg]
+    other = build_definitions(settings).resolve_asset_graph()
+    assert {tuple(other.get(key).owners) for key in other.get_all_asset_keys()} == {owners}
+
+
+def linked(graph: Any, name: str) -> Any:
+    [found] = graph.get(dg.AssetKey(name)).metadata["dagster/code_references"].code_references
+    return found
+
+
+def test_an_asset_leads_to_the_function_that_builds_it(graph):
+    for table in BUILT:
+        found = linked(graph, table)
+        assert Path(found.file_path).is_relative_to(REPOSITORY / "laion_assets" / "assets")
+        first = Path(found.file_path).read_text().splitlines()[found.line_number - 1]
+        assert first.startswith(f"def {table}(step: Step) -> ")
+
+
+def test_a_model_leads_to_its_file(graph):
+    for model in load_project().models.values():
+        assert linked(graph, model.name).file_path == str(model.template.file.resolve())
+
+
+def test_links_lead_to_a_repository_where_one_is_known(tmp_path):
+    write_model(tmp_path / "own", "mine", "SELECT 1 AS n")
+    code_url = "https://git.example.org/group/lake/blob/v1/"
+    settings = Settings(  # type: ignore[call-arg]
+        _env_file=None, lake=str(tmp_path / "lake"), code_url=code_url, models=str(tmp_path / "own")
+    )
+    graph = build_definitions(settings).resolve_asset_graph()
+    path, _, line = linked(graph, "images").url.removeprefix(code_url).partition("#L")
+    assert (path, line.isdigit()) == ("laion_assets/assets/images.py", True)
+    assert Path(linked(graph, "mine").file_path).is_relative_to(tmp_path), "a file of nobody's repository"
+    shipped = Settings(_env_file=None, lake=str(tmp_path / "lake"), code_url=code_url)  # type: ignore[call-arg]
+    found = linked(build_definitions(shipped).resolve_asset_graph(), "funnel")
+    assert found.url == f"{code_url}dbt_like_sql/models/marts/funnel.sql"
 
 
 @pytest.mark.parametrize("table", BUILT)
@@ -210,7 +268,7 @@ def test_a_model_is_an_asset_that_hangs_on_what_it_names(graph, name):
     if "commits" in expected:
         expected = expected - {"commits"} | set(PER_CRAWL)
     assert {key.to_user_string() for key in node.parent_keys} == expected
-    assert node.group_name == model.layer
+    assert (node.group_name, node.tags["layer"]) == (SQL, model.layer)
     assert node.description.startswith(f"{model.description}\n\nPartitions: ")
     assert node.code_version == stage_of(project, name).code_version
     assert (node.partitions_def == CRAWLS) == model.is_incremental

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from laion_assets.figures import THUMBNAIL_PIXELS, Sample, contact_sheet, histogram, read_pictures, thumbnail
+from laion_assets.figures import (
+    THUMBNAIL_PIXELS,
+    Sample,
+    at_a_glance,
+    contact_sheet,
+    histogram,
+    read_pictures,
+    strip,
+    thumbnail,
+)
 from tests.unit.images.files import corners, saved, tiff
 from tests.unit.images.png_decoder import encode_png
 
@@ -28,6 +37,25 @@ def drawn(groups, thresholds=None) -> Image.Image:
     image.load()
     assert image.format == "PNG"
     return image
+
+
+@pytest.mark.parametrize("most", [100, 700, 5_000])
+def test_a_picture_is_seen_at_a_glance_in_as_many_bytes_as_there_are(most):
+    rng = np.random.default_rng(0)
+    png = histogram({"en": rng.normal(size=500).astype(np.float32)}, {}, title="a title", label="cosine")
+    small = at_a_glance(png, most)
+    if most == 100:
+        assert small is None
+        return
+    assert len(small) <= most
+    assert Image.open(io.BytesIO(small)).width >= 120
+    assert np.asarray(Image.open(io.BytesIO(small))).std() > 5
+
+
+def test_pictures_stand_side_by_side_and_those_that_do_not_open_are_left_out():
+    row = strip([encoded(), b"no picture", encoded(size=(10, 200))], pixels=40)
+    assert Image.open(io.BytesIO(row)).size == (80, 40)
+    assert strip([b"no picture"]) is None
 
 
 def test_a_histogram_is_a_picture_with_a_curve_for_each_group():

@@ -136,6 +136,9 @@ def test_an_existing_lake_knows_its_shape(lake, monkeypatch):
         ("LAION_DENY__URL_LISTS", '["/a.txt"', "JSON list of paths"),
         ("LAION_DOWNLOAD", "fast", "JSON"),
         ("LAION_DOWNLOAD__TIMOUT_SECONDS", "3", "TIMOUT_SECONDS"),
+        ("LAION_OWNERS", "team:data, somebody", "team:NAME or an e-mail address, and commas between them"),
+        ("LAION_OWNERS", "team:", "'team:'"),
+        ("LAION_CODE_URL", "git@example.org:lake", "https"),
     ],
 )
 @pytest.mark.parametrize("where", ["environment", "lake"])
@@ -148,6 +151,11 @@ def test_a_wrong_setting_is_one_line_that_names_it(lake, monkeypatch, where, nam
         load_settings()
     assert name.removesuffix("__TIMOUT_SECONDS").partition("__")[0] in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_owners_are_written_with_commas_between_them(monkeypatch):
+    monkeypatch.setenv("LAION_OWNERS", "team:data, ada@example.org")
+    assert load_settings().owners == ("team:data", "ada@example.org")
 
 
 @pytest.mark.parametrize("value", ["10.0.0.0/8 fd00::/8", "10.0.0.0/8, fd00::/8", '["10.0.0.0/8", "fd00::/8"]'])
