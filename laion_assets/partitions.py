@@ -1,6 +1,10 @@
-"""Dagster's partitions of the tables: crawl, crawl × shard, crawl × bucket, recipe, benchmark, recipe × benchmark."""
+"""Dagster's partitions of the tables: crawl, crawl × shard, crawl × bucket, recipe, benchmark, recipe × benchmark.
 
-from collections.abc import Mapping
+Dagster writes the dimensions of a key in the order of their names. A shard and a bucket are therefore called ``part``
+there: the crawl comes first, as in the lake.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import dagster as dg
@@ -26,6 +30,15 @@ REGISTERED: Final[Mapping[str, dg.DynamicPartitionsDefinition]] = {
 """By column of the tables, the partitions that come and go."""
 
 
+_NUMBERED: Final = ("shard", "bucket")
+_PART: Final = "part"
+
+
+def dimension(column: str) -> str:
+    """What Dagster calls a column of a table's partitions."""
+    return _PART if column in _NUMBERED else column
+
+
 def _numbered(total: int) -> dg.StaticPartitionsDefinition:
     width = len(str(total - 1))
     return dg.StaticPartitionsDefinition([f"{n:0{width}d}" for n in range(total)])
@@ -41,7 +54,7 @@ class Partitions:
         }
         for pair in (("crawl", "shard"), ("crawl", "bucket"), ("recipe", "benchmark")):
             self._by_columns[pair] = dg.MultiPartitionsDefinition(
-                {name: REGISTERED.get(name) or self._numbered[name] for name in pair}
+                {dimension(name): REGISTERED.get(name) or self._numbered[name] for name in pair}
             )
 
     def definition(self, table: str) -> dg.PartitionsDefinition | None:
@@ -55,20 +68,28 @@ class Partitions:
     def key(self, partition: Partition) -> str:
         """Dagster's key of a partition."""
         keys = {
-            name: self._numbered[name].get_partition_keys()[int(value)] if name in self._numbered else str(value)
+            dimension(name): self._numbered[name].get_partition_keys()[int(value)] if name in _NUMBERED else str(value)
             for name, value in partition.items()
         }
         return next(iter(keys.values())) if len(keys) == 1 else dg.MultiPartitionKey(keys)
 
     def partition(self, table: str, key: str) -> Partition:
-        """The partition that Dagster's key names."""
-        names = TABLES[table].partition_by
-        values = key.keys_by_dimension if isinstance(key, dg.MultiPartitionKey) else {names[0]: key}
-        return {name: int(values[name]) if name in self._numbered else values[name] for name in names}
+        """The partition that Dagster's key names; see :func:`parse_key`."""
+        return parse_key(TABLES[table].partition_by, key)
 
     def mapping(self, read: Read, table: str) -> dg.PartitionMapping | None:
         """How the partitions of ``read.table`` map onto those of ``table``; None: Dagster's own choice is right."""
         return mapping(TABLES[read.table].partition_by, TABLES[table].partition_by)
+
+
+def parse_key(columns: Sequence[str], key: str) -> Partition:
+    """The partition by ``columns`` that Dagster's key names.
+
+    Raises:
+        ValueError: it names none, such as a key from before shards and buckets were called parts.
+    """
+    values = dict(zip(sorted(map(dimension, columns)), str(key).split("|"), strict=True))
+    return {name: int(values[_PART]) if name in _NUMBERED else values[name] for name in columns}
 
 
 _OF_ASSETS = ("crawl", "shard", "bucket", "recipe", "benchmark")

@@ -131,12 +131,14 @@ _OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
 
 
 def _owners(value: object) -> object:
-    """Owners as written, with commas between them: each a `team:NAME` or an address, for Dagster takes no other."""
-    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
-    wrong = [name for name in names if _OWNER.fullmatch(str(name)) is None] if isinstance(names, list | tuple) else []
+    """Owners as a JSON list, or with commas between them: a `team:NAME` or an address, for Dagster takes no other."""
+    if isinstance(value, str):
+        listed = value.lstrip().startswith("[")
+        value = json.loads(value) if listed else [name.strip() for name in value.split(",")]
+    wrong = [name for name in value if _OWNER.fullmatch(str(name)) is None] if isinstance(value, list | tuple) else []
     if wrong:
         raise ValueError(f"expected team:NAME or an e-mail address, and commas between them, found {wrong[0]!r}")
-    return names
+    return value
 
 
 def _download(value: object) -> object:

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 
 import dagster as dg
@@ -17,7 +18,7 @@ from dagster._core.storage.tags import (
 
 from laion_assets.lake.partition import WHOLE, Partition, partition_name
 from laion_assets.lake.tables import TABLES
-from laion_assets.partitions import CRAWLS, Partitions
+from laion_assets.partitions import CRAWLS, Partitions, parse_key
 from laion_assets.sql.project import Project
 
 _MOST_FAILED_RUNS = 500
@@ -49,15 +50,16 @@ class Keys:
                 yield asset, WHOLE
                 continue
             for key in self._run_keys(asset, run, instance):
-                values = dict(zip(sorted(columns), str(key).split("|"), strict=True))
-                number = {name: int(v) if name in ("shard", "bucket") else v for name, v in values.items()}
-                yield asset, partition_name({name: number[name] for name in columns})
+                with suppress(ValueError):  # a run of long ago, under a key that names nothing any more
+                    yield asset, partition_name(parse_key(columns, key))
 
     def _run_keys(self, asset: str, run: DagsterRun, instance: dg.DagsterInstance) -> Iterable[str]:
         start, end = (run.tags.get(tag) for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG))
         definition = self.definition(asset)
         if start and end and definition is not None:
             with partition_loading_context(dynamic_partitions_store=instance):
+                if not (definition.has_partition_key(start) and definition.has_partition_key(end)):
+                    return []
                 return definition.get_partition_keys_in_range(dg.PartitionKeyRange(start, end))
         return [run.tags[PARTITION_NAME_TAG]] if PARTITION_NAME_TAG in run.tags else []
 

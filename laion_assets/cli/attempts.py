@@ -77,14 +77,9 @@ class Attempts:
 
     def _name(self, table: str, key: str) -> str | None:
         """A partition's name by Dagster's key; None where the key is of another shape than the lake has."""
-        definition = self._partitions.definition(table)
-        if isinstance(definition, dg.MultiPartitionsDefinition):
-            if key.count("|") != 1:
-                return None
-            key = definition.get_partition_key_from_str(key)
         try:
             return partition_name(self._partitions.partition(table, key))
-        except (KeyError, ValueError):
+        except ValueError:
             return None
 
     def _runs_of(self, ids: set[str]) -> Iterator[dg.DagsterRun]:
@@ -109,7 +104,8 @@ class Attempts:
         definition = self._partitions.definition(table)
         if first is not None and last is not None and definition is not None:
             with dg.partition_loading_context(dynamic_partitions_store=self._instance):
-                keys = definition.get_partition_keys_in_range(dg.PartitionKeyRange(first, last))
+                known = definition.has_partition_key(first) and definition.has_partition_key(last)
+                keys = definition.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)) if known else ()
         for key in keys:
             name = self._name(table, key)
             if name is not None:

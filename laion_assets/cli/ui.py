@@ -11,6 +11,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import NoReturn
 
+import dagster as dg
 from rich.console import Console
 
 from laion_assets.lake.lake import Lake
@@ -26,13 +27,12 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
     """Run Dagster's web server and daemon until interrupted, and serve the sample's pictures if it is the source."""
     from laion_assets.cli.home import dagster_instance
-    from laion_assets.cli.registration import register_built
     from laion_assets.sample.publish import find_sample
     from laion_assets.sample.server import SampleServer
 
     instance = dagster_instance()
     if Lake.recorded_shape(settings.lake):
-        register_built(instance, settings.open_lake(create=False))
+        _introduce(settings, instance, console)
     folder = Path(settings.source)
     workspace = shipped("workspace.yaml")
     os.environ["LAION_LAKE"] = open_storage(settings.lake).uri  # the UI's working directory is another one
@@ -44,6 +44,23 @@ def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
     console.print(f"Dagster at http://127.0.0.1:{port}; Ctrl-C ends it", highlight=False)
     with SampleServer(folder) if find_sample(folder) else nullcontext():
         raise SystemExit(_run_until_interrupted(command, workspace.parent))
+
+
+def _introduce(settings: Settings, instance: dg.DagsterInstance, console: Console) -> None:
+    """Tell Dagster of everything in the lake that it does not know."""
+    from laion_assets.cli.registration import register_built
+    from laion_assets.cli.reported import report, unknown_to
+    from laion_assets.partitions import Partitions
+    from laion_assets.sql.build import declared
+    from laion_assets.sql.project import open_project
+
+    lake = declared(settings.open_lake(create=False), open_project(settings.models))
+    register_built(instance, lake)
+    found = list(unknown_to(instance, lake, Partitions(shards=settings.shards, buckets=settings.buckets)))
+    if found:
+        console.print(f"telling Dagster of {len(found):,} partitions that the lake holds", highlight=False)
+    for unknown in found:
+        report(instance, unknown)
 
 
 def _run_until_interrupted(command: list[str], folder: Path) -> int:

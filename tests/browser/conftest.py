@@ -1,15 +1,23 @@
 """A small lake that lacks its last stage, and the Dagster UI on it."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from laion_assets.cli.build import Builder, Request
 from laion_assets.cli.home import dagster_instance
+from laion_assets.cli.model_build import ModelBuilder
+from laion_assets.cli.recipe_build import RecipeBuilder
+from laion_assets.cli.standing import record_standing
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
+from laion_assets.sql.project import open_project
+from laion_assets.training.driver import Training
+from laion_assets.training.recipe import RECIPES
 from tests.browser.ui import Server, find_chromium, serving
 from tests.pipeline.conftest import (
     MakeSettings,
@@ -21,8 +29,14 @@ from tests.pipeline.conftest import (
     materialise,
     small_web,
 )
+from tests.pipeline.trainings import learn_nothing, write_benchmarks, write_recipes
 
 __all__ = ["encoder", "make_settings", "small_web"]
+
+
+ASKED_FOR = "tiny"
+"""The recipe that is trained; the published ones lie beside it."""
+BENCHMARKS = ("sample-seen", "sample-retrieval")
 
 
 @dataclass(frozen=True)
@@ -31,13 +45,18 @@ class Site:
 
     settings: Settings
     server: Server
+    home: Path
 
 
 @pytest.fixture(scope="session")
 def embedded(make_settings: MakeSettings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path]:
     """Settings of a lake with both crawls in every table but the last, and the Dagster home of those runs."""
     folder = tmp_path_factory.mktemp("ui")
-    settings = make_settings(folder / "lake")
+    own = write_recipes(folder, {ASKED_FOR: {}})
+    for file in RECIPES.glob("*.yaml"):
+        shutil.copy(file, folder / "recipes")
+    write_benchmarks(folder / "benchmarks", *BENCHMARKS)
+    settings = make_settings(folder / "lake", **own)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(folder / "home"))
         with dagster_instance() as instance:
@@ -54,4 +73,20 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         pytest.skip("there is no browser: neither Chromium nor Chrome is on the path")
     settings, home = request.getfixturevalue("embedded")
     with serving(environment(settings, home), free_port(), home.parent / "ui.log") as server:
-        yield Site(settings, server)
+        yield Site(settings, server, home)
+
+
+def finish(site: Site) -> None:
+    """Do on the lake what the demo does after its pictures are embedded, but for the learning itself."""
+    settings = site.settings
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(site.home))
+        patch.setattr(Training, "run", learn_nothing)
+        with dagster_instance() as instance:
+            assert Builder(settings, instance, Quiet()).build(Request(crawls=CRAWLS)).failures == []
+            project = open_project(settings.models)
+            assert ModelBuilder(settings, project, instance, Quiet()).build(list(project.enabled)).failures == []
+            record_standing(settings, instance, Console(quiet=True), failed=False)
+            trainer = RecipeBuilder(settings, instance, Quiet())
+            assert trainer.train([ASKED_FOR]).failures == []
+            assert trainer.evaluate([ASKED_FOR]).failures == []

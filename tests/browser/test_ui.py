@@ -45,7 +45,7 @@ def build_a_partition(site: Site, visitor: Visitor) -> None:
     page = visitor.open(asset_path(LAST, "partitions"))
     expect(page.get_by_text("Missing (4)")).to_be_visible()
     page.get_by_role("button", name="Materialize").first.click()
-    visitor.choose(["0"], [FIRST])
+    visitor.choose([FIRST], ["0"])
     visitor.shoot("launch")
     page.get_by_role("button", name="Launch 1 run").click()
     expect(page.get_by_text("Launched run")).to_be_visible()
@@ -57,7 +57,7 @@ def build_a_partition(site: Site, visitor: Visitor) -> None:
 def look_at_its_pictures(site: Site, visitor: Visitor) -> None:
     commit = site.settings.open_lake(create=False).commit(LAST, {"crawl": FIRST, "bucket": 0})
     assert commit is not None
-    page = visitor.open(asset_path(LAST, "partitions", f"0|{FIRST}"))
+    page = visitor.open(asset_path(LAST, "partitions", f"{FIRST}|0"))
     numbers = page.get_by_role("row").filter(has=page.get_by_text("rows in", exact=True))
     expect(numbers.first).to_contain_text(str(commit.rows_in))
     visitor.shoot("partition")
@@ -72,7 +72,7 @@ def backfill_two(site: Site, visitor: Visitor) -> None:
     server = site.server
     page = visitor.open(asset_path(LAST, "partitions"))
     page.get_by_role("button", name="Materialize").first.click()
-    visitor.choose(["0", "1"], [SECOND])
+    visitor.choose([SECOND], ["0", "1"])
     expect(page.get_by_text("2 partitions", exact=True)).to_be_visible()
     page.get_by_role("button", name="Launch backfill").click()
     (backfill,) = server.wait_for("the backfill", server.backfills)

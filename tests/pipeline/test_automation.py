@@ -189,10 +189,10 @@ def test_a_partition_that_fails_holds_up_no_other(
     monkeypatch.setattr(pairs, "filter_pairs", fails)
     at_work.work()
     assert sorted(at_work.runs_of("filtered_pairs")) == [
-        (f"0|{OLD}", False),
-        (f"0|{OLD}...1|{OLD}", False),
+        (f"{OLD}|0", False),
+        (f"{OLD}|0...{OLD}|1", False),
         (f"0|{NEW}...1|{NEW}", True),
-        (f"1|{OLD}", True),
+        (f"{OLD}|1", True),
     ]
     found = states(at_work.settings.open_lake())
     assert found["filtered_pairs", f"crawl={OLD}/bucket=0"] == ("failed", "settings changed")
@@ -207,9 +207,9 @@ def test_no_more_runs_are_asked_for_than_may_be_under_way(daemon: Callable[..., 
     requests = at_work.look()
     assert len(requests) == 3
     assert {key for assets, key in map(described, requests) if "images" in assets} == {
-        f"0|{OLD}",
-        f"1|{OLD}",
-        f"0|{NEW}",
+        f"{OLD}|0",
+        f"{OLD}|1",
+        f"{NEW}|0",
     }
 
 

@@ -55,7 +55,7 @@ def item(asset: str, crawl: str = OLD, bucket: int = 0) -> Item:
 
 def test_a_night_begins_with_the_oldest_crawl_and_groups_what_is_short(daemon: MakeDaemon) -> None:
     assert asked(daemon(filter=STRICTER)) == [
-        (("filtered_pairs",), f"0|{OLD}...1|{OLD}"),
+        (("filtered_pairs",), f"{OLD}|0...{OLD}|1"),
         (("filtered_pairs",), f"0|{NEW}...1|{NEW}"),
     ]
 
@@ -90,8 +90,8 @@ def test_a_night_with_no_crawl_says_so(daemon: MakeDaemon, instance: dg.DagsterI
 @pytest.mark.parametrize(
     ("budget", "expected"),
     [
-        ({"nightly_runs": 2}, [f"0|{OLD}"]),  # the first is partition_states
-        ({"nightly_runs": 4}, [f"0|{OLD}", f"1|{OLD}", f"0|{NEW}"]),
+        ({"nightly_runs": 2}, [f"{OLD}|0"]),  # the first is partition_states
+        ({"nightly_runs": 4}, [f"{OLD}|0", f"{OLD}|1", f"{NEW}|0"]),
         ({"nightly_gigabytes": 0}, []),
         ({"nightly_gpu_hours": 0}, []),
     ],
@@ -108,7 +108,7 @@ def test_a_budget_that_pays_for_one_download_and_not_for_two(daemon: MakeDaemon,
     assert first is not None
     gigabytes = 1.5 * first.rows * BYTES_PER_URL / 1e9
     at_work = daemon(without=["images", "clip_embeddings", "filtered_pairs"], night={"nightly_gigabytes": gigabytes})
-    assert [key for _, key in asked(at_work)] == [f"0|{OLD}"]
+    assert [key for _, key in asked(at_work)] == [f"{OLD}|0"]
     assert 0 < rates.bytes_per_url < BYTES_PER_URL, "the sample's pictures are small"
 
 
@@ -149,7 +149,7 @@ def test_what_failed_too_often_for_the_same_reason_is_left_alone(
         at_work.execute(at_work.night()[0])
     tried = [key for key, _ in at_work.runs_of("filtered_pairs")]
     # Of a range only the first partition was tried; then each by itself.
-    assert sorted(tried) == sorted([f"0|{c}...1|{c}" for c in CRAWLS] + [f"{b}|{c}" for b in (0, 1) for c in CRAWLS])
+    assert sorted(tried) == sorted([f"{c}|0...{c}|1" for c in CRAWLS] + [f"{c}|{b}" for b in (0, 1) for c in CRAWLS])
 
 
 def test_another_reason_is_tried_again(daemon: MakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_another_reason_is_tried_again(daemon: MakeDaemon, monkeypatch: pytest.M
     monkeypatch.setattr(pairs, "filter_pairs", fails)
     at_work = daemon(filter=STRICTER, night={"attempts": 2, "partitions_per_run": 1, "nightly_runs": 2})
     for night in range(4):
-        assert asked(at_work) == [(("filtered_pairs",), f"0|{OLD}")], night
+        assert asked(at_work) == [(("filtered_pairs",), f"{OLD}|0")], night
         at_work.execute([r for r in at_work.night()[0] if r.partition_key])
 
 

@@ -256,7 +256,7 @@ def test_dagster_s_keys_name_partitions_and_nothing_is_lost_on_the_way(instance,
 
 def test_keys_sort_as_the_numbers_they_stand_for(instance):
     definition = Partitions(shards=SHARDS, buckets=BUCKETS).definition("images")
-    keys = [k.keys_by_dimension["bucket"] for k in definition.get_partition_keys(dynamic_partitions_store=instance)]
+    keys = [k.keys_by_dimension["part"] for k in definition.get_partition_keys(dynamic_partitions_store=instance)]
     assert sorted(set(keys)) == [f"{n:02d}" for n in range(BUCKETS)]
 
 

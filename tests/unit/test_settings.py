@@ -138,6 +138,7 @@ def test_an_existing_lake_knows_its_shape(lake, monkeypatch):
         ("LAION_DOWNLOAD__TIMOUT_SECONDS", "3", "TIMOUT_SECONDS"),
         ("LAION_OWNERS", "team:data, somebody", "team:NAME or an e-mail address, and commas between them"),
         ("LAION_OWNERS", "team:", "'team:'"),
+        ("LAION_OWNERS", '["team:data"', "LAION_OWNERS"),
         ("LAION_CODE_URL", "git@example.org:lake", "https"),
     ],
 )
@@ -153,8 +154,9 @@ def test_a_wrong_setting_is_one_line_that_names_it(lake, monkeypatch, where, nam
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_owners_are_written_with_commas_between_them(monkeypatch):
-    monkeypatch.setenv("LAION_OWNERS", "team:data, ada@example.org")
+@pytest.mark.parametrize("value", ["team:data, ada@example.org", '["team:data", "ada@example.org"]'])
+def test_owners_are_written_as_a_list_of_json_or_with_commas(monkeypatch, value):
+    monkeypatch.setenv("LAION_OWNERS", value)
     assert load_settings().owners == ("team:data", "ada@example.org")
 
 
