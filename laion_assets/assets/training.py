@@ -198,12 +198,14 @@ def clip_checkpoints(step: Step) -> Metadata:
             training = _training(step, recipe, shards, root)
             step.build.device = device_name(training.placement.device)
             records = training.run()
-        gmacs = gmacs_per_sample(open_model(recipe.model, training.output / records[-1].weights, recipe.model_configs))
+        model = open_model(recipe.model, training.output / records[-1].weights, recipe.model_configs)
+        gmacs = gmacs_per_sample(model)
     except (ShardError, ScheduleError, PlacementError, TrainingFailed, CheckpointError) as error:
         raise LakeError(str(error)) from error
     training_set = step.build.pinned("training_sets")
     origin: dict[str, int] = shards["source_versions"][0]
-    write_model_card(training.output, recipe, records, origin, int(shards["samples"].sum()), config_json(recipe.model))
+    samples, described = int(shards["samples"].sum()), (config_json(recipe.model), model.visual.preprocess_cfg)
+    write_model_card(training.output, recipe, records, origin, samples, *described)
     folder = _publish(step, training)
     step.build.rows_in = recipe.epochs
     step.build.add(_checkpoint_rows(training, folder, records, gmacs, training_set.version, origin))

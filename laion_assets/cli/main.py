@@ -19,6 +19,7 @@ from laion_assets.cli.report import report
 from laion_assets.cli.restore import restore
 from laion_assets.cli.sql import sql
 from laion_assets.cli.status import status
+from laion_assets.cli.streams import standard_streams
 from laion_assets.cli.tables import tables
 from laion_assets.cli.takedowns import takedown, takedowns
 from laion_assets.cli.training import benchmarks, evaluate, train
@@ -45,6 +46,11 @@ Settings come from the environment (`LAION_…`, nested with `__`) and from `set
 
 def main() -> None:
     """Run the command line. Expected errors are one line on stderr and exit code 2."""
+    with standard_streams():
+        _run()
+
+
+def _run() -> None:
     from laion_assets.clip.encoder import EncoderError
     from laion_assets.crawl.sources import SourceError
     from laion_assets.evaluation.benchmark import BenchmarkError

@@ -145,21 +145,43 @@ def _show_tests(model: Model, lake: Lake | None) -> None:
 
 
 @models.command("compile")
-def compile_model(
-    name: ModelName,
-    crawl: Annotated[str | None, typer.Option(help="Fill in this crawl where the model asks for one.")] = None,
+def compile_models(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Models as --select names them; all without.", metavar="[[+]MODEL[+]]...", show_default=False
+        ),
+    ] = None,
+    select: Select = None,
+    crawl: Annotated[str | None, typer.Option(help="Fill in this crawl where a model asks for one.")] = None,
     lake: LakeOption = None,
 ) -> None:
-    """Print a model's SQL with names filled in, as it is run."""
+    """Print the SQL of models with names filled in, as it is run; of all models where none is named.
+
+    Each ends with `;`, and several have their names in comments above. Exit code 1 if one is broken; the others are
+    printed all the same.
+    """
     project = _project(settings_of(lake))
-    model = _model(project, name)
-    if model.held != "disabled":
-        _end_with(project, [name])
-    sql = model.template.render(crawl).strip()
-    if out.is_terminal:
-        out.print(Syntax(sql, "sql", background_color="default"))
+    patterns = [*(names or ()), *(select or ())]
+    alone = project.models.get(patterns[0]) if len(patterns) == 1 else None
+    if alone is not None and alone.held == "disabled":
+        chosen = [alone]  # whoever names it may look at it
     else:
-        out.file.write(f"{sql};\n")
+        chosen = [project.models[name] for name in _selected(project, patterns)]
+    shown = "\n".join(_statement(model, crawl, named=len(chosen) > 1) for model in chosen)
+    if out.is_terminal:
+        out.print(Syntax(shown, "sql", background_color="default"))
+    else:
+        out.file.write(shown)
+    if alone is None or alone.held != "disabled":
+        _end_with(project, patterns)
+
+
+def _statement(model: Model, crawl: str | None, *, named: bool) -> str:
+    sql = model.template.render(crawl).strip()
+    heading = f"-- {model.name}\n" if named else ""
+    end = "\n;" if "--" in sql.rpartition("\n")[2] else ";"  # a comment would swallow it
+    return f"{heading}{sql}{end}\n"
 
 
 @models.command()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, out, settings_of
+from laion_assets.cli.quantities import (
+    byte_size,
+    count,
+    digits,
+    duration,
+    money,
+    number,
+    rate,
+    short_duration,
+    time_unit,
+)
 from laion_assets.lake.lake import Lake
 from laion_assets.operations.assumptions import (
     FILES_PER_CRAWL,
@@ -96,13 +108,13 @@ def plan(
     for name in (*_DIVIDED_BY, *(_SIZED_BY if like else ())):
         if known[name].value <= 0:
             raise UsageError(f"{name} is 0, and this plan needs more; --assume {name}=VALUE says what it is")
-    workload, size = _workload(settings, known, names or [], like, crawls, wat_files)
+    workload, what = _workload(settings, known, names or [], like, crawls, wat_files)
     on_gpu = device is Device.GPU or (device is Device.AUTO and not _only_cpu(measurements))
     made = made_plan(workload, Fleet(machines=machines, cores=cores, gpus=gpus if on_gpu else 0), known)
     if as_json:
-        typer.echo(json.dumps(as_object(made, size, days)))
+        typer.echo(json.dumps(as_object(made, what, days)))
         return
-    _print(made, size, days)
+    _print(made, what, days)
     if measurements is not None:
         _warn_of_small_partitions(made, measurements)
     if not on_gpu and device is Device.AUTO:
@@ -151,7 +163,7 @@ def _workload(
         files = Estimate.exactly(LAION_5B_CANDIDATES / per_file)
         return (
             Workload(crawls=crawls or LAION_5B_CRAWLS, files=files, **shape),
-            f"{_number(LAION_5B_CANDIDATES)} unique pairs like LAION-5B's, in {crawls or LAION_5B_CRAWLS} crawls",
+            f"{number(LAION_5B_CANDIDATES)} unique pairs like LAION-5B's, in {crawls or LAION_5B_CRAWLS} crawls",
         )
     if crawls is not None:
         each = wat_files or FILES_PER_CRAWL
@@ -174,11 +186,11 @@ def _files_of(settings: "Settings", crawl: str) -> int:
     return FILES_PER_CRAWL
 
 
-def as_object(made: Plan, size: str, days: float | None = None) -> dict[str, Any]:
+def as_object(made: Plan, what: str, days: float | None = None) -> dict[str, Any]:
     """All of a plan as JSON values."""
     costs = made.costs()
     return {
-        "workload": {"what": size, "crawls": made.workload.crawls, "wat_files": _range(made.workload.files)},
+        "workload": {"what": what, "crawls": made.workload.crawls, "wat_files": _range(made.workload.files)},
         "fleet": {"machines": made.fleet.machines, "cores": made.fleet.cores, "gpus": made.fleet.gpus},
         "funnel": {name: _range(rows) for name, rows in made.funnel.items()},
         "stages": [
@@ -231,18 +243,18 @@ _RATES = {
 # -- for people ------------------------------------------------------------------------------------------------------
 
 
-def _print(made: Plan, size: str, days: float | None) -> None:
-    out.print(Text.assemble(("plan for ", "bold"), size))
+def _print(made: Plan, what: str, days: float | None) -> None:
+    out.print(Text.assemble(("plan for ", "bold"), what))
     out.print(_funnel_table(made))
     out.print(_stage_table(made))
     out.print(_cost_table(made))
     fleet = f"{made.fleet.machines:,} machines of {made.fleet.cores} cores"
     fleet += f" and {made.fleet.gpus:,} GPUs" if made.fleet.gpus else ", no GPU"
-    words = [f"{_spread(made.elapsed_hours, _hours)} on {fleet}, one stage after another."]
+    words = [f"{_spread(made.elapsed_hours, duration)} on {fleet}, one stage after another."]
     downloads = next(stage for stage in made.stages if stage.table == "images")
-    seconds = made.hours(downloads).value * 3_600
-    if seconds:
-        words.append(f"Downloads need {downloads.read_bytes.value * 8 / 1e9 / seconds:.3g} Gbit/s all together.")
+    lasting = made.hours(downloads).value * 3_600
+    if lasting:
+        words.append(f"Downloads need {rate(downloads.read_bytes.value * 8 / lasting)} all together.")
     if days:
         machines, gpus = made.machines_for(days)
         words.append(f"Within {days:g} days: {machines:,} machines and {gpus:,} GPUs, all stages side by side.")
@@ -256,7 +268,7 @@ def _warn_of_small_partitions(made: Plan, measurements: "Measurements") -> None:
     planned = made.funnel["unique pairs"].value / (made.workload.crawls * made.workload.buckets)
     if 0 < measurements.largest < planned / _MUCH_LARGER:
         words = (
-            f"Partitions built here have {measurements.largest:,} rows at most, those of this plan {_number(planned)}. "
+            f"Partitions built here have {measurements.largest:,} rows at most, those of this plan {count(planned)}. "
             "What a partition costs once weighs more in the measured rates than it will: build one real bucket first."
         )
         out.print(Text(words))
@@ -273,40 +285,51 @@ def _table(title: str, first: str, *numbers: str) -> Table:
 def _funnel_table(made: Plan) -> Table:
     table = _table("funnel", "", "rows", "low", "high")
     for name, rows in made.funnel.items():
-        table.add_row(name, *(_number(n) for n in (rows.value, rows.low, rows.high)))
+        table.add_row(name, *(count(n) for n in (rows.value, rows.low, rows.high)))
     return table
 
 
 def _stage_table(made: Plan) -> Table:
-    table = _table("by stage", "table", "runs", "core h", "GPU h", "hours", "read", "stored", "puts", "gets")
+    times = (made.core_hours, made.gpu_hours, made.elapsed_hours)
+    units = [time_unit(each.value) for each in times]
+    core, gpu, elapsed = (unit for unit, _ in units)
+    headings = (f"core {core}", f"GPU {gpu}", {"s": "seconds", "min": "minutes"}.get(elapsed, "hours"))
+    table = _table("by stage", "table", "runs", *headings, "read", "stored", "puts", "gets")
+    shows: list[Callable[[float], str]] = [
+        *(partial(_in_unit, seconds=length) for _, length in units),
+        byte_size,
+        byte_size,
+        count,
+        count,
+    ]
     for stage in made.stages:
-        cells = [(stage.core_hours, _number), (stage.gpu_hours, _number), (made.hours(stage), _number)]
-        cells += [
-            (stage.read_bytes, _bytes),
-            (stage.stored_bytes, _bytes),
-            (stage.puts, _number),
-            (stage.gets, _number),
-        ]
-        table.add_row(stage.table, _number(stage.runs) if stage.runs else "", *_shown(cells))
+        figures = [stage.core_hours, stage.gpu_hours, made.hours(stage)]
+        figures += [stage.read_bytes, stage.stored_bytes, stage.puts, stage.gets]
+        table.add_row(stage.table, count(stage.runs) if stage.runs else "", *_shown(figures, shows))
     table.add_section()
-    sums = [(made.core_hours, _number), (made.gpu_hours, _number), (made.elapsed_hours, _number)]
-    sums += [(made.read_bytes, _bytes), (made.stored_bytes, _bytes)]
-    sums += [(total(getattr(stage, name) for stage in made.stages), _number) for name in ("puts", "gets")]
-    table.add_row("all", _number(sum(stage.runs for stage in made.stages)), *_shown(sums))
+    sums = [*times, made.read_bytes, made.stored_bytes]
+    sums += [total(getattr(stage, name) for stage in made.stages) for name in ("puts", "gets")]
+    table.add_row("all", count(sum(stage.runs for stage in made.stages)), *_shown(sums, shows))
     return table
 
 
-def _shown(cells: Sequence[tuple[Estimate, Callable[[float], str]]]) -> list[str]:
-    return [show(estimate.value) if estimate.value else "" for estimate, show in cells]
+def _in_unit(hours: float, seconds: float) -> str:
+    value = hours * 3_600 / seconds
+    return number(value) if value >= 0.01 else digits(value)
+
+
+def _shown(figures: Sequence[Estimate], shows: Sequence[Callable[[float], str]]) -> list[str]:
+    return [show(figure.value) if figure.value else "" for figure, show in zip(figures, shows, strict=True)]
 
 
 def _cost_table(made: Plan) -> Table:
     table = _table("cost in US dollars", "", "likely", "low", "high")
     costs = made.costs()
+    whole = total(costs.values())
     for name, cost in costs.items():
-        table.add_row(name, *_money(cost))
+        table.add_row(name, *(money(value) for value in (cost.value, cost.low, cost.high)))
     table.add_section()
-    table.add_row("all", *_money(total(costs.values())))
+    table.add_row("all", *(money(value) for value in (whole.value, whole.low, whole.high)))
     return table
 
 
@@ -327,11 +350,10 @@ def _assumption_table(known: Assumptions) -> Table:
 
 
 def _value(assumption: Assumption) -> str:
-    estimate, unit = assumption.estimate, f" {assumption.unit}" if assumption.unit in ("s", "B") else ""
-    value = f"{'$' if assumption.unit == '$' else ''}{_number(estimate.value)}{unit}"
-    if estimate.low == estimate.high:
-        return value
-    return f"{value}\n({_number(estimate.low)} to {_number(estimate.high)})"
+    estimate = assumption.estimate
+    show: Callable[[float], str] = {"s": short_duration, "B": byte_size}.get(assumption.unit, number)
+    value = f"{'$' if assumption.unit == '$' else ''}{show(estimate.value)}"
+    return value if estimate.low == estimate.high else f"{value}\n({show(estimate.low)} to {show(estimate.high)})"
 
 
 def _what_ranges_are(known: Assumptions) -> str:
@@ -348,35 +370,5 @@ def _what_ranges_are(known: Assumptions) -> str:
     return " ".join([*words, "Factors are taken to err independently of one another."])
 
 
-def _number(value: float) -> str:
-    """``1.23 M``: three digits, and what they stand for."""
-    for limit, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k")):
-        if value >= limit:
-            return f"{value / (1e3 if unit == ' k' else limit):.3g}{unit}"
-    if value >= 100 or value == int(value):
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
-
-
-def _bytes(value: float) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
-        if value < 1000 or unit == "PB":
-            break
-        value /= 1000
-    return f"{value:.3g} {unit}"
-
-
-def _hours(value: float) -> str:
-    shown, unit = (value, "hours") if value < 72 else (value / 24, "days")
-    return f"{shown:,.0f} {unit}" if shown >= 100 else f"{shown:.3g} {unit}"
-
-
 def _spread(estimate: Estimate, show: Callable[[float], str]) -> str:
     return f"{show(estimate.value)} ({show(estimate.low)} to {show(estimate.high)})"
-
-
-def _money(cost: Estimate) -> list[str]:
-    return [
-        f"{value:,.0f}" if value >= 100 or value == 0 else f"{value:,.2f}"
-        for value in (cost.value, cost.low, cost.high)
-    ]

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from laion_assets.clip.cpu import CPU_ENVIRONMENT, prepare_cpu
 from laion_assets.clip.text_tower import encode_texts
+from laion_assets.clip.weights import write_weights
 
 if TYPE_CHECKING:
     import torch
@@ -217,7 +218,7 @@ def train(
     loss = _optimise(clip, images, tokens, pairs.image_indices, options, progress or (lambda _: None))
     seconds = time.monotonic() - started
     _log.info("%d samples in %.1f s, last loss %.3f", options.samples, seconds, loss)
-    _save(clip, output)
+    write_weights(clip.state_dict(), output)
     return output
 
 
@@ -329,18 +330,6 @@ def _batches(
         rows, left = left[:batch_size], left[batch_size:]
         said = by_picture[first[rows] + (rng.random(batch_size) * captions[rows]).astype(np.int64)]
         yield torch.from_numpy(rows), torch.from_numpy(said)
-
-
-def _save(clip: Any, output: Path) -> None:
-    from safetensors.torch import save_file
-
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    try:
-        save_file({name: value.contiguous() for name, value in clip.state_dict().items()}, unfinished)
-        unfinished.replace(output)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _main(job_file: str) -> int:

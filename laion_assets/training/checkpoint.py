@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,21 +77,6 @@ def fit_state(path: Path, fitted: Path, *, replicated: bool) -> Path:
     content["state_dict"] = {f"module.{name}": value for name, value in names.items()}
     torch.save(content, fitted)
     return fitted
-
-
-def write_weights(state: TrainingState, path: Path) -> None:
-    """Write the weights alone, as `.safetensors`; the file appears whole or not at all."""
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file({name: value.contiguous() for name, value in state.weights.items()}, unfinished)
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def ensure_model(model: str, model_configs: str | None) -> None:

@@ -5,7 +5,8 @@ What it leaves behind in its work folder, and what becomes of it when everything
 - ``attempt-N/``: open_clip_train's own folder of one process. Of a dead attempt the newest whole checkpoint is taken.
 - ``state-E.pt`` and ``epoch-E.json``: the training after epoch E, and what is known of that epoch with the sha256 of
   the state. The record is written last: a state without one is taken over with the checkpoints of its dead attempt.
-- in the output folder ``epoch-E.safetensors``: the weights that are published.
+- in the output folder ``epoch-E.safetensors``, and after the last epoch ``open_clip_model.safetensors``: the weights
+  that are published.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from queue import Empty, Queue
 from typing import Any, Final
 
 from laion_assets.clip.cpu import CPU_ENVIRONMENT
+from laion_assets.clip.weights import write_weights
 from laion_assets.training.checkpoint import (
     CheckpointError,
     TrainingState,
@@ -34,7 +36,6 @@ from laion_assets.training.checkpoint import (
     fit_state,
     open_model,
     read_state,
-    write_weights,
 )
 from laion_assets.training.child import PARENT
 from laion_assets.training.compute import ComputeOptions, Placement
@@ -45,6 +46,9 @@ from laion_assets.training.schedule import Schedule
 _log = logging.getLogger(__name__)
 
 _REPORTS_PER_EPOCH: Final = 50
+
+FINAL_WEIGHTS: Final = "open_clip_model.safetensors"
+"""The weights of the last epoch: what open_clip looks for first in a folder, and in a repository of the hub."""
 
 
 class TrainingFailed(Exception):
@@ -182,8 +186,9 @@ class Training:
         expected = state.epoch * self.recipe.steps_per_epoch
         if state.steps != expected and self.recipe.precision != "amp":  # fp16 scaling leaves out steps that overflow
             raise TrainingFailed(f"{path}: expected {expected:,} optimiser steps, found {state.steps:,}")
-        weights = self.output / f"epoch-{state.epoch}.safetensors"
-        write_weights(state, weights)
+        last = state.epoch == self.recipe.epochs
+        weights = self.output / (FINAL_WEIGHTS if last else f"epoch-{state.epoch}.safetensors")
+        write_weights(state.weights, weights)
         open_model(self.recipe.model, weights, self.recipe.model_configs)
         kept = self._state_path(state.epoch)
         path.replace(kept)

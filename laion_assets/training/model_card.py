@@ -11,6 +11,7 @@ from laion_assets.training.driver import EpochRecord
 from laion_assets.training.recipe import Recipe
 
 CARD = "README.md"
+CONFIG = "open_clip_config.json"
 SCORES = "scores.json"
 """Beside the card: what the checkpoints scored, by benchmark, once they were measured."""
 
@@ -24,8 +25,12 @@ def write_model_card(
     versions: Mapping[str, int],
     samples: int,
     config: str,
+    preprocess: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write `README.md`, and the model's configuration where open_clip does not ship it, beside the weights.
+    """Write `README.md` and what open_clip needs to know of the model beside the weights.
+
+    `open_clip_config.json` is what open_clip's ``local-dir:`` and ``hf-hub:`` read. Where open_clip does not ship the
+    model, its configuration lies there under its name too, for whoever loads the weights of an earlier epoch.
 
     Args:
         folder: of the weights.
@@ -34,7 +39,10 @@ def write_model_card(
         versions: version of every table the training set was made from.
         samples: samples of the training set.
         config: open_clip's configuration of the model, JSON.
+        preprocess: how pictures are made ready for it, in open_clip's words; None: as open_clip does by itself.
     """
+    described = {"model_cfg": json.loads(config), "preprocess_cfg": dict(preprocess or {})}
+    _replace(folder / CONFIG, json.dumps(described, indent=2, sort_keys=True) + "\n")
     if recipe.model_configs is not None:
         (folder / f"{recipe.model}.json").write_text(config + "\n")
     _replace(folder / CARD, _card(recipe, records, versions, samples))
@@ -91,7 +99,11 @@ def _card(recipe: Recipe, records: Sequence[EpochRecord], versions: Mapping[str,
         if recipe.decontamination is None
         else "copies of registered evaluation pictures were left out"
     )
-    return f"""# {recipe.name}
+    return f"""---
+{_metadata(recipe)}
+---
+
+# {recipe.name}
 
 {recipe.description or "A CLIP model."}
 
@@ -101,8 +113,14 @@ A {recipe.model} trained by open_clip on {samples:,} image-text pairs of a LAION
 ```python
 import open_clip
 
+model, _, preprocess = open_clip.create_model_and_transforms("local-dir:.")  # the folder of this file
+tokenizer = open_clip.get_tokenizer("local-dir:.")
+```
+
+That gives the weights of the last epoch; a file is named for any other:
+
+```python
 {add}model, _, preprocess = open_clip.create_model_and_transforms("{recipe.model}", pretrained="{last.weights}")
-tokenizer = open_clip.get_tokenizer("{recipe.model}")
 ```
 
 | epoch | weights | samples seen | loss | sha256 |
@@ -133,6 +151,20 @@ not tested for any deployment, and repeats the biases of the web it was learned 
 {_recipe(recipe)}
 ```
 """
+
+
+def _metadata(recipe: Recipe) -> str:
+    """What the Hugging Face hub reads of a card. The licence is the publisher's to choose."""
+    said = {
+        "license": "other",
+        "license_name": "not-chosen-yet",
+        "license_link": "README.md#licence",
+        "library_name": "open_clip",
+        "pipeline_tag": "zero-shot-image-classification",
+        "tags": ["clip", "open_clip", "zero-shot-image-classification"],
+        "datasets": [recipe.selection.source],
+    }
+    return str(yaml.safe_dump(said, sort_keys=False, allow_unicode=True)).strip()
 
 
 def _recipe(recipe: Recipe) -> str:

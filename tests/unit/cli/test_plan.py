@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,16 @@ def test_what_was_measured_goes_before_what_was_published(planned: Callable[...,
     assert assumption(planned(OLD, "--published"), "kept_share")["partitions"] == 0
     assert told["fleet"]["gpus"] == 0  # as they were encoded here
     assert planned(OLD, "--device", "gpu")["fleet"]["gpus"] == 8
+
+
+def test_the_figures_of_a_small_lake_can_be_read(call: Callable[..., Result], place: Path) -> None:
+    shipped_lake(str(place / "lake"))
+    shown = call(OLD).stdout
+    figures = shown[: shown.index("assumptions")]
+    assert re.findall(r"0\.00\S*|\de[-+]\d+", figures) == []
+    assert "core min" in figures or "core s" in figures
+    assert "<0.01" in figures
+    assert re.findall(r"\d [kMG] B\b", shown) == []
 
 
 def test_flags_and_assumptions_replace_numbers_and_the_cost_follows(planned: Callable[..., Any]) -> None:
