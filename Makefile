@@ -52,5 +52,48 @@ format: $(INSTALLED)  ## put the code into the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean:  ## remove what was built, not what was installed
-	rm -rf lake sample-web .dagster
+# The lake that LAION_LAKE names, and of the rest only what lies in this checkout: a source or a DAGSTER_HOME elsewhere
+# may be anybody's.
+define CLEAN
+set -eu
+here=$$(pwd -P)
+lake=$${LAION_LAKE#file://}
+case $$lake in "~/"*) lake=$$HOME/$${lake#"~/"} ;; esac
+refuse() { echo "make clean: $$1; nothing was removed" >&2; exit 1; }
+is_lake() { [ -f "$$1/lake.json" ] || ls -d "$$1"/*/_delta_log >/dev/null 2>&1; }
+set --
+case $$lake in
+*://*) echo "left alone: $$lake is not on this machine" ;;
+*)
+    if [ -L "$${lake%/}" ]; then
+        refuse "LAION_LAKE=$$lake is a link: remove what it leads to by hand"
+    elif [ -d "$$lake" ]; then
+        lake=$$(cd "$$lake" && pwd -P)
+        case $$here/ in "$${lake%/}"/*) refuse "LAION_LAKE=$$lake holds this checkout" ;; esac
+        case $${HOME:-/}/ in "$${lake%/}"/*) refuse "LAION_LAKE=$$lake holds your home folder" ;; esac
+        [ "$$lake" = "$$here/lake" ] || is_lake "$$lake" || refuse "LAION_LAKE=$$lake is a folder, and no lake"
+        set -- "$$lake"
+    fi ;;
+esac
+for place in "$$LAION_SOURCE" "$$DAGSTER_HOME"; do
+    if [ -d "$$place" ] && [ ! -L "$${place%/}" ]; then place=$$(cd "$$place" && pwd -P); fi
+    case $$place in
+    "$$here/sample-web" | "$$here/.dagster") if [ -d "$$place" ] && [ ! -L "$$place" ]; then set -- "$$@" "$$place"; fi ;;
+    *) echo "left alone: $$place is not in this checkout" ;;
+    esac
+done
+[ $$# -gt 0 ] || { echo "there is nothing to remove"; exit 0; }
+echo "to be removed, with all that is in them:"
+du -sh -- "$$@"
+if [ "$${YES:-}" != 1 ]; then
+    [ -t 0 ] || refuse "nobody is at a terminal to be asked; make clean YES=1 removes it unasked"
+    printf 'remove them? [y/N] '
+    read -r answer || answer=
+    case $$answer in y | Y | yes | Yes | YES) ;; *) refuse "not confirmed" ;; esac
+fi
+rm -rf -- "$$@"
+endef
+export CLEAN
+
+clean:  ## remove what was built, not what was installed; asks first, with YES=1 it does not
+	@sh -c "$$CLEAN"

@@ -158,6 +158,16 @@ def test_plain_open_clip_loads_what_was_published(trained: Trained, monkeypatch:
     stored = load_file(weights)
     assert model.state_dict().keys() == stored.keys()
     assert all(torch.equal(value, stored[name]) for name, value in model.state_dict().items())
+    folder, _, _ = open_clip.create_model_and_transforms(f"local-dir:{weights.parent}")
+    assert all(torch.equal(value, stored[name]) for name, value in folder.state_dict().items())
+
+
+def test_what_is_published_beside_weights_and_shards_says_nothing_of_this_machine(trained: Trained) -> None:
+    root = trained.lake.root
+    files = [file for folder in ("checkpoints", "training_sets") for file in (root / "files" / folder).rglob("*.*")]
+    beside = {file: file.read_text() for file in files if file.suffix in (".json", ".md")}
+    assert {"README.md", "open_clip_config.json", "scores.json", "sizes.json"} <= {file.name for file in beside}
+    assert [file for file, text in beside.items() if str(root.parent) in text or str(Path.cwd()) in text] == []
 
 
 def test_the_model_card_says_what_it_was_made_from_and_what_it_scored(trained: Trained) -> None:

@@ -27,7 +27,7 @@ from laion_assets.sample.benchmarks import write_sample_benchmarks
 from laion_assets.settings import EvaluationOptions, Settings
 from laion_assets.training.checkpoint import ensure_model, file_sha256
 from laion_assets.training.compute import ComputeOptions
-from laion_assets.training.driver import EpochRecord, Training
+from laion_assets.training.driver import FINAL_WEIGHTS, EpochRecord, Training
 from tests.pipeline.conftest import Quiet
 from tests.unit.training.tiny import MODEL, write_config
 
@@ -124,7 +124,8 @@ def learn_nothing(training: Training) -> list[EpochRecord]:
     ensure_model(recipe.model, recipe.model_configs)
     torch.manual_seed(recipe.seed)
     training.output.mkdir(parents=True, exist_ok=True)
-    weights = training.output / "epoch-1.safetensors"
+    names = [f"epoch-{epoch}.safetensors" for epoch in range(1, recipe.epochs)] + [FINAL_WEIGHTS]
+    weights = training.output / names[0]
     save_file(open_clip.create_model(recipe.model).state_dict(), weights)
     first = EpochRecord(
         epoch=1,
@@ -142,8 +143,7 @@ def learn_nothing(training: Training) -> list[EpochRecord]:
         resumed_from=None,
     )
     records = []
-    for epoch in range(1, recipe.epochs + 1):
-        name = f"epoch-{epoch}.safetensors"
+    for epoch, name in enumerate(names, 1):
         if epoch > 1:
             shutil.copy(weights, training.output / name)
         times = {"steps": epoch * first.steps, "samples_seen": epoch * first.samples_seen}

@@ -48,6 +48,8 @@ def test_a_training_from_beginning_to_end(tmp_path, configs, shards):
     weights = run.output / records[-1].weights
     model, _, _ = open_clip.create_model_and_transforms(MODEL, pretrained=str(weights))
     assert all(torch.equal(value, load_file(weights)[name]) for name, value in model.state_dict().items())
+    assert [r.weights for r in records] == ["epoch-1.safetensors", "open_clip_model.safetensors"]
+    assert weights.stat().st_mode == Path(run.work / "epoch-2.json").stat().st_mode, "others may read it"
     assert not list(run.work.glob("attempt-*")), "nothing of the process is left"
     assert resumed == []
     assert [r.weights_sha256 for r in run.run()] == [r.weights_sha256 for r in records], (

@@ -1,7 +1,15 @@
 """The card beside published weights: how to load them, what they are made from, what they scored."""
 
 import json
+from pathlib import Path
 
+import huggingface_hub
+import open_clip
+import torch
+from safetensors.torch import load_file
+
+from laion_assets.clip.weights import write_weights
+from laion_assets.training.checkpoint import config_json
 from laion_assets.training.driver import EpochRecord
 from laion_assets.training.model_card import CARD, SCORES, add_scores, write_model_card
 from tests.unit.training.tiny import MODEL, recipe, write_config
@@ -44,7 +52,45 @@ def test_a_card_says_where_nobody_looked_for_copies(tmp_path):
     assert "left out" not in card
 
 
-def test_a_card_does_not_say_where_its_maker_s_files_lie(tmp_path):
+def test_open_clip_loads_the_folder_as_it_is_with_the_weights_of_the_last_epoch(tmp_path):
     made = recipe(write_config(tmp_path / "configs"))
-    write_model_card(tmp_path, made, [RECORD], {}, 64, "{}")
-    assert str(tmp_path) not in (tmp_path / CARD).read_text()
+    open_clip.add_model_config(Path(made.model_configs or ""))
+    folder = tmp_path / "published"
+    torch.manual_seed(0)
+    for name in ("epoch-9.safetensors", "open_clip_model.safetensors", "epoch-10.safetensors"):
+        write_weights(open_clip.create_model(MODEL).state_dict(), folder / name)
+    preprocess = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "interpolation": "bilinear", "resize_mode": "squash"}
+    write_model_card(folder, made, [RECORD], {}, 64, config_json(MODEL), preprocess)
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    stored = load_file(folder / "open_clip_model.safetensors")
+    assert all(torch.equal(value, stored[name]) for name, value in model.state_dict().items())
+    assert (model.visual.preprocess_cfg["mean"], model.visual.image_size) == ([0.1, 0.2, 0.3], (16, 16))
+    assert "std=[0.4, 0.5, 0.6]" in str(transform)
+    assert open_clip.get_tokenizer(f"local-dir:{folder}")(["a caption"]).shape == (1, 8)
+
+
+def test_the_hub_reads_what_a_card_says_of_its_model(tmp_path):
+    write_model_card(tmp_path, recipe(write_config(tmp_path / "configs")), [RECORD], {}, 64, "{}")
+    add_scores(tmp_path, "zero_shot_scores", [{"epoch": 1, "benchmark": "a", "top1": 0.5}])
+    data = huggingface_hub.ModelCard.load(tmp_path / CARD).data
+    assert (data.license, data.library_name) == ("other", "open_clip")
+    assert data.pipeline_tag == "zero-shot-image-classification"
+    assert {"clip", "open_clip"} <= set(data.tags)
+    assert data.datasets == ["scored_pairs"]
+    assert (tmp_path / CARD).read_text().startswith("---\n")
+
+
+def test_nothing_that_is_published_says_where_its_maker_s_files_lie(tmp_path):
+    made = recipe(write_config(tmp_path / "configs"))
+    folder = tmp_path / "published"
+    folder.mkdir()
+    write_model_card(folder, made, [RECORD], {}, 64, config_json_of(tmp_path / "configs"))
+    add_scores(folder, "zero_shot_scores", [{"epoch": 1, "benchmark": "a", "top1": 0.5}])
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files] == [CARD, "open_clip_config.json", SCORES, f"{MODEL}.json"]
+    assert [file.name for file in files if str(tmp_path) in file.read_text()] == []
+
+
+def config_json_of(configs: Path) -> str:
+    open_clip.add_model_config(configs)
+    return config_json(MODEL)
