@@ -12,6 +12,7 @@ from laion_assets.download.driver import download
 from laion_assets.download.failures import is_transient
 from laion_assets.download.reuse import Reuse, plan_attempts
 from laion_assets.lake.partition import Partition, parse_partition
+from laion_assets.lake.precedents import PICTURES
 from laion_assets.lake.stages import STAGES
 
 REFETCH_TAG = "laion/refetch"
@@ -118,6 +119,7 @@ def _summary(step: Step) -> Metadata:
     failures: Counter[str] = Counter()
     for failure, _, rows, _ in found:
         failures[failure or "success"] += rows
+    step.build.counts[PICTURES] = failures["success"]
     total = sum(failures.values())
     hosts = con.execute("""
         SELECT regexp_extract(url, '^[a-z]+://(?:[^/@]*@)?([^/:?#]+)', 1) AS host, count(*) AS urls,

@@ -32,7 +32,8 @@ from laion_assets.lake.commits import Provenance
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition, parse_partition
-from laion_assets.lake.stages import STAGES
+from laion_assets.lake.precedents import CHECK, MEANING, surprises
+from laion_assets.lake.stages import PER_CRAWL, STAGES
 from laion_assets.lake.tables import TABLES
 from laion_assets.lake.validation import CHECKS
 from laion_assets.pairs.removals import Removals, load_removals
@@ -168,9 +169,10 @@ def stage_asset(
     stage = STAGES[table]
     declared = TABLES[table]
     definition = partitions.definition(table)
+    warned = {**(warnings or {}), **({CHECK: MEANING} if table in PER_CRAWL else {})}
     specs = [
         dg.AssetCheckSpec(name, asset=table, description=text, blocking=name in CHECKS, partitions_def=definition)
-        for name, text in {**CHECKS, **(warnings or {})}.items()
+        for name, text in {**CHECKS, **warned}.items()
     ]
 
     @dg.asset(
@@ -197,7 +199,7 @@ def stage_asset(
         opened = lake.open()
 
         def build(partition: Partition) -> Published:
-            return _build(context, function, table, partition, opened, source, settings, warnings or {})
+            return _build(context, function, table, partition, opened, source, settings, warned)
 
         places: list[tuple[str | None, Partition]] = []
         for key in keys_of(context):
@@ -236,6 +238,10 @@ def _build(
         step = Step(table, partition, settings, lake, build, source, context.log, context.run.tags, context.instance)
         shown = function(step) or {}
         commit = build.publish(row_groups=step.row_groups)
+    if CHECK in warnings:
+        unusual = surprises(commit, lake.ledger(table), _files_read(lake))
+        if unusual:
+            step.warn(CHECK, "; ".join(unusual))
     declared = TABLES[table]
     metadata = commit_metadata(commit, declared, column_lineage(table), lake, time.monotonic() - started)
     return Published(
@@ -244,6 +250,12 @@ def _build(
         build.checks,
         [_warning_result(table, name, step.warnings.get(name)) for name in warnings],
     )
+
+
+def _files_read(lake: Lake) -> dict[str, int]:
+    """By crawl, the files that were taken of it."""
+    listed = lake.ledger("wat_files").commits
+    return {str(parse_partition(name)["crawl"]): commit.rows for name, commit in listed.items()}
 
 
 def _warning_result(table: str, name: str, message: str | None) -> dg.AssetCheckResult:
