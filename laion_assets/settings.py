@@ -41,6 +41,7 @@ from laion_assets.lake.stages import STAGES
 from laion_assets.lake.staleness import Expectation
 from laion_assets.lake.storage import open_storage
 from laion_assets.logs import LogFormat, LogLevel
+from laion_assets.messages import AlertOptions
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sql import PROJECT
 from laion_assets.training.compute import ComputeOptions
@@ -125,6 +126,13 @@ class AutomationOptions:
     """Hours of GPU a night may take, as estimated from embeddings made before."""
     nightly_retries: bool = True
     """Whether a night downloads again what failed for a reason that can pass, as long as that changes anything."""
+    fresh_days: float | None = None
+    """Days within which another crawl is expected; tables that got none are overdue. None: they never are."""
+
+    def __post_init__(self) -> None:
+        """Refuse what Dagster would."""
+        if self.fresh_days is not None and not 0.01 <= self.fresh_days <= 36_500:
+            raise ValueError(f"fresh_days: expected 0.01 to 36500, found {self.fresh_days:g}")
 
 
 _OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
@@ -201,6 +209,7 @@ class Settings(BaseSettings):
     retention: RetentionOptions = RetentionOptions()
     verification: VerificationOptions = VerificationOptions()
     automation: AutomationOptions = AutomationOptions()
+    alerts: AlertOptions = AlertOptions()
     executor: Executor = "in-process"
     """Who runs the steps of a run."""
     limits: Limits = Field(default_factory=dict)

@@ -6,8 +6,10 @@ from typing import Any
 
 import dagster as dg
 
+from laion_assets.automation.alerts import alerts
 from laion_assets.automation.condition import Decisions, Due, DueSensor, with_condition
 from laion_assets.automation.crawls import new_crawls
+from laion_assets.automation.freshness import with_freshness
 from laion_assets.automation.nightly import nightly_backfill
 from laion_assets.automation.overview import CALIBRATIONS, PARTITION_STATES, Overview
 from laion_assets.automation.runs import Keys
@@ -19,7 +21,7 @@ from laion_assets.sql.project import Project
 
 @dataclass(frozen=True)
 class Automation:
-    """What a code location gives to Dagster; everything is stopped until somebody starts it."""
+    """What a code location gives to Dagster; what builds is stopped until somebody starts it."""
 
     assets: Sequence[Any]
     sensors: Sequence[dg.SensorDefinition]
@@ -32,7 +34,7 @@ def automated(assets: Iterable[Any], settings: Settings, project: Project, parti
     decisions = Decisions(overview, keys)
     built = (*PER_CRAWL, CALIBRATIONS, *project.enabled, PARTITION_STATES)
     return Automation(
-        assets=with_condition(assets, built, Due(decisions)),
-        sensors=[new_crawls(settings), DueSensor(decisions, dg.AssetSelection.assets(*built))],
+        assets=with_freshness(with_condition(assets, built, Due(decisions)), settings.automation),
+        sensors=[new_crawls(settings), DueSensor(decisions, dg.AssetSelection.assets(*built)), *alerts(settings, keys)],
         schedules=[nightly_backfill(overview, keys)],
     )

@@ -12,6 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from laion_assets.assets.step import current_removals
+from laion_assets.automation.freshness import kept_by
 from laion_assets.lake.cost import readable_bytes
 from laion_assets.lake.engine import open_engine
 from laion_assets.lake.errors import LakeError
@@ -168,9 +169,9 @@ def maintenance(settings: Settings) -> Maintenance:
 
     told = f"Removes what the lake may forget: versions replaced more than {options.days:g} days ago."
     schedule = one_at_a_time(job, options.cron, told)
-    return Maintenance(
-        job, schedule, dg.AssetSpec(NAME, description=_DESCRIPTION, group_name=OPERATIONS, deps=[*STAGES])
-    )
+    policy = kept_by(options.cron)
+    shown = dg.AssetSpec(NAME, description=_DESCRIPTION, group_name=OPERATIONS, deps=[*STAGES], freshness_policy=policy)
+    return Maintenance(job, schedule, shown)
 
 
 def one_at_a_time(job: dg.JobDefinition, cron: str, description: str) -> dg.ScheduleDefinition:

@@ -112,13 +112,16 @@ class Failures:
         return self._reasons[run_id].get(asset)
 
 
-def failure_reason(event: dg.DagsterEvent) -> str:
-    """The kind of error of a failed step, and how its message begins; numbers in it tell no two apart."""
+def failure_words(event: dg.DagsterEvent) -> tuple[str, str]:
+    """The kind of error of a failed step, and the first line of its message."""
     data = event.step_failure_data
     error = data.error.cause or data.error if data.error is not None else None
-    kind = (error.cls_name or "") if error is not None else ""
     told = data.user_failure_data.description if data.user_failure_data is not None else None
-    message = told or (error.message if error is not None else "")
-    lines = message.strip().splitlines()
-    head = lines[0] if lines else ""
+    lines = (told or (error.message if error is not None else "")).strip().splitlines()
+    return (error.cls_name or "") if error is not None else "", lines[0] if lines else ""
+
+
+def failure_reason(event: dg.DagsterEvent) -> str:
+    """The kind of error of a failed step, and how its message begins; numbers in it tell no two apart."""
+    kind, head = failure_words(event)
     return f"{kind}: {re.sub(r'[0-9]+', '#', head)[:_MESSAGE_CHARACTERS]}"

@@ -30,6 +30,8 @@ from laion_assets.lake.lake import Lake
 from laion_assets.lake.logs import LogDamaged, table_folders
 from laion_assets.lake.storage import open_storage
 from laion_assets.lake.verify import Snapshot
+from laion_assets.messages import SETTINGS as ALERT_SETTINGS
+from laion_assets.messages import receivers
 from laion_assets.settings import Settings, SettingsError
 from laion_assets.shipped import PACKAGE, shipped
 
@@ -72,6 +74,7 @@ def checks(lake: str | None, source: str | None, *, quick: bool) -> Iterator[Che
     yield Check("dagster", asked.dagster, 30)
     yield Check("daemon", asked.daemon)
     yield Check("pools", asked.pools, 60)
+    yield Check("alerts", asked.alerts)
     yield Check("memory", _allocator)
     if encoder is not None:
         yield Check("encoder", encoder.findings, encoder.seconds + 5)
@@ -193,6 +196,13 @@ class _Asked:
                     yield fail("lake", f"{fault.place} {fault.file}: {fault.what}", fault.cure)
             if time.monotonic() > give_up:
                 return
+
+    def alerts(self) -> Iterator[Finding]:
+        told = [receiver.shown for receiver in receivers(self.settings.alerts)]
+        if told:
+            yield ok("alerts", f"{'; '.join(told)}: `laion alerts test` sends a trial message")
+        else:
+            yield ok("alerts", f"nobody is told of failures: set {ALERT_SETTINGS}")
 
     def conditional_put(self) -> Iterator[Finding]:
         """Two creations of one name: without the second being refused, two writers would lose one another's commits."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from laion_assets.cli.alerts import alerts
 from laion_assets.cli.common import LakeOption, SourceOption, UsageError, complain, out, settings_of
 from laion_assets.cli.crawls import crawls, known_crawls
 from laion_assets.cli.doctor import doctor
@@ -207,6 +208,7 @@ def ui(
 sample = typer.Typer(no_args_is_help=True, help="The sample web: publish it, serve it.")
 app.add_typer(sample, name="sample")
 app.add_typer(models, name="models")
+app.add_typer(alerts, name="alerts")
 app.add_typer(recipes, name="recipes")
 
 

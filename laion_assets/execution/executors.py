@@ -81,9 +81,14 @@ def _optional(module: str, extra: str) -> Any:
 def sent_to_ray(settings: Settings) -> list[str]:
     """Our settings for the cluster's machines. No credentials: they would stand in Ray's dashboard.
 
-    An address of the source that holds some is left out: the machines need it in their own environment.
+    An address of the source that holds some is left out: the machines need it in their own environment. So is who is
+    told of failures: no step tells anybody.
     """
-    given = {name: value for name, value in os.environ.items() if name.startswith("LAION_") or name == "DAGSTER_HOME"}
+    given = {
+        name: value
+        for name, value in os.environ.items()
+        if name == "DAGSTER_HOME" or (name.startswith("LAION_") and not name.startswith("LAION_ALERTS"))
+    }
     lake = settings.lake if "://" in settings.lake else str(Path(settings.lake).expanduser().resolve())
     sent = {**{name: _everywhere(value) for name, value in given.items()}, "LAION_LAKE": lake}
     address = parse_address(settings.source)

@@ -80,7 +80,7 @@ def test_where_all_is_well_nothing_fails(doctor: Callable[..., tuple[int, Found]
     code, found = doctor()
     assert code == 0
     names = {"python", "packages", "settings", "lake", "writing", "disk", "source", "clock", "models", "recipes",
-             "dagster", "daemon", "pools", "memory"}  # fmt: skip
+             "dagster", "daemon", "pools", "alerts", "memory"}  # fmt: skip
     assert set(found) == names
     assert all("fail" not in level for level in levels(found).values())
     assert "4 shards, 4 buckets" in found["lake"][0]["text"]
