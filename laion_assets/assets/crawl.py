@@ -10,8 +10,7 @@ import polars as pl
 from laion_assets.assets.step import Metadata, Step
 from laion_assets.crawl.counts import ExtractionCounts
 from laion_assets.crawl.extract import extract
-from laion_assets.crawl.index import Format, list_crawls, list_files, read_file_list
-from laion_assets.crawl.sources import Source, SourceNotFound
+from laion_assets.crawl.index import Format, count_files, list_crawls, read_file_list
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.stages import STAGES
 from laion_assets.pairs.identity import bucket
@@ -28,7 +27,7 @@ def crawl_snapshots(step: Step) -> Metadata:
         pl.DataFrame(
             {
                 "name": crawl.name,
-                "wat_file_count": _count_wat_files(source, step.crawl),
+                "wat_file_count": count_files(source, step.crawl, "wat"),
                 "first_capture": crawl.first_capture,
                 "last_capture": crawl.last_capture,
                 "source_uri": source.uri,
@@ -38,13 +37,6 @@ def crawl_snapshots(step: Step) -> Metadata:
     )
     step.build.rows_in = 1
     return {"source": source.uri}
-
-
-def _count_wat_files(source: Source, crawl: str) -> int:
-    try:
-        return len(list_files(source, crawl, "wat"))
-    except SourceNotFound:
-        return 0
 
 
 def wat_files(step: Step) -> Metadata:

@@ -1,7 +1,9 @@
 """A crawl behind HTTP(S): streaming, retried, resumed by range requests."""
 
+import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import BinaryIO, cast
 from urllib.parse import quote
@@ -10,10 +12,12 @@ import urllib3
 
 from laion_assets.crawl.address import Address, parse_address
 from laion_assets.crawl.transfer import (
+    ABSENT_OR_REFUSED,
     Body,
     ResumingStream,
     RetryPolicy,
     SourceNotFound,
+    SourceRefused,
     SourceUnreachable,
     TransferError,
     TransientFailure,
@@ -23,6 +27,7 @@ from laion_assets.urls import parse_http_url
 _TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NO_RETRIES = urllib3.Retry(None, connect=0, read=0, status=0, other=0, redirect=5, raise_on_redirect=True)
 _DISCARD_BYTES = 1 << 18
+_S3_CODE = re.compile(rb"<Code>\s*(\w{1,64})\s*</Code>")
 
 
 class HttpSource:
@@ -110,7 +115,7 @@ class _Connector:
         if status == 416:
             return _end_of_file(response, offset, self._name)
         if status not in (200, 206):
-            raise SourceUnreachable(f"{self._name} is refused (HTTP {status}); is the source right, is access allowed?")
+            raise self._refusal(response)
         etag = response.headers.get("ETag")
         if status == 206:
             start, total = _content_range(response.headers.get("Content-Range"))
@@ -123,6 +128,19 @@ class _Connector:
         body = _HttpBody(response, int(length) if length is not None and length.isdigit() else None, etag)
         body.discard(offset)  # a server without range requests sends everything again
         return body
+
+    def _refusal(self, response: urllib3.BaseHTTPResponse) -> SourceUnreachable:
+        """What a status that brings nothing comes to. A bucket behind HTTP answers as S3 does, code and all."""
+        told = f"{self._name} is refused (HTTP {response.status})"
+        if response.status == 403:
+            body = b""
+            with suppress(urllib3.exceptions.HTTPError, OSError):  # what breaks here tells no more
+                body = response.read(_DISCARD_BYTES, decode_content=False)
+            code = _S3_CODE.search(body)
+            if code is None or code[1] == b"AccessDenied":
+                return SourceRefused(f"{told}: {ABSENT_OR_REFUSED}; is the source right, is access allowed?")
+            told = f"{told}, {code[1].decode()}"
+        return SourceUnreachable(f"{told}; is the source right, is access allowed?")
 
 
 class _HttpBody:

@@ -19,6 +19,7 @@ from laion_assets.crawl.sources import (
     ErrorPage,
     Source,
     SourceNotFound,
+    SourceRefused,
     TransferError,
     UnexpectedContent,
     open_source,
@@ -89,8 +90,8 @@ def is_common_crawl(uri: str) -> bool:
 def list_crawls(source: Source) -> list[Crawl]:
     """List the crawls of a source, in the order of its ``collinfo.json`` (Common Crawl: newest first).
 
-    Common Crawl's own bucket and mirror keep that list on another host, which is asked when they have none. A crawl
-    that is listed twice is told once, as it is listed first.
+    Common Crawl's own bucket and mirror keep that list on another host, which is asked when they have none, or do not
+    say that they have none. A crawl that is listed twice is told once, as it is listed first.
 
     Raises:
         IndexFormatError: The list is not a JSON array of objects with an ``id``, or has more than
@@ -99,7 +100,7 @@ def list_crawls(source: Source) -> list[Crawl]:
     """
     try:
         content = b"".join(_bounded(source, _COLLINFO, MAX_COLLINFO_BYTES))
-    except SourceNotFound:
+    except (SourceNotFound, SourceRefused):
         if not is_common_crawl(source.uri):
             raise
         source = open_source(_COLLINFO_OF_COMMON_CRAWL)
@@ -137,6 +138,27 @@ def list_files(source: Source, crawl: str, format: Format) -> list[str]:
     return read_file_list(source, crawl, format).paths
 
 
+def count_files(source: Source, crawl: str, format: Format) -> int:
+    """How many WAT or WARC files a crawl has; 0 where it has no such list.
+
+    A refusal says of one file alone that it is absent or forbidden. Where the crawl's other list can be read, this one
+    is absent.
+
+    Raises:
+        SourceError: The list cannot be read, and it is not known to be absent.
+    """
+    try:
+        return len(list_files(source, crawl, format))
+    except SourceNotFound:
+        return 0
+    except SourceRefused as refusal:
+        try:
+            list_files(source, crawl, "warc" if format == "wat" else "wat")
+        except (SourceNotFound, SourceRefused):
+            raise refusal from None
+        return 0
+
+
 def read_file_list(source: Source, crawl: str, format: Format) -> FileList:
     """Read the list of a crawl's WAT or WARC files, compressed or not.
 
@@ -150,6 +172,7 @@ def read_file_list(source: Source, crawl: str, format: Format) -> FileList:
 
     Raises:
         SourceNotFound: The crawl has no such list.
+        SourceRefused: It has none, or none for us: the source does not say which.
         TransferError: The list is no intact gzip file, or there is an error page in its place.
         IndexFormatError: A line is not the path of a file of the source; the list has more than ``MAX_LIST_BYTES``, or
             names more than ``MAX_FILES`` files.

@@ -20,10 +20,12 @@ from urllib3.exceptions import HTTPError
 
 from laion_assets.crawl.address import parse_address
 from laion_assets.crawl.transfer import (
+    ABSENT_OR_REFUSED,
     Body,
     ResumingStream,
     RetryPolicy,
     SourceNotFound,
+    SourceRefused,
     SourceUnreachable,
     TransferError,
     TransientFailure,
@@ -131,9 +133,10 @@ class _Connector:
             raise TransferError(f"{self._name} changed while it was read; read it again from the start") from error
         if code == "InvalidRange" or status == 416:
             return _S3Body(None, offset, None)
-        raise SourceUnreachable(
-            f"{self._name} is refused ({code}, HTTP {status}); check credentials and bucket"
-        ) from error
+        refusal = f"{self._name} is refused ({code}, HTTP {status})"
+        if code == "AccessDenied":
+            raise SourceRefused(f"{refusal}: {ABSENT_OR_REFUSED}; check path, credentials and bucket") from error
+        raise SourceUnreachable(f"{refusal}; check credentials and bucket") from error
 
 
 class _S3Body:

@@ -15,6 +15,7 @@ from laion_assets.crawl.transfer import (
     RetryPolicy,
     SourceError,
     SourceNotFound,
+    SourceRefused,
     SourceUnreachable,
     TransferError,
     UnexpectedContent,
@@ -27,6 +28,7 @@ __all__ = [
     "Source",
     "SourceError",
     "SourceNotFound",
+    "SourceRefused",
     "SourceUnreachable",
     "TransferError",
     "UnexpectedContent",
@@ -54,6 +56,7 @@ class Source(Protocol):
 
         Raises:
             SourceNotFound: No such file.
+            SourceRefused: No such file, or none for us: it does not say which.
             SourceUnreachable: The source does not answer, or refuses.
             TransferError: Raised by reads too: the file cannot be had whole.
         """

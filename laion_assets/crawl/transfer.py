@@ -30,6 +30,19 @@ class SourceUnreachable(SourceError):
     """The source does not answer, or refuses us, after every retry."""
 
 
+class SourceRefused(SourceUnreachable):
+    """The source gives one file to nobody like us: it is not there, or is not ours to read.
+
+    S3 tells the two apart only to those who may list the bucket, and answers all others with 403, AccessDenied (API
+    reference of S3, GetObject, "Permissions"). Whoever asks whether a file is there has to ask for another one, too.
+    Credentials that are wrong are no such refusal.
+    """
+
+
+ABSENT_OR_REFUSED = "it is not there, or may not be read: who may not list a bucket is not told which"
+"""What a refusal comes to."""
+
+
 class TransferError(SourceError):
     """A file began to arrive and did not arrive whole: what was read of it must be thrown away and read again."""
 
