@@ -57,7 +57,11 @@ def verify(
     lines = (lambda _: None) if as_json else (lambda line: out.print(Text(line), soft_wrap=True))
     with _bars() as bars:
         watch = _Bar(bars)
-        report = verify_lake(opened, scope, picture=picture_fault, repair=repair, watch=watch, told=lines)
+        try:
+            report = verify_lake(opened, scope, picture=picture_fault, repair=repair, watch=watch, told=lines)
+        except KeyboardInterrupt:
+            complain("stopped:", "the same command goes on from what was found sound")
+            raise
     if scope.crawls and sample == 1 and not report.seen.partitions and not report.faults:
         raise UsageError(
             f"--crawl: the lake has no partition of {', '.join(scope.crawls)}; `laion status` shows crawls"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from laion_assets.lake.engine import open_engine
 from laion_assets.lake.errors import LakeError
-from laion_assets.lake.faults import Fault
+from laion_assets.lake.faults import Fault, marked
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.logs import LogDamaged, damaged_log, table_folders
 from laion_assets.lake.scope import Seen
@@ -85,10 +85,13 @@ def _is_of_a_reader(error: BaseException) -> bool:
 def _named(lake: Lake, error: BaseException) -> list[str]:
     """Files of the lake that the error names, by their names in it."""
     roots = "|".join(re.escape(root.rstrip("/") + "/") for root in (lake.uri, str(lake.staging / "fetched")))
+    folders = "|".join(map(re.escape, table_folders(lake.storage)))
     found: list[str] = []
     for link in causes(error):
         text = f"{link} {getattr(link, 'filename', None) or ''}"
         paths = re.findall(rf"(?:{roots})(.+?\.(?:parquet|tar|safetensors|json))", text)
+        if folders and not paths:  # polars leaves out how a long path begins
+            paths = re.findall(rf"\.\.\.\S*?/((?:{folders})/\S+?\.parquet)", text)
         found += [re.sub(r"^tmp[^/]+/", "", path) for path in paths]
     return list(dict.fromkeys(found))
 
@@ -124,6 +127,10 @@ def _searched(lake: Lake, read: Mapping[str, Collection[str]] | None, deadline: 
             except LakeError:
                 continue
             for name in snapshot.files if read is None else [n for n in read[table] if n in snapshot.files]:
+                if snapshot.ledger.damaged.get(name) == []:  # known, and to be built again
+                    if read is not None:
+                        yield marked(table, name)
+                    continue
                 yield from partition_faults(con, lake, snapshot, name, Seen())
                 if time.monotonic() > deadline:
                     return

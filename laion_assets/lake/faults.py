@@ -37,6 +37,12 @@ class Fault:
         return f"{self.place} {self.file}: {self.what}; {self.cure}"
 
 
+def marked(table: str, partition: str) -> Fault:
+    """That a partition was found damaged and marked, and was not built again since."""
+    what = "is marked as damaged, and was not built again yet"
+    return Fault(table, partition, table, what, heal=rebuild(table, partition))
+
+
 def cure(table: str, partition: str) -> str:
     """The commands that heal a damaged partition, or the log of a table."""
     crawl = parse_partition(partition).get("crawl") if partition else None

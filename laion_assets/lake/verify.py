@@ -19,7 +19,7 @@ from laion_assets.lake.catalogue import Column, Table
 from laion_assets.lake.checked import Checked
 from laion_assets.lake.commits import Commit, Ledger
 from laion_assets.lake.engine import open_engine
-from laion_assets.lake.faults import Fault
+from laion_assets.lake.faults import Fault, marked
 from laion_assets.lake.lake import Lake, data_files
 from laion_assets.lake.logs import LogDamaged, log_faults, table_folders
 from laion_assets.lake.repair import Repaired, repair_log, repair_rows, seal_now, seal_tars
@@ -101,7 +101,7 @@ class Verification:
         unit, basis = f"{table} {name}", (commit.version if commit else -1, sorted(snapshot.files[name]))
         self.seen.partitions += 1
         if snapshot.ledger.damaged.get(name) == []:
-            yield Fault(table, name, table, "is marked as damaged, and was not built again yet")
+            yield marked(table, name)
             return
         if self.checked.knows(unit, basis):
             return
@@ -172,6 +172,8 @@ def partition_faults(
     if commit is not None:
         with suppress(SealDamaged):  # told with the log
             seal = read_seal(storage, table, commit.version)
+    copies = seal.copies if seal is not None else {}
+    put_back = f"`laion verify {table} --repair` puts it back from its seal"
     found = False
     local: list[Path] = []
     with ExitStack() as held:
@@ -180,7 +182,7 @@ def partition_faults(
             seen.files, seen.bytes = seen.files + 1, seen.bytes + size
             if what is not None:
                 found = True
-                yield Fault(table, name, file, what)
+                yield Fault(table, name, file, what, heal=put_back if file in copies else "")
             elif not found:
                 local.append(held.enter_context(storage.local(file)))
         if not found:

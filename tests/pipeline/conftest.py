@@ -84,6 +84,11 @@ def small_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 @pytest.fixture(scope="session")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> EncoderOptions:
     """The sample's model with seeded random weights: it sees nothing, but always the same nothing."""
+    return untrained_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+def untrained_encoder(folder: Path) -> EncoderOptions:
+    """The encoder, its weights written into a folder."""
     prepare_cpu()  # before torch is imported
     import open_clip
     import torch
@@ -91,7 +96,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> EncoderOptions:
 
     add_model_configs(MODEL_CONFIGS)
     torch.manual_seed(7)
-    weights = tmp_path_factory.mktemp("encoder") / "untrained.safetensors"
+    weights = folder / "untrained.safetensors"
     save_file(open_clip.create_model(MODEL).state_dict(), weights)
     return EncoderOptions(model=MODEL, pretrained=str(weights), model_configs=MODEL_CONFIGS)
 
@@ -123,8 +128,18 @@ def make_settings(
     """Settings for a lake: ``make_settings(folder, **changes)``."""
     calibration = tmp_path_factory.mktemp("calibration") / "pairs.parquet"
     write_calibration(calibration, 120)
-    usual: dict[str, Any] = {
-        "source": str(small_web.root),
+    usual = usual_settings(small_web.root, encoder, calibration)
+
+    def make(lake: Path, **changes: Any) -> Settings:
+        return Settings(_env_file=None, lake=str(lake), **{**usual, **changes})  # type: ignore[call-arg]
+
+    return make
+
+
+def usual_settings(source: Path, encoder: EncoderOptions, calibration: Path) -> dict[str, Any]:
+    """The settings of the lakes of tests, but for the lake itself."""
+    return {
+        "source": str(source),
         "shards": 2,
         "buckets": 2,
         "encoder": encoder,
@@ -143,11 +158,6 @@ def make_settings(
             urls_per_tar=40,
         ),
     }
-
-    def make(lake: Path, **changes: Any) -> Settings:
-        return Settings(_env_file=None, lake=str(lake), **{**usual, **changes})  # type: ignore[call-arg]
-
-    return make
 
 
 def environment(settings: Settings, home: Path) -> dict[str, str]:

@@ -196,3 +196,27 @@ def test_verify_refuses_tables_and_crawls_that_are_not_there(lake: Lake, said: S
     assert "no table no_such_table" in complaint
     code, _, complaint = said("verify", "--crawl", "CC-2019-01")
     assert (code, "no partition of CC-2019-01" in complaint) == (2, True)
+
+
+def test_removal_requests_of_which_there_is_a_copy_are_not_asked_for_again(lake: Lake, said: Said) -> None:
+    """What polars says of a long path leaves out how it begins; the file is named all the same."""
+    requests = Path(lake.partition_sizes("takedowns", {"kind": "url"})[0][0])
+    requests.unlink()
+    data(lake).unlink()  # no build reads it before the requests
+    code, _, complaint = said("build", FIRST)
+    assert code == 2
+    assert requests.relative_to(lake.root).as_posix() in complaint
+    assert "`laion verify takedowns --repair` puts it back from its seal" in complaint
+    said("verify", "takedowns", "--repair")
+    assert requests.exists()
+
+
+def test_what_was_marked_is_not_to_be_marked_again(lake: Lake, said: Said) -> None:
+    data(lake).unlink()
+    said("verify", "unique_pairs", "--repair")
+    code, told, _ = said("verify", "unique_pairs")
+    assert code == 1
+    assert f"marked as damaged, and was not built again yet; `laion build {FIRST}` makes it again" in told
+    _, _, complaint = said("sql", "SELECT count(text) FROM unique_pairs")
+    assert f"`laion build {FIRST}` makes it again" in complaint
+    assert "--repair" not in complaint

@@ -1,0 +1,51 @@
+"""Run points by hand: ``python -m tests.faults --points 2000 --seed 7 [--kind WORD] [--write]``."""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.faults.disks import may_mount
+from tests.faults.ground import undisturbed_ground
+from tests.faults.kinds import KINDS, POINTS, seeds
+from tests.faults.points import Result, run_point
+from tests.faults.table import write_table
+
+
+def main() -> int:
+    """Run them one after the other; exit code 1 if anything was wrong, with the seeds that show it again."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--points", type=int, default=POINTS, help="about how many, over all kinds")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed of each kind")
+    parser.add_argument("--kind", default="", help="only kinds with this in their name")
+    parser.add_argument("--write", action="store_true", help="put what came of it into docs/recovery.md")
+    given = parser.parse_args()
+    kinds = [kind for kind in KINDS.values() if given.kind in kind.name]
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory(prefix="laion-faults-") as folder, undisturbed_ground(Path(folder)) as ground:
+        unable = may_mount(Path(folder))
+        for kind in kinds:
+            if kind.needs_mount and unable:
+                print(f"left out: {kind.name}: {unable}", flush=True)
+                continue
+            for seed in seeds(kind, given.points, given.seed):
+                began = time.monotonic()
+                try:
+                    result = run_point(ground, kind, seed)
+                except AssertionError as error:
+                    result = Result(kind.name, seed, wrong=str(error) or "an assertion failed")
+                results.append(result)
+                told = f"WRONG {result.wrong}" if result.wrong else f"good  {kind.name}, seed {seed}: {result.said}"
+                print(f"{time.monotonic() - began:5.1f} s  {told}", flush=True)
+    wrong = [result for result in results if result.wrong]
+    print(f"{len(results)} points, {len(wrong)} wrong")
+    for result in wrong:
+        print(f"  {result.kind}, seed {result.seed}")
+    if given.write:
+        write_table(results, given.seed)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""``laion`` in a process of its own that has everything imported, with something that happens to it on the way.
+
+A process is made by forking one that has imported all and run nothing, so that a command takes a second. What happens
+comes at the N-th *moment* of the process: whenever Python writes, renames, links or removes a file below the lake, and
+before and after the calls that hand work on a partition to Delta and DuckDB.
+"""
+
+import functools
+import importlib
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.faults.clock import shift_clock
+
+_PRELOADED = [
+    "laion_assets.definitions", "laion_assets.cli.main", "laion_assets.cli.build", "laion_assets.cli.home",
+    "laion_assets.figures", "laion_assets.lake.verify", "tests.faults.forked", "tests.integration.at_once",
+    "dagster._core.storage.sqlite_storage", "dagster._core.storage.event_log", "dagster._core.storage.runs",
+    "dagster._core.storage.schedules", "dagster._core.run_coordinator", "open_clip", "img2dataset", "boto3",
+]  # fmt: skip
+_HANDED_ON = (
+    ("laion_assets.lake.build", "write_deltalake"),
+    ("laion_assets.lake.build", "validate"),
+    ("laion_assets.lake.build", "content_digest"),
+    ("laion_assets.lake.build", "write_seal"),
+    ("laion_assets.lake.seals", "make_seal"),
+)
+_CHANGES = frozenset({"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.utime", "shutil.rmtree"})
+_SECONDS = 180
+
+
+@dataclass(frozen=True, kw_only=True)
+class Happening:
+    """What happens to a process, and when."""
+
+    signal: int = 0
+    """Which signal it gets; 0: none."""
+    moment: int = 0
+    """At which moment, counted from 1."""
+    inside: int = 0
+    """Instead of at a moment: during the how manieth write to a Delta table."""
+    after: float = 0.0
+    """So many seconds after that write began."""
+    clock: float = 0.0
+    """By how many seconds the clock jumps then."""
+    wait_for: str = ""
+    """A file that the process waits for then; beside it one that ends in ``.there`` says that it waits."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a process ended, and what it said."""
+
+    code: int
+    said: str
+
+    @property
+    def lines(self) -> list[str]:
+        return [line.strip() for line in self.said.splitlines() if line.strip()]
+
+
+@functools.cache
+def _context() -> Any:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
+
+
+@dataclass
+class Running:
+    """A process that was started."""
+
+    process: Any
+    said: Path
+
+    def ended(self) -> Ran:
+        """Wait until it has; what it left running is ended."""
+        self.process.join(_SECONDS)
+        code = self.process.exitcode
+        _end_group(self.process.pid)
+        self.process.join()
+        text = self.said.read_text(errors="replace")
+        assert code is not None, f"it did not end within {_SECONDS} s: {text[-2000:]}"
+        return Ran(code, text)
+
+
+def start(
+    arguments: tuple[str, ...], variables: Mapping[str, str], said: Path, happening: Happening | None = None
+) -> Running:
+    """Start ``laion`` with these arguments and this environment, its output in the file ``said``."""
+    process = _context().Process(target=_enter, args=(arguments, dict(variables), str(said), happening))
+    process.start()
+    return Running(process, said)
+
+
+def _enter(arguments: tuple[str, ...], variables: dict[str, str], said: str, happening: Happening | None) -> None:
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(variables)
+    time.tzset()
+    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for number in (1, 2):
+        os.dup2(output, number)
+    sys.argv = ["laion", *arguments]
+    os.chdir(Path(said).parent)
+    from laion_assets.cli import main
+
+    if happening is not None:
+        _arm(happening, variables["LAION_LAKE"], variables.get("LAION_SCRATCH"))
+    main()
+
+
+def _arm(happening: Happening, *roots: str | None) -> None:
+    below = tuple(f"{root}/" for root in roots if root)
+    passed = 0
+
+    def moment() -> None:
+        nonlocal passed
+        passed += 1
+        if passed == happening.moment:
+            _happen(happening)
+
+    def heard(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open":
+            changes = isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        else:
+            changes = event in _CHANGES
+        if changes and str(args[0]).startswith(below):
+            moment()
+
+    sys.addaudithook(heard)
+    for module, name in _HANDED_ON:
+        _wrap(module, name, moment)
+    if happening.inside:
+        _inside(happening)
+
+
+def _wrap(module: str, name: str, moment: Callable[[], None]) -> None:
+    owner = importlib.import_module(module)
+    real = getattr(owner, name)
+
+    def wrapped(*args: Any, **options: Any) -> Any:
+        moment()
+        result = real(*args, **options)
+        moment()
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def _inside(happening: Happening) -> None:
+    from laion_assets.lake import build
+
+    real, calls = build.write_deltalake, 0
+
+    def wrapped(*args: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == happening.inside:
+            timer = threading.Timer(happening.after, _happen, [happening])
+            timer.daemon = True
+            timer.start()
+        return real(*args, **options)
+
+    setattr(build, "write_deltalake", wrapped)  # noqa: B010 - mypy knows it as a function
+
+
+def _happen(happening: Happening) -> None:
+    if happening.clock:
+        shift_clock(happening.clock)
+    if happening.wait_for:
+        Path(f"{happening.wait_for}.there").touch()
+        give_up = time.monotonic() + _SECONDS
+        while not Path(happening.wait_for).exists() and time.monotonic() < give_up:
+            time.sleep(0.005)
+    if happening.signal:
+        os.kill(os.getpid(), happening.signal)
+
+
+def _end_group(group: int) -> None:
+    left = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group:
+                process.kill()
+                left.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    psutil.wait_procs(left, timeout=10)
+
+
+@contextmanager
+def frozen_until(path: Path) -> Iterator[None]:
+    """Let a process that waits for ``path`` go on at the end of the block."""
+    try:
+        yield
+    finally:
+        path.touch()
+
+
+def untold(said: str) -> list[str]:
+    """The lines that no user should see: of tracebacks, and of panics of libraries."""
+    return re.findall(r"(?m)^(?:Traceback .*|.*panicked at.*|  File \".*|Fatal Python error.*)$", said)
+
+
+SIGNALS = {"kill -9": signal.SIGKILL, "SIGTERM": signal.SIGTERM}
