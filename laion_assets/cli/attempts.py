@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import dagster as dg
 
 from laion_assets.cli.runs import error_of
-from laion_assets.lake.partition import partition_name
-from laion_assets.partitions import Partitions
+from laion_assets.lake.partition import WHOLE, partition_name
+from laion_assets.lake.tables import TABLES
+from laion_assets.partitions import Partitions, parse_key
 from laion_assets.settings import Settings
 
 _RUNS_PER_QUERY = 500
@@ -38,11 +40,26 @@ class Failure:
 class Attempts:
     """The last attempts at the partitions of some tables, where nothing came of them so far."""
 
-    def __init__(self, instance: dg.DagsterInstance, settings: Settings, tables: Iterable[str]) -> None:
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        settings: Settings,
+        tables: Iterable[str],
+        models: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    ) -> None:
+        """Look at the last attempts.
+
+        Args:
+            instance: remembers them.
+            settings: of the lake.
+            tables: of the catalogue.
+            models: SQL models, with the columns that they are partitioned by.
+        """
         self._instance = instance
+        self._models = models
         self._partitions = Partitions(shards=settings.shards, buckets=settings.buckets)
         self._runs: dict[Place, str] = {}
-        for table in tables:
+        for table in (*tables, *models):
             self._runs |= {(table, name): run for name, run in self._unfinished(table)}
         statuses = {run.run_id: run.status for run in self._runs_of(set(self._runs.values()))}
         failed, ended = dg.DagsterRunStatus.FAILURE, (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED)
@@ -57,17 +74,20 @@ class Attempts:
         """Why these failed, and how often; looks at every one's last run."""
         wanted = sorted({*places} & self.failed)
         times = self._times({table for table, _ in wanted}) if wanted else Counter()
-        errors: dict[str, tuple[str, datetime | None]] = {}
+        errors: dict[tuple[str, str], tuple[str, datetime | None]] = {}
         found = {}
         for place in wanted:
-            run = self._runs[place]
-            if run not in errors:
-                errors[run] = self._error(run)
-            found[place] = Failure(run, max(times[place], 1), *errors[run])
+            run, table = self._runs[place], place[0]
+            if (run, table) not in errors:
+                errors[run, table] = self._error(run, table)
+            found[place] = Failure(run, max(times[place], 1), *errors[run, table])
         return found
 
     def _unfinished(self, table: str) -> Iterator[tuple[str, str]]:
         """(name of the partition, run) of attempts without a materialisation."""
+        if self._definition(table) is None:
+            yield from self._unfinished_whole(table)
+            return
         storage = self._instance.event_log_storage
         found = storage.get_latest_asset_partition_materialization_attempts_without_materializations(dg.AssetKey(table))
         for key, (run, _) in found.items():
@@ -75,10 +95,24 @@ class Attempts:
             if name is not None:
                 yield name, run
 
+    def _unfinished_whole(self, table: str) -> Iterator[tuple[str, str]]:
+        """The same of an asset without partitions."""
+        for record in self._instance.get_asset_records([dg.AssetKey(table)]):
+            entry = record.asset_entry
+            last = entry.last_materialization_record
+            if entry.last_run_id and (last is None or last.run_id != entry.last_run_id):
+                yield WHOLE, entry.last_run_id
+
+    def _definition(self, table: str) -> dg.PartitionsDefinition | None:
+        if table in self._models:
+            return self._partitions.of_columns(self._models[table])
+        return self._partitions.definition(table)
+
     def _name(self, table: str, key: str) -> str | None:
         """A partition's name by Dagster's key; None where the key is of another shape than the lake has."""
+        columns = self._models[table] if table in self._models else TABLES[table].partition_by
         try:
-            return partition_name(self._partitions.partition(table, key))
+            return partition_name(parse_key(columns, key))
         except ValueError:
             return None
 
@@ -99,10 +133,13 @@ class Attempts:
 
     def _names(self, run: dg.DagsterRun, table: str) -> Iterator[str]:
         """The partitions of a table that a run was to build."""
+        definition = self._definition(table)
+        if definition is None:
+            yield WHOLE
+            return
         first, last = (run.tags.get(tag) for tag in _RANGE_TAGS)
         keys: Iterable[str] = [run.tags[_KEY_TAG]] if _KEY_TAG in run.tags else []
-        definition = self._partitions.definition(table)
-        if first is not None and last is not None and definition is not None:
+        if first is not None and last is not None:
             with dg.partition_loading_context(dynamic_partitions_store=self._instance):
                 known = definition.has_partition_key(first) and definition.has_partition_key(last)
                 keys = definition.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)) if known else ()
@@ -111,8 +148,10 @@ class Attempts:
             if name is not None:
                 yield name
 
-    def _error(self, run_id: str) -> tuple[str, datetime | None]:
+    def _error(self, run_id: str, table: str) -> tuple[str, datetime | None]:
+        """Why the run built none of a table, and when it found out: its own step's fault, else that of another."""
         logged = self._instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+        logged = [entry for entry in logged if entry.step_key == table] or logged
         events = [entry.dagster_event for entry in logged if entry.dagster_event is not None]
         at = datetime.fromtimestamp(logged[0].timestamp, UTC) if logged else None
         return " ".join(error_of(events).split()), at

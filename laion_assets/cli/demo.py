@@ -36,7 +36,7 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
     from laion_assets.cli.display import build_display
     from laion_assets.cli.home import dagster_instance
     from laion_assets.cli.model_build import ModelBuilder
-    from laion_assets.cli.standing import record_standing
+    from laion_assets.cli.partition_states import record_standing
     from laion_assets.sample.options import SampleOptions
     from laion_assets.sample.publish import publish
     from laion_assets.sample.server import SampleServer

@@ -158,7 +158,7 @@ def build(
     from laion_assets.cli.display import build_display
     from laion_assets.cli.home import dagster_instance
     from laion_assets.cli.outcome import tell
-    from laion_assets.cli.standing import record_standing
+    from laion_assets.cli.partition_states import record_standing
 
     known_crawls(settings, crawls)
     request = Request(crawls=crawls, until=until, retry_failed=retry_failed, refetch=refetch)

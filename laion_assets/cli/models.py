@@ -227,7 +227,7 @@ def run(
     from laion_assets.cli.home import dagster_instance
     from laion_assets.cli.model_build import ModelBuilder
     from laion_assets.cli.outcome import tell
-    from laion_assets.cli.standing import record_standing
+    from laion_assets.cli.partition_states import record_standing
 
     instance = dagster_instance()
     with build_display(out) as reporter:

@@ -2,8 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -12,15 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, out, settings_of
-from laion_assets.lake.partition import partition_name
+from laion_assets.cli.standing import MODELS, SCORES, STATES, TRAININGS, Picture, Standing, as_object, picture_of
 from laion_assets.lake.stages import PER_CRAWL
-from laion_assets.lake.staleness import PartitionState, State
+from laion_assets.settings import Settings
 
 if TYPE_CHECKING:
     from laion_assets.cli.attempts import Attempts, Failure, Place
-
-STATES: Final = ("done", "running", "stale", "failed", "missing")
-"""How a partition can stand, in the order in which bars show it."""
 
 _LOOKS: Final = {
     "done": ("█", "green"),
@@ -34,81 +30,7 @@ _BAR_CELLS = 32
 _WORDS_CELLS = 58
 """What stands beside a bar: the table's name, and how many partitions stand how."""
 _REASONS_SHOWN = 200
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One partition as it is shown."""
-
-    table: str
-    crawl: str
-    partition: str
-    state: str
-    """One of :data:`STATES`."""
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def place(self) -> "Place":
-        """What names it."""
-        return self.table, self.partition
-
-
-@dataclass(frozen=True)
-class Picture:
-    """All partitions of some crawls."""
-
-    lake: str
-    standings: Sequence[Standing]
-    counts: Mapping[tuple[str, str], Counter[str]] = field(init=False)
-    """By table and crawl, how many partitions stand how."""
-
-    def __post_init__(self) -> None:
-        counts: dict[tuple[str, str], Counter[str]] = {}
-        for standing in self.standings:
-            counts.setdefault((standing.table, standing.crawl), Counter())[standing.state] += 1
-        object.__setattr__(self, "counts", counts)
-
-    @property
-    def crawls(self) -> list[str]:
-        """The crawls, by name."""
-        return sorted({crawl for _, crawl in self.counts})
-
-    def of_table(self, table: str) -> Counter[str]:
-        """How many partitions of a table stand how, over all crawls."""
-        return sum((counts for (name, _), counts in self.counts.items() if name == table), Counter())
-
-    def of_crawl(self, crawl: str) -> Counter[str]:
-        """How many partitions of a crawl stand how, over all tables."""
-        return sum((counts for (_, name), counts in self.counts.items() if name == crawl), Counter())
-
-    def is_done(self, crawl: str) -> bool:
-        """Whether every partition of a crawl is."""
-        return set(self.of_crawl(crawl)) == {"done"}
-
-
-def picture_of(
-    lake: str, states: Iterable[PartitionState], attempts: "Attempts", crawls: Sequence[str] = ()
-) -> Picture:
-    """How partitions stand: what is done the lake says, what runs or failed Dagster.
-
-    Args:
-        lake: its name.
-        states: of every partition of the lake.
-        attempts: what Dagster remembers.
-        crawls: those to look at; none: all.
-    """
-    standings = []
-    for state in states:
-        crawl, name = str(state.partition["crawl"]), partition_name(state.partition)
-        if crawls and crawl not in crawls:
-            continue
-        shown = str(state.state)
-        if (state.table, name) in attempts.running:
-            shown = "running"
-        elif (state.table, name) in attempts.failed and state.state is not State.DONE:
-            shown = "failed"
-        standings.append(Standing(state.table, crawl, name, shown, (*state.reasons, *state.inherited)))
-    return Picture(lake, standings)
+_MODELS_NAMED = 8
 
 
 def status(
@@ -123,26 +45,13 @@ def status(
     What is done, stale or missing is read from the lake; what failed or is being built is what Dagster remembers.
     """
     settings = settings_of(lake)
-    opened = settings.open_lake(create=False)
-    from laion_assets.cli.attempts import Attempts
-    from laion_assets.cli.build import current_states
-    from laion_assets.cli.home import dagster_instance
-    from laion_assets.partitions import CRAWLS
-
-    instance = dagster_instance()
-    states = current_states(opened, settings, instance.get_dynamic_partitions(str(CRAWLS.name)))
-    known = {str(state.partition["crawl"]) for state in states}
-    unknown = sorted({*(crawl or ())} - known)
-    if unknown:
-        raise UsageError(f"--crawl: the lake has no crawl {', '.join(unknown)}; `laion status` shows those it has")
-    attempts = Attempts(instance, settings, PER_CRAWL)
-    picture = picture_of(settings.lake, states, attempts, crawl or ())
+    picture, attempts = look(settings, crawl or ())
     wanted = [standing.place for standing in picture.standings if standing.state == "failed"]
     failures = attempts.failures(wanted) if why or as_json else {}
     if as_json:
         typer.echo(json.dumps(as_object(picture, failures)))
         return
-    if not known:
+    if not picture.crawls:
         out.print("no crawl yet: `laion build CRAWL` builds one")
         return
     _print_bars(picture)
@@ -150,42 +59,46 @@ def status(
         out.print(_table_in_full(picture))
     else:
         _print_crawls(picture, most)
+    _print_recipes(picture)
+    _print_models(picture)
     if why:
         _print_reasons(picture, failures)
 
 
-def as_object(picture: Picture, failures: "Mapping[Place, Failure]") -> dict[str, Any]:
-    """All of it as JSON values; of the partitions those that are not done."""
-    return {
-        "lake": picture.lake,
-        "stages": {table: {s: picture.of_table(table)[s] for s in STATES} for table in PER_CRAWL},
-        "crawls": {
-            crawl: {table: {s: picture.counts[table, crawl][s] for s in STATES} for table in PER_CRAWL}
-            for crawl in picture.crawls
-        },
-        "partitions": [
-            {
-                "table": standing.table,
-                "partition": standing.partition,
-                "state": standing.state,
-                "reasons": list(standing.reasons),
-                **_failure_object(failures.get(standing.place)),
-            }
-            for standing in picture.standings
-            if standing.state != "done"
-        ],
-    }
+def look(settings: Settings, crawls: Sequence[str] = ()) -> "tuple[Picture, Attempts]":
+    """How everything stands now.
 
+    Args:
+        settings: of the lake.
+        crawls: those to look at; none: all, and what belongs to no crawl.
 
-def _failure_object(failure: "Failure | None") -> dict[str, Any]:
-    if failure is None:
-        return {}
-    return {
-        "failures": failure.times,
-        "run_id": failure.run_id,
-        "error": failure.error,
-        "failed_at": failure.at.isoformat(timespec="seconds") if failure.at else None,
-    }
+    Raises:
+        UsageError: the lake has no such crawl.
+    """
+    from laion_assets.cli.attempts import Attempts
+    from laion_assets.cli.build import current_states
+    from laion_assets.cli.home import dagster_instance
+    from laion_assets.cli.other_states import states_of_models, states_of_recipes
+    from laion_assets.partitions import CRAWLS
+    from laion_assets.sql.project import open_project
+
+    opened = settings.open_lake(create=False)
+    project = open_project(settings.models)
+    instance = dagster_instance()
+    stages = current_states(opened, settings, instance.get_dynamic_partitions(str(CRAWLS.name)))
+    unknown = sorted({*crawls} - {str(state.partition["crawl"]) for state in stages})
+    if unknown:
+        raise UsageError(f"--crawl: the lake has no crawl {', '.join(unknown)}; `laion status` shows those it has")
+    models = {name: ("crawl",) if model.is_incremental else () for name, model in project.enabled.items()}
+    attempts = Attempts(instance, settings, (*PER_CRAWL, *TRAININGS, *SCORES), models)
+    tried = {name.removeprefix("recipe=") for table, name in attempts.failed | attempts.running if table in TRAININGS}
+    recipes = {*instance.get_dynamic_partitions("recipe"), *tried}
+    states = [
+        *stages,
+        *states_of_models(opened, project, stages),
+        *states_of_recipes(opened, settings, project, recipes),
+    ]
+    return picture_of(settings.lake, states, attempts, crawls), attempts
 
 
 def bar(counts: Mapping[str, int], cells: int = _BAR_CELLS) -> Text:
@@ -203,15 +116,17 @@ def bar(counts: Mapping[str, int], cells: int = _BAR_CELLS) -> Text:
 
 
 def _print_bars(picture: Picture) -> None:
-    shown = [table for table in PER_CRAWL if picture.of_table(table)]
+    counts = {table: picture.of_table(table) for table in PER_CRAWL}
+    counts |= {part: picture.beside.get(part, Counter()) for part in (MODELS, *TRAININGS, *SCORES)}
+    shown = {part: found for part, found in counts.items() if found}
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)
     grid.add_column()
     cells = min(_BAR_CELLS, max(12, out.width - _WORDS_CELLS))
-    for table in shown:
-        grid.add_row(table, bar(picture.of_table(table), cells), _in_words(picture.of_table(table)))
-    present = [state for state in STATES if any(picture.of_table(table)[state] for table in shown)]
+    for part, found in shown.items():
+        grid.add_row(part, bar(found, cells), _in_words(found))
+    present = [state for state in STATES if any(found[state] for found in shown.values())]
     legend = [part for state in present for part in ((_LOOKS[state][0], _LOOKS[state][1]), f" {state}  ")]
     out.print(Text.assemble((picture.lake, "bold"), f", {_count(len(picture.crawls), 'crawl')}   ", *legend))
     out.print(grid)
@@ -268,6 +183,41 @@ def _print_crawls(picture: Picture, most: int) -> None:
     out.print("; ".join(words))
 
 
+_OF_RECIPES: Final = {
+    "training_sets": "training set", "clip_checkpoints": "checkpoints", "zero_shot_scores": "zero-shot",
+    "retrieval_scores": "retrieval",
+}  # fmt: skip
+
+
+def _print_recipes(picture: Picture) -> None:
+    """A row for each recipe that somebody trained or asked for."""
+    if not picture.of_recipes:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("recipe", overflow="fold")
+    for heading in _OF_RECIPES.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for recipe, counts in sorted(picture.of_recipes.items()):
+        table.add_row(Text(recipe), *(_cell(counts[name]) if name in counts else "" for name in _OF_RECIPES))
+    out.print(table)
+
+
+def _print_models(picture: Picture) -> None:
+    """The SQL models that are not done, by how they stand."""
+    found: dict[str, list[str]] = {}
+    for standing in picture.standings:
+        if standing.part == MODELS and standing.state != "done":
+            names = found.setdefault(standing.state, [])
+            if standing.table not in names:
+                names.append(standing.table)
+    for state in STATES[1:]:
+        names = found.get(state, [])
+        if names:
+            more = f" and {len(names) - _MODELS_NAMED} more" if len(names) > _MODELS_NAMED else ""
+            text = Text.assemble((state, _LOOKS[state][1]), f" SQL models: {', '.join(names[:_MODELS_NAMED])}{more}")
+            out.print(text, soft_wrap=True)
+
+
 def _cell(counts: Mapping[str, int]) -> Text:
     """``✓``, or how much is done and what stands in its way: ``62% 3!``."""
     total, done = sum(counts.values()), counts.get("done", 0)
@@ -288,18 +238,24 @@ def _mark(counts: Mapping[str, int]) -> str | None:
 def _print_reasons(picture: Picture, failures: "Mapping[Place, Failure]") -> None:
     lines = 0
     for standing in picture.standings:
-        failure = failures.get(standing.place)
-        text = "; ".join(standing.reasons)
-        if failure is not None:
-            at = f" at {failure.at:%Y-%m-%d %H:%M} UTC" if failure.at else ""
-            text = f"failed {_count(failure.times, 'time')}, last{at} in run {failure.run_id[:8]}: {failure.error}"
-        if standing.state not in ("stale", "failed") or not text:
+        text = _why(standing, failures.get(standing.place))
+        if not text:
             continue
         lines += 1
         if lines > _REASONS_SHOWN:
             out.print(f"and more: only the first {_REASONS_SHOWN} are shown; --crawl narrows, --json has all")
             return
         out.print(Text(f"{standing.table} {standing.partition}: {text}"), soft_wrap=True)
+
+
+def _why(standing: Standing, failure: "Failure | None") -> str:
+    """Why a partition is stale, or failed; nothing of others."""
+    if standing.state not in ("stale", "failed"):
+        return ""
+    if failure is None:
+        return "; ".join(standing.reasons)
+    at = f" at {failure.at:%Y-%m-%d %H:%M} UTC" if failure.at else ""
+    return f"failed {_count(failure.times, 'time')}, last{at} in run {failure.run_id[:8]}: {failure.error}"
 
 
 def _count(number: int, what: str) -> str:

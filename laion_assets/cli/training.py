@@ -31,8 +31,8 @@ def train(
     from laion_assets.cli.display import build_display
     from laion_assets.cli.home import dagster_instance
     from laion_assets.cli.outcome import tell
+    from laion_assets.cli.partition_states import record_standing
     from laion_assets.cli.recipe_build import RecipeBuilder
-    from laion_assets.cli.standing import record_standing
 
     settings = settings_of(lake)
     before = _checkpoints(settings, recipes)

@@ -384,6 +384,42 @@ def test_training_what_is_trained_is_one_line(command: Callable[..., tuple[int, 
     assert out.splitlines()[0] == said
 
 
+def test_the_status_covers_trainings_and_scores(command: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, err = command("status", "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    counts = {
+        table: {state: number for state, number in found.items() if number}
+        for table, found in {**told["trainings"], **told["scores"]}.items()
+    }
+    assert counts == {
+        "training_sets": {"done": 2},  # of the recipe that nobody asked for there is nothing to say
+        "clip_checkpoints": {"done": 2},
+        "zero_shot_scores": {"done": 4},
+        "retrieval_scores": {"done": 2},
+        "robustness": {"done": 1},
+        "scaling_laws": {"done": 1},
+    }
+    code, out, _ = command("status")
+    assert code == 0
+    [row] = [line.split() for line in out.splitlines() if line.split()[:1] == [UNFILTERED]]
+    assert row == [UNFILTERED, *"✓✓✓✓"]
+
+
+def test_the_status_says_which_score_is_missing_and_which_training_is_stale(
+    command: Callable[..., tuple[int, str, str]], copied: Settings, tmp_path: Path
+) -> None:
+    lake = {"LAION_LAKE": copied.lake, "LAION_BENCHMARKS": copied.benchmarks or ""}
+    other = {name: {**recipe, "samples_seen": 8 * SAMPLES} for name, recipe in RECIPES.items() if name == FILTERED}
+    recipes = write_recipes(tmp_path / "others", {**RECIPES, **other})["recipes"]
+    told = json.loads(command("status", "--json", **lake, LAION_RECIPES=recipes)[1])
+    stale = {(p["table"], p["partition"]) for p in told["partitions"] if p["state"] == "stale"}
+    assert ("clip_checkpoints", f"recipe={FILTERED}") in stale
+    assert ("clip_checkpoints", f"recipe={UNFILTERED}") not in stale
+    gone = json.loads(command("status", "--json", **lake, LAION_RECIPES=str(REPOSITORY / "recipes"))[1])
+    assert gone["trainings"]["clip_checkpoints"]["done"] == 2, "a recipe whose file is gone trained what it trained"
+
+
 def test_what_is_missing_is_one_line(command: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for arguments, changes, said in (

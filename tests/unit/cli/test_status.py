@@ -13,15 +13,24 @@ from rich.console import Console
 from laion_assets.cli import status as command
 from laion_assets.cli.attempts import Attempts
 from laion_assets.cli.build import current_states
-from laion_assets.cli.status import STATES, Picture, Standing, as_object, bar, picture_of
+from laion_assets.cli.home import dagster_instance
+from laion_assets.cli.model_build import ModelBuilder
+from laion_assets.cli.recipe_build import RecipeBuilder
+from laion_assets.cli.standing import MODELS, STATES, Picture, Standing, as_object, picture_of
+from laion_assets.cli.status import bar, look
 from laion_assets.definitions import build_definitions
 from laion_assets.lake.partition import partition_name
 from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.lake.staleness import State
 from laion_assets.partitions import CRAWLS, Partitions
 from laion_assets.settings import Settings
+from laion_assets.sql.project import open_project
+from tests.pipeline.conftest import Quiet
+from tests.pipeline.trainings import write_recipes
+from tests.unit.sql.model_files import write_model, write_test
 from tests.unit.sql.shipped_lake import NEW, OLD, shipped_lake
 
+RECIPE = "lost"
 LATER = "CC-MAIN-2026-12"
 
 
@@ -133,6 +142,66 @@ def test_a_run_that_has_begun_is_running(settings: Settings, instance: dg.Dagste
     instance.report_run_canceling(run)
     found, _ = picture(settings, instance)
     assert found.counts["images", LATER] == {"running": 1, "missing": 1}
+
+
+BROKEN = "SELECT no_such_column AS n FROM {{ source('crawl_snapshots') }}"
+
+
+def test_models_count_too_and_say_what_is_wrong_with_them(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "project"
+    write_model(folder, "sound", "SELECT count(*) AS n FROM {{ source('crawl_snapshots') }}")
+    write_model(folder, "never", "SELECT count(*) AS n FROM {{ source('images') }}")
+    write_model(folder, "wrong", BROKEN)
+    write_model(folder, "on_it", "SELECT n FROM {{ ref('wrong') }}")
+    write_model(folder, "tested", "SELECT 1 AS n FROM {{ source('crawl_snapshots') }} LIMIT 1")
+    write_test(folder, "never_right", "SELECT * FROM {{ ref('tested') }}")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    ours = settings.model_copy(update={"models": str(folder)})
+    with dagster_instance() as instance:
+        built = ModelBuilder(ours, open_project(folder), instance, Quiet()).build(["sound", "tested"])
+    assert (built.built, [failure[0] for failure in built.failures]) == (1, ["tested"])
+    found, attempts = look(ours)
+    states = {s.table: (s.partition, s.state) for s in found.standings if s.part == MODELS}
+    assert states == {
+        "sound": ("all", "stale"),  # for the stages below it are
+        "never": ("all", "missing"),
+        "tested": ("all", "failed"),
+        "wrong": ("all", "failed"),
+        "on_it": ("all", "missing"),
+    }
+    failure = attempts.failures(attempts.failed)["tested", "all"]
+    assert failure.times == 1
+    assert "never_right" in failure.error
+    assert as_object(found, {})["models"]["sound"] == dict.fromkeys(STATES, 0) | {"stale": 1}
+    told = "\n".join(printed(monkeypatch, lambda: (command._print_bars(found), command._print_models(found)), 100))
+    assert "SQL models" in told
+    assert "0 of 5, 1 stale, 2 failed" in told
+    assert "failed SQL models: tested, wrong" in told
+    of_one, _ = look(ours, [OLD])
+    assert {s.crawl for s in of_one.standings} == {OLD}
+
+
+def test_a_training_that_failed_is_shown_though_the_lake_holds_nothing_of_it(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    recipe = {"selection": {"source": "unique_pairs", "where": "no_such_column > 1"}}
+    ours = settings.model_copy(update=write_recipes(tmp_path, {RECIPE: recipe}))
+    with dagster_instance() as instance:
+        outcome = RecipeBuilder(ours, instance, Quiet()).train([RECIPE])
+    assert [failure[0] for failure in outcome.failures] == ["training_sets"]
+    found, attempts = look(ours)
+    assert {s.table: s.state for s in found.standings if s.recipe} == {
+        "training_sets": "failed",
+        "clip_checkpoints": "missing",
+    }
+    assert attempts.failures(attempts.failed)["training_sets", f"recipe={RECIPE}"].error == " ".join(
+        outcome.failures[0][2].split()
+    )
+    [line] = [text for text in printed(monkeypatch, lambda: command._print_recipes(found), 80) if RECIPE in text]
+    assert "1!" in line
 
 
 def many(crawls: int, buckets: int = 4) -> Picture:

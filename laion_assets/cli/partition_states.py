@@ -1,0 +1,41 @@
+"""``partition_states`` after a command: how everything stands now, as a table, so that the pages show it too."""
+
+import dagster as dg
+from rich.console import Console
+
+from laion_assets.automation.overview import PARTITION_STATES, Overview
+from laion_assets.automation.runs import registered_crawls
+from laion_assets.cli.abandoned import other_builders
+from laion_assets.cli.common import complain
+from laion_assets.cli.display import build_display
+from laion_assets.cli.runs import Outcome, Runner
+from laion_assets.lake.errors import LakeError
+from laion_assets.pairs.removals import RemovalError
+from laion_assets.settings import Settings, SettingsError
+from laion_assets.sql.project import open_project
+
+
+def record_standing(settings: Settings, instance: dg.DagsterInstance, console: Console, *, failed: bool) -> None:
+    """Build ``partition_states`` where it says something else than there is; what stops it stops nothing else.
+
+    Args:
+        settings: of the lake.
+        instance: keeps the run.
+        console: shows how it goes.
+        failed: whether a partition failed since: the table says so, and the lake does not.
+    """
+    try:
+        picture = Overview(settings, open_project(settings.models)).look(registered_crawls(instance))
+    except (LakeError, RemovalError, SettingsError) as unreadable:
+        complain("warning", f"{PARTITION_STATES} is as it was: {unreadable}")
+        return
+    if not (failed or picture.states_due) or other_builders(picture.lake.staging / "builders"):
+        return  # the last of several builders says how everything stands
+    outcome = Outcome()
+    with build_display(console) as reporter:
+        runner = Runner(settings, instance, reporter, settings.open_lake(create=False))
+        with runner.building():
+            reporter.begin(PARTITION_STATES, 1)
+            runner.run_each(PARTITION_STATES, [{}], outcome)
+    for table, _, error in outcome.failures:
+        complain("warning", f"{table}: {error}")
