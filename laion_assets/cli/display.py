@@ -24,13 +24,23 @@ from rich.progress import (
 from rich.text import Text
 
 from laion_assets.cli.common import UsageError
-from laion_assets.cli.table import SHOWN_ROWS, Summary, counted, print_table
+from laion_assets.cli.table import (
+    SHOWN_ROWS,
+    Summary,
+    counted,
+    print_plan,
+    print_table,
+    print_vertical,
+    printable,
+    single,
+)
 from laion_assets.progress import listening
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Format = Literal["table", "csv", "json", "parquet"]
+Format = Literal["auto", "table", "vertical", "tsv", "csv", "json", "parquet"]
+"""``auto`` is a table on a terminal, vertical where that is too narrow for all columns, and tsv elsewhere."""
 
 _FETCHED_ROWS = 2_000
 _GROUP_ROWS = 120_000
@@ -104,9 +114,9 @@ def print_rows(
     to: TextIO | None = None,
     most: int = SHOWN_ROWS,
 ) -> Summary:
-    """Print a query's rows as a table (the first of them), CSV, JSON (a line a row) or Parquet (bytes).
+    """Print a query's rows: the first of them as a table or a line a value, all as TSV, CSV, JSON or Parquet (bytes).
 
-    Nothing but a table's shown rows is ever held: results larger than memory can be written.
+    In TSV and JSON a line is a row. Nothing but shown rows is ever held: results larger than memory can be written.
 
     Args:
         rows: the query.
@@ -121,8 +131,14 @@ def print_rows(
     Raises:
         UsageError: Parquet has no place for a column's type.
     """
-    if format_ == "table":
-        return print_table(rows, Console(file=to, emoji=False) if to else console, most)
+    if to:
+        console = Console(file=to, emoji=False)
+    if format_ in ("auto", "tsv", "table", "vertical") and (plan := print_plan(rows, console)):
+        return plan
+    if format_ == "table" or (format_ == "auto" and console.is_terminal):
+        return print_table(rows, console, most, cut=format_ == "table")
+    if format_ == "vertical":
+        return print_vertical(rows, console, most)
     text = to or sys.stdout
     written = 0
     if format_ == "parquet":
@@ -133,6 +149,13 @@ def print_rows(
         writer.writerow(rows.columns)
         for row in _fetched(rows):
             writer.writerow(["" if value is None else _plain(value) for value in row])
+            written += 1
+    elif format_ in ("auto", "tsv"):
+        text.write("\t".join(map(printable, rows.columns)) + "\n")
+        narrow = [str(type_) == "FLOAT" for type_ in rows.types]
+        for row in _fetched(rows):
+            fields = (single(v) if is_narrow and v is not None else v for v, is_narrow in zip(row, narrow, strict=True))
+            text.write("\t".join("NULL" if v is None else printable(_plain(v)) for v in fields) + "\n")
             written += 1
     else:
         names = _distinct(rows.columns)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import duckdb
 from prompt_toolkit import PromptSession
@@ -21,9 +22,11 @@ from rich.text import Text
 
 from laion_assets.cli.common import UsageError, out
 from laion_assets.cli.completion import LEAVE, SqlCompleter, is_complete
+from laion_assets.cli.display import Format
 from laion_assets.cli.results import Cancelled, Destination, in_short, interruptible, rows_of
 from laion_assets.cli.storage_faults import lake_fault
 from laion_assets.cli.table import counted
+from laion_assets.cli.unbuilt import Reading
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.tables import TABLES
@@ -33,7 +36,7 @@ from laion_assets.sql.session import connect
 _SHOWN_ROWS = 50
 _ALL_ROWS = " (`.output FILE.csv` takes all of the next result)"
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
-_FORMATS = ("table", "csv", "json", "parquet")
+_FORMATS: tuple[str, ...] = get_args(Format)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Prompt:
         self.timing = True
         self.console = console
         self._at = dict(at)
+        self._reading = Reading(lake, models)
         self._connect: Callable[..., duckdb.DuckDBPyConnection] = partial(connect, lake, models=models, unsafe=unsafe)
         self._con = self._connect(at=at)
         self._relations = _relations(models)
@@ -140,17 +144,32 @@ class Prompt:
 
     def _query(self, text: str) -> None:
         for statement in reading_statements(self._con, text):
-            destination = Destination(self.format, None)
+            destination = Destination(self.format, self.file)
             if self.file is not None:
-                ending = Destination.of(None, self.file).format
-                destination = Destination(self.format if ending == "table" else ending, self.file)
+                destination = self._into(self.file)
             elif self.format == "parquet":
                 raise UsageError("Parquet is no text for a terminal: `.output FILE` writes the next result into a file")
             begun = time.perf_counter()
-            said = interruptible(self._con, partial(self._shown, statement, destination))
+            try:
+                said = interruptible(self._con, partial(self._shown, statement, destination))
+            except duckdb.CatalogException as error:
+                why = self._reading.why_missing(self._con, statement, error)
+                raise (UsageError(why) if why else error) from None
             self.file = None
+            note = self._reading.never_built(self._con, statement)
+            if note is not None:
+                self.console.print(Text(note, style="yellow"), soft_wrap=True)
             took = f" in {time.perf_counter() - begun:.3f} s" if self.timing else ""
             self.console.print(Text(said + took, style="dim"), soft_wrap=True)
+
+    def _into(self, file: Path) -> Destination:
+        """What a file takes: what its ending tells, else the format that was chosen for the screen."""
+        try:
+            return Destination.of(None, file)
+        except UsageError:
+            if self.format == "auto":
+                raise
+            return Destination(self.format, file)
 
     def _shown(self, statement: str, destination: Destination) -> str:
         return destination.show(rows_of(self._con, statement), self.console, most=_SHOWN_ROWS, hint=_ALL_ROWS)
@@ -217,6 +236,8 @@ class Prompt:
         file = Path(given).expanduser() if given else None
         if file is not None and self.lake.storage.holds(file):
             raise UsageError(f"{file} is inside the lake, where nothing but tables belongs")
+        if file is not None:
+            self._into(file)
         self.file = file
         self.console.print(Text(f"the next result is written to {file}" if file else "results are shown here"))
 

@@ -26,6 +26,7 @@ _BY_ENDING: dict[str, Format] = {
     ".jsonl": "json",
     ".ndjson": "json",
     ".parquet": "parquet",
+    ".tsv": "tsv",
 }
 _HINT = " (it is outside of the lake: --unsafe reads it all the same)"
 
@@ -34,7 +35,7 @@ _HINT = " (it is outside of the lake: --unsafe reads it all the same)"
 class Destination:
     """In which form rows are shown, and in which file if not on the screen."""
 
-    format: Format = "table"
+    format: Format = "auto"
     file: Path | None = None
 
     @classmethod
@@ -42,12 +43,34 @@ class Destination:
         """What was asked for; without a format the ending of the file tells it.
 
         Raises:
-            UsageError: there is no such format.
+            UsageError: there is no such format, or the ending tells none.
         """
         if format_ is not None and format_ not in get_args(Format):
             raise UsageError(f"--format: expected {', '.join(get_args(Format))}, found {format_!r}")
-        ending = _BY_ENDING.get(file.suffix.lower(), "table") if file else "table"
-        return cls(cast("Format", format_) if format_ else ending, file)
+        if format_ is not None and (format_ != "auto" or file is None):
+            return cls(cast("Format", format_), file)
+        if file is None:
+            return cls()
+        ending = file.suffix.lower()
+        if ending not in _BY_ENDING:
+            raise UsageError(
+                f"--output {file}: expected a name that ends in {', '.join(_BY_ENDING)}, found "
+                f"{ending or 'none of them'}; under another name the format has to be named too"
+            )
+        return cls(_BY_ENDING[ending], file)
+
+    @property
+    def holds_statements(self) -> bool:
+        """Whether the rows of several statements can follow one another."""
+        return self.file is None and self.format in ("auto", "table", "vertical")
+
+    def tells_rows(self, console: Console) -> bool:
+        """Whether how many rows there were belongs beside them: not where a program reads them."""
+        return (
+            self.file is not None
+            or self.format in ("table", "vertical")
+            or (self.format == "auto" and console.is_terminal)
+        )
 
     def show(self, rows: duckdb.DuckDBPyRelation, console: Console, *, most: int = SHOWN_ROWS, hint: str = "") -> str:
         """Show the rows, or write them into the file, which appears when it is complete.

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from laion_assets.cli.common import LakeOption, UsageError, err, out, settings_of
+from laion_assets.cli.common import LakeOption, UsageError, complain, err, out, settings_of
 
 if TYPE_CHECKING:
     import duckdb
 
     from laion_assets.cli.results import Destination
+    from laion_assets.cli.unbuilt import Reading
 
 _ALL_ROWS = " (--format csv, json or parquet gives all)"
 
@@ -31,10 +32,12 @@ def sql(
     format: Annotated[
         str | None,
         typer.Option(
-            help="`table`, `csv`, `json` (a line a row) or `parquet`; the ending of --output tells it too.",
-            show_default="table",
+            help="`table`, `vertical` (a line a value), `tsv`, `csv`, `json` (a line a row) or `parquet`; the ending "
+            "of --output tells it too.",
+            show_default="a table, vertical where the terminal is too narrow for it; tsv into a pipe",
         ),
     ] = None,
+    vertical: Annotated[bool, typer.Option("--vertical", "-x", help="The same as --format vertical.")] = False,
     output: Annotated[Path | None, typer.Option(help="Write the rows into this file.", show_default=False)] = None,
     at: Annotated[
         list[str] | None,
@@ -49,8 +52,8 @@ def sql(
 ) -> None:
     """Ask the lake in SQL: every table and every model is a view. It reads; it cannot write.
 
-    With a query, its rows are printed. Without one, at a terminal, a prompt opens: Tab completes, `.help` lists its
-    commands.
+    With a query, its rows are printed: on a terminal the first of them, into a pipe all, a line a row with tabs between
+    the values. Without one, at a terminal, a prompt opens: Tab completes, `.help` lists its commands.
 
     ```
     laion sql "SELECT language, count(*) FROM filtered_pairs GROUP BY ALL"
@@ -60,9 +63,12 @@ def sql(
     ```
     """
     from laion_assets.cli.results import Destination
+    from laion_assets.cli.unbuilt import Reading
     from laion_assets.sql.session import connect
 
-    destination = Destination.of(format, output)
+    if vertical and format not in (None, "vertical"):
+        raise UsageError(f"--vertical is --format vertical, found --format {format} too")
+    destination = Destination.of("vertical" if vertical else format, output)
     text = _given_sql(query, file)
     pinned = _versions(at or [])
     if destination.format == "parquet" and output is None and text is not None and sys.stdout.isatty():
@@ -83,7 +89,7 @@ def sql(
             raise typer.Exit(130) from None
         raise
     with con:
-        _run(con, text, destination, timing)
+        _run(con, text, destination, timing, Reading(opened, models))
 
 
 def _given_sql(query: str | None, file: str | None) -> str | None:
@@ -127,7 +133,9 @@ def _versions(at: list[str]) -> dict[str, int]:
     return versions
 
 
-def _run(con: "duckdb.DuckDBPyConnection", text: str, destination: "Destination", timing: bool) -> None:
+def _run(
+    con: "duckdb.DuckDBPyConnection", text: str, destination: "Destination", timing: bool, reading: "Reading"
+) -> None:
     """Run every statement and show the rows of each."""
     import duckdb
 
@@ -140,7 +148,7 @@ def _run(con: "duckdb.DuckDBPyConnection", text: str, destination: "Destination"
         statements = reading_statements(con, text)
     except (duckdb.Error, NotAQueryError) as error:
         raise UsageError(in_short(error)) from error
-    if len(statements) != 1 and (destination.format != "table" or destination.file):
+    if len(statements) != 1 and not destination.holds_statements:
         what = f"--output {destination.file}" if destination.file else f"--format {destination.format}"
         raise UsageError(f"{what} takes the rows of one statement, found {len(statements)}")
     for number, statement in enumerate(statements, 1):
@@ -154,12 +162,15 @@ def _run(con: "duckdb.DuckDBPyConnection", text: str, destination: "Destination"
             damage = lake_fault(error)
             if damage is not None:
                 raise LakeError(damage) from error
-            raise UsageError(which + in_short(error)) from error
+            raise UsageError(which + (reading.why_missing(con, statement, error) or in_short(error))) from error
         if timing:
             said += f" in {time.perf_counter() - begun:.3f} s"
-        if timing or destination.file or destination.format == "table":
-            stream = out if destination.file or destination.format == "table" else err
-            stream.print(Text(said, style="dim"), soft_wrap=True)
+        note = reading.never_built(con, statement)
+        if note is not None:
+            complain("laion:", note)
+        told = destination.tells_rows(out)
+        if timing or told:
+            (out if told else err).print(Text(said, style="dim"), soft_wrap=True)
 
 
 def _shown(con: "duckdb.DuckDBPyConnection", statement: str, destination: "Destination") -> str:

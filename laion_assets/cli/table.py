@@ -1,4 +1,4 @@
-"""The first rows of a query as a table for people: fitted to the terminal, long values shortened."""
+"""The first rows of a query for people, long values shortened: a table fitted to the terminal, or a line a value."""
 
 import struct
 import time
@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 SHOWN_ROWS = 200
+_SHOWN_UPRIGHT = 20
+"""Rows that are shown a line a value without having been asked for so."""
 _COUNTED_ROWS = 10_000
 _COUNTED_SECONDS = 0.5
 _FETCHED_ROWS = 1_000
@@ -40,28 +42,66 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def print_table(rows: duckdb.DuckDBPyRelation, console: Console, most: int = SHOWN_ROWS) -> Summary:
+def print_plan(rows: duckdb.DuckDBPyRelation, console: Console) -> Summary | None:
+    """Draw what EXPLAIN gives as it is, for it is a drawing; None, and nothing is done, for other rows."""
+    if rows.columns != ["explain_key", "explain_value"]:
+        return None
+    plans = rows.fetchall()
+    for _, plan in plans:
+        console.out(plan.rstrip(), highlight=False)
+    return Summary(counted(len(plans), "plan"))
+
+
+def print_table(
+    rows: duckdb.DuckDBPyRelation, console: Console, most: int = SHOWN_ROWS, *, cut: bool = True
+) -> Summary:
     """Print the first ``most`` rows; as wide as they are where the console is no terminal.
+
+    Where a terminal has no room for all columns, the last are left out, or without ``cut`` the first rows are printed
+    as :func:`print_vertical` does.
 
     Returns:
         How many rows there are, and how many rows and columns of them are shown.
     """
-    if rows.columns == ["explain_key", "explain_value"]:  # a drawing, not values
-        plans = rows.fetchall()
-        for _, plan in plans:
-            console.out(plan.rstrip(), highlight=False)
-        return Summary(counted(len(plans), "plan"))
     shown, said, partial = _first(rows, most)
     types = [str(type_) for type_ in rows.types]
     cells = [[_cell(value, type_) for value, type_ in zip(row, types, strict=True)] for row in shown]
     numeric = [type_.lstrip("U").startswith(_NUMBERS) and not type_.endswith("]") for type_ in types]
     widths = _widths(rows.columns, cells, numeric, console.width if console.is_terminal else None)
+    if not cut and cells and len(widths) < len(rows.columns):
+        most = min(most, _SHOWN_UPRIGHT)
+        _draw_vertical(rows.columns, cells[:most], console)
+        partial = partial or len(cells) > most
+        return Summary(said + f", the first {most} shown" * partial, partial)
     _draw(rows.columns, cells, numeric, widths, console)
     if partial:
         said += f", the first {most} shown"
     if len(widths) < len(rows.columns):
         said += f", {len(widths)} of {len(rows.columns)} columns shown"
     return Summary(said, partial)
+
+
+def print_vertical(rows: duckdb.DuckDBPyRelation, console: Console, most: int = SHOWN_ROWS) -> Summary:
+    """Print the first ``most`` rows with a line for each value, which is never cut: for rows of many columns.
+
+    Returns:
+        How many rows there are, and how many of them are shown.
+    """
+    shown, said, partial = _first(rows, most)
+    types = [str(type_) for type_ in rows.types]
+    cells = [[_cell(value, type_) for value, type_ in zip(row, types, strict=True)] for row in shown]
+    _draw_vertical(rows.columns, cells, console)
+    return Summary(said + f", the first {most} shown" * partial, partial)
+
+
+def _draw_vertical(names: Sequence[str], cells: Sequence[Sequence[str]], console: Console) -> None:
+    names = [printable(name) for name in names]
+    width = max(map(cell_len, names), default=0)
+    for number, row in enumerate(cells, 1):
+        console.print(Text(f"-- row {number:,} --", style="bold"))
+        for name, cell in zip(names, row, strict=True):
+            value = Text(cell, style="dim" if cell == "NULL" else "")
+            console.print(Text.assemble((set_cell_size(name, width), "dim"), "  ", value), soft_wrap=True)
 
 
 def _first(rows: duckdb.DuckDBPyRelation, most: int) -> tuple[list[tuple[Any, ...]], str, bool]:
@@ -140,7 +180,7 @@ def _cell(value: Any, type_: str) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return _single(value) if type_.startswith("FLOAT") else repr(value)
+        return single(value) if type_.startswith("FLOAT") else repr(value)
     if isinstance(value, list | tuple):
         return _listed(value, type_)
     if isinstance(value, dict):
@@ -158,7 +198,7 @@ def _listed(values: Sequence[Any], type_: str) -> str:
     return f"[{', '.join(brief(value) for value in islice(values, 2))}, … {len(values)}]"
 
 
-def _single(value: float) -> str:
+def single(value: float) -> str:
     """The shortest decimal that is this 32-bit number."""
     for digits in (6, 7, 8):
         text = f"{value:.{digits}g}"

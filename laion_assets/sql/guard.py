@@ -83,6 +83,22 @@ def _ensure_reads(con: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -
             _ensure_names_files(con, "FROM")
 
 
+def names_read(con: duckdb.DuckDBPyConnection, query: str) -> set[str]:
+    """The tables and views that a statement names, in lower case, as :func:`reading_statements` gave it.
+
+    What the statement defines itself (``WITH``) is none of them.
+    """
+    with con.cursor() as parser:
+        if [statement.type for statement in _parsed(parser, query)] == [duckdb.StatementType.EXPLAIN]:
+            query = _explained(query)
+        nodes = list(_nodes(_syntax_tree(parser, query)))
+    own = {entry["key"].lower() for node in nodes for entry in node.get("cte_map", {}).get("map", [])}
+    tables = [node for node in nodes if node.get("type") == "BASE_TABLE"]
+    return {
+        node["table_name"].lower() for node in tables if "schema_name" in node or node["table_name"].lower() not in own
+    }
+
+
 def _refusal(what: str) -> NotAQueryError:
     return NotAQueryError(f"{what} is not allowed: the session only reads (SELECT, DESCRIBE, SUMMARIZE, EXPLAIN)")
 

@@ -341,7 +341,7 @@ def normal(texts: list[str]) -> list[str]:
 
 
 def test_rows_as_a_table_are_shown_as_they_are(sql):
-    assert [row[0] for row in table(sql(KEPT))] == normal(TEXTS)
+    assert [row[0] for row in table(sql(KEPT, "--format", "table"))] == normal(TEXTS)
 
 
 def test_rows_as_csv(sql):

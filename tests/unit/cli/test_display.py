@@ -115,6 +115,29 @@ def test_a_wide_table_fits_the_terminal_and_says_what_is_left_out():
     assert ("x" * 50 in lines[3], said) == (True, "1 row")
 
 
+def automatic(query: str, width: int | None) -> list[str]:
+    """The lines that are shown where nobody said how, in a terminal of this width; the last says how many rows."""
+    shown = io.StringIO()
+    console = Console(file=shown, width=width, force_terminal=True, color_system=None, emoji=False)
+    with duckdb.connect() as con:
+        said = print_rows(con.sql(query), "auto", console).text
+    return [*shown.getvalue().splitlines(), said]
+
+
+def test_a_terminal_too_narrow_for_all_columns_gets_a_line_a_value():
+    columns = ", ".join(f"'{'x' * 50}' AS text_{n}" for n in range(8))
+    lines = automatic(f"SELECT {columns}", 60)
+    assert lines == ["-- row 1 --", *[f"text_{n}  {'x' * 50}" for n in range(8)], "1 row"]
+    assert "│" in automatic(f"SELECT {columns}", 200)[3]
+    many = automatic(f"SELECT {columns} FROM range(50)", 60)
+    assert (many[-1], sum(line.startswith("-- row") for line in many)) == ("50 rows, the first 20 shown", 20)
+    assert "text_0 ┃" in automatic(f"SELECT {columns} WHERE false", 60)[1]
+
+
+def test_a_long_value_alone_does_not_turn_a_table():
+    assert "│" in automatic(f"SELECT '{'x' * 500}' AS text, 1 AS n", 60)[3]
+
+
 def test_the_widest_column_gives_way_first():
     lines, said = table(f"SELECT 'de' AS language, '{'wide ' * 40}' AS text, 0.25 AS similarity", width=60)
     assert "│ de       │ wide wide wide" in lines[3]

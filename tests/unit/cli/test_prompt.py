@@ -114,6 +114,7 @@ def test_the_first_rows_are_shown_and_how_many_there_are(say):
         (".columns", ["''", ".tables"]),
         (".columns wat_flies", ["wat_flies", ".tables"]),
         (".format xml", ["xml", "parquet"]),
+        (".output rows.xlsx", ["rows.xlsx", ".csv", ".parquet"]),
         (".timing perhaps", ["perhaps", ".timing on"]),
         (".at wat_files new", ["'new'", ".at TABLE VERSION"]),
         (".at wat_files 3", ["wat_files", "0 to 2"]),
@@ -179,6 +180,13 @@ def test_formats(say, capsys):
     assert "`.output FILE`" in say("FROM total;")
     say(".format table")
     assert "┃" in say("FROM total;")
+    say(".format vertical")
+    assert say("FROM total;").startswith("-- row 1 --\nfiles  5\n1 row in ")
+
+
+def test_a_query_of_what_was_never_built_says_so(say):
+    shown = say("SELECT count(*) AS n FROM images;").splitlines()
+    assert "never built, so there are no rows in it: images (laion build CRAWL --until images)" in shown
 
 
 def test_the_next_result_alone_goes_into_a_file(say, tmp_path):
@@ -194,6 +202,10 @@ def test_the_next_result_alone_goes_into_a_file(say, tmp_path):
     assert "shown here" in say(".output")
     say("FROM total;")
     assert not (tmp_path / "c.csv").exists()
+    say(".format tsv")
+    say(f".output {tmp_path}/d.txt")
+    say("FROM total;")
+    assert (tmp_path / "d.txt").read_text() == "files\n5\n"
 
 
 def test_nothing_is_put_into_the_lake(say, folder):

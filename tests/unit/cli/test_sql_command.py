@@ -93,8 +93,9 @@ def cells(shown: str) -> list[list[str]]:
 # -- where the SQL comes from ----------------------------------------------------------------------------------------
 
 
-def test_a_query_prints_a_table_and_how_many_rows_it_has(sql):
-    ran = sql("SELECT path FROM wat_files WHERE file_number < 2 AND path < 'c' OR path = 'e'")
+def test_a_table_is_printed_with_how_many_rows_it_has(sql):
+    query = "SELECT path FROM wat_files WHERE file_number < 2 AND path < 'c' OR path = 'e'"
+    ran = sql(query, "--format", "table")
     assert (ran.code, ran.err) == (0, "")
     assert sorted(cells(ran.out)) == [["a"], ["e"]]
     assert ran.out.rstrip().endswith("2 rows")
@@ -106,7 +107,8 @@ def test_models_are_views(sql):
 
 def test_a_file_may_hold_several_statements(sql, tmp_path):
     (tmp_path / "q.sql").write_text("-- größer\nSELECT 1 AS one;\nSELECT 2 AS two, 3 AS three\n;\n", encoding="utf-8")
-    ran = sql("--file", "q.sql")
+    assert sql("--file", "q.sql").out == "one\n1\ntwo\tthree\n2\t3\n"
+    ran = sql("--file", "q.sql", "--format", "table")
     assert cells(ran.out) == [["1"], ["2", "3"]]
     assert ran.out.count("1 row\n") == 2
 
@@ -126,7 +128,13 @@ def test_standard_input_is_read_where_no_query_is_given(sql):
         (["SELECT 1", "--format", "xml"], "", ["xml", "table", "csv", "json", "parquet"]),
         (["--format", "csv"], "SELECT 1; SELECT 2", ["--format csv", "one statement", "found 2"]),
         (["--format", "json"], "-- nothing", ["--format json", "one statement", "found 0"]),
-        (["--output", "x.txt"], "SELECT 1; SELECT 2", ["--output x.txt", "found 2"]),
+        (["--format", "tsv"], "SELECT 1; SELECT 2", ["--format tsv", "one statement"]),
+        (["--output", "x.csv"], "SELECT 1; SELECT 2", ["--output x.csv", "found 2"]),
+        (["SELECT 1", "--output", "x.xlsx"], "", ["x.xlsx", ".csv", ".json", ".parquet", ".tsv"]),
+        (["SELECT 1", "--output", "x.csv.gz"], "", ["x.csv.gz", ".csv", "found .gz"]),
+        (["SELECT 1", "--output", "x"], "", [".csv", "found none"]),
+        (["SELECT 1", "--output", "x.xls", "--format", "auto"], "", [".csv", "found .xls"]),
+        (["SELECT 1", "--vertical", "--format", "csv"], "", ["--vertical", "--format csv"]),
         (["SELECT 1; SELEC 2"], "", ["syntax error", "SELEC"]),
         (["SELECT 1; FROM wat_flies"], "", ["statement 2", "wat_flies", "wat_files"]),
         (["SELECT\n 1,\n pth\nFROM wat_files"], "", ['"pth"', "path", "(line 3)"]),
@@ -214,7 +222,7 @@ def test_parquet_has_few_row_groups_and_all_rows(sql):
 
 
 def test_timing_is_said_and_does_not_spoil_the_rows(sql):
-    assert " row in 0." in sql("SELECT 1", "--timing").out
+    assert " row in 0." in sql("SELECT 1", "--timing", "--format", "table").out
     ran = sql("SELECT 1 AS a", "--timing", "--format", "csv")
     assert ran.out == "a\n1\n"
     assert ran.err.startswith("1 row in 0.")
@@ -222,9 +230,93 @@ def test_timing_is_said_and_does_not_spoil_the_rows(sql):
 
 
 def test_a_table_says_how_to_get_the_rows_it_does_not_show(sql):
-    shown = sql("SELECT range AS n FROM range(1000)").out
+    shown = sql("SELECT range AS n FROM range(1000)", "--format", "table").out
     assert len(cells(shown)) == 200
     assert "1,000 rows, the first 200 shown (--format csv, json or parquet gives all)" in shown
+
+
+def test_a_pipe_gets_all_rows_and_columns_and_nothing_else(sql):
+    columns = ", ".join(f"'{'x' * 90}' AS column_{n}" for n in range(30))
+    ran = sql(f"SELECT range AS n, {columns} FROM range(1000)")
+    lines = ran.out.splitlines()
+    assert (len(lines), ran.err) == (1001, "")
+    assert {len(line.split("\t")) for line in lines} == {31}
+    assert lines[1000] == "\t".join(["999", *["x" * 90] * 30])
+
+
+def test_a_value_in_a_pipe_is_one_field(sql):
+    query = "SELECT 'a' || chr(9) || 'b' || chr(10) || chr(27) AS text, NULL AS no, [1, 2] AS list, 0.1::FLOAT AS real"
+    assert sql(query).out == "text\tno\tlist\treal\na b\\n\\x1b\tNULL\t[1, 2]\t0.1\n"
+
+
+@pytest.mark.parametrize("arguments", [["--vertical"], ["-x"], ["--format", "vertical"]])
+def test_wide_rows_are_shown_a_line_a_value(sql, arguments):
+    ran = sql(f"SELECT 'a' AS short, '{'b' * 200}' AS much_longer UNION ALL SELECT 'c', NULL ORDER BY 1", *arguments)
+    assert ran.out.splitlines() == [
+        "-- row 1 --", "short        a", f"much_longer  {'b' * 200}",
+        "-- row 2 --", "short        c", "much_longer  NULL",
+        "2 rows",
+    ]  # fmt: skip
+
+
+def test_a_file_of_any_name_takes_a_format_that_is_named(sql, tmp_path):
+    sql("SELECT 1 AS a", "--output", "x.txt", "--format", "csv")
+    sql("SELECT 1 AS a, 'b' AS b", "--output", "x.TSV")
+    assert (tmp_path / "x.txt").read_text() == "a\n1\n"
+    assert (tmp_path / "x.TSV").read_text() == "a\tb\n1\tb\n"
+
+
+# -- what nobody has built -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def models(folder, tmp_path, settings, monkeypatch):
+    project = tmp_path / "own"
+    write_model(project, "below", "SELECT path FROM {{ source('wat_files') }}")
+    write_model(project, "above", "SELECT path FROM {{ ref('below') }}")
+    write_model(project, "shown", "SELECT path FROM {{ ref('above') }}", header="materialized: view")
+    write_model(project, "wrong", "SELECT pth FROM {{ source('wat_files') }}")
+    write_model(project, "waits", "SELECT * FROM {{ ref('wrong') }}")
+    write_model(project, "off", "SELECT 1 AS n", header="materialized: view\ndisabled: not yet")
+    monkeypatch.setenv("LAION_MODELS", str(project))
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("FROM below", ["below (laion models run --select below)"]),
+        ("SELECT count(*) AS n FROM Above a JOIN main.\"below\" USING (path)",
+         ["above (laion models run --select +above)", "below (laion models run --select below)"]),
+        ("FROM shown", ["above (laion models run --select +above)"]),
+        ("WITH x AS (FROM below) FROM x, wat_files", ["below (laion models run --select below)"]),
+        ("SELECT (SELECT count(*) FROM images) AS n", ["images (laion build CRAWL --until images)"]),
+        ("FROM filtered_pairs", ["filtered_pairs (laion build CRAWL)"]),
+        ("FROM clip_checkpoints", ["clip_checkpoints (laion train RECIPE)"]),
+        ("FROM zero_shot_scores", ["zero_shot_scores (laion evaluate RECIPE)"]),
+        ("EXPLAIN FROM below", ["below (laion models run --select below)"]),
+    ],
+)  # fmt: skip
+def test_a_query_of_what_was_never_built_says_so_and_what_builds_it(sql, models, query, told):
+    ran = sql(query)
+    assert ran.code == 0
+    assert ran.err == f"laion: never built, so there are no rows in it: {', '.join(told)}\n"
+
+
+@pytest.mark.parametrize(
+    "query", ["FROM wat_files", "WITH below AS (SELECT 1) FROM below", "SELECT 1", "FROM commits", "SHOW TABLES"]
+)
+def test_what_is_built_or_no_table_is_not_spoken_of(sql, models, query):
+    assert (sql(query).code, sql(query).err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("wrong", ["broken", "wrong.sql:", "pth"]), ("waits", ["waits", "wrong"]), ("off", ["disabled", "not yet"])],
+)
+def test_a_model_that_cannot_run_says_why_there_is_nothing_of_it(sql, models, name, words):
+    said = sql(f"FROM {name}").complaint
+    assert said.startswith(f"{name} was never built, for it is ")
+    assert [word for word in words if word not in said] == []
 
 
 # -- versions, and files elsewhere -----------------------------------------------------------------------------------
