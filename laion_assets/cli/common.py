@@ -5,15 +5,38 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
 from laion_assets.lake.lake import Lake
 from laion_assets.logs import configure_logs
 from laion_assets.settings import Settings, load_settings
 
-out = Console(emoji=False)
-err = Console(stderr=True, emoji=False)
+_UNCUT = 10_000
+
+
+class _Screen(Console):
+    """As wide as its terminal, or as COLUMNS says. Elsewhere lines are as long as they are: nobody can search what is
+    cut or broken in two.
+    """
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether lines have to fit into a width."""
+        return self.is_terminal or self._width is not None or "COLUMNS" in os.environ
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        found = super().size
+        return found if self.is_bounded else ConsoleDimensions(_UNCUT, found.height)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
+
+
+out = _Screen(emoji=False)
+err = _Screen(stderr=True, emoji=False)
 
 LakeOption = Annotated[
     str | None,
@@ -49,14 +72,16 @@ def settings_of(lake: str | None, source: str | None = None, **others: object) -
     return settings
 
 
-def ensure_file(output: Path) -> None:
-    """Make sure that ``--output`` can be written.
+def ensure_page(output: Path) -> None:
+    """Make sure that ``--output`` can be written, and is called what it will be: an HTML file.
 
     Raises:
-        UsageError: it is a folder, or in none that is there.
+        UsageError: it is a folder, or in none that is there, or its ending promises something else.
     """
     if output.is_dir() or not output.parent.is_dir():
         raise UsageError(f"--output: expected a file in a folder that is there, found {output}")
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--output: expected a name that ends in .html or .htm, for a page is written, found {output}")
 
 
 def existing_lake(lake: str | None) -> Lake:

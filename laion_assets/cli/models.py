@@ -10,7 +10,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from laion_assets.cli.common import LakeOption, UsageError, complain, ensure_file, err, out, settings_of
+from laion_assets.cli.common import LakeOption, UsageError, complain, ensure_page, err, out, settings_of
 from laion_assets.lake.errors import CheckOutcome, LakeError
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import parse_partition, partition_name
@@ -77,19 +77,21 @@ _KINDS = {"view": "view", "table": "table", "incremental_by_crawl": "by crawl"}
 @models.command("list")
 def list_models(select: Select = None, lake: LakeOption = None) -> None:
     """List the models: what each is, and how it stands in this lake. Exit code 1 if one is broken."""
+    from laion_assets.report.blocks import first_sentence
+
     settings = settings_of(lake)
     project = _project(settings)
     names = _selected(project, select)
     opened = _lake(settings, project)
     states = {} if opened is None else model_states(project, opened)
-    table = Table("model", "layer", "kind", "state", expand=True)
+    table = Table("model", "layer", "kind", "state", expand=out.is_bounded)
     table.add_column("what it answers", no_wrap=True, ratio=1)
     held = project.held(select or ())
     for name in [*names, *held]:
         model = project.models[name]
         shown = model.held or standing([s for (n, _), s in states.items() if n == name])
         kind = "–" if model.held == "broken" else _KINDS[model.materialized]
-        table.add_row(name, model.layer, kind, shown, Text(model.description or model.disabled or ""))
+        table.add_row(name, model.layer, kind, shown, Text(first_sentence(model.description or model.disabled or "")))
     out.print(table)
     _end_with(project, select)
 
@@ -201,7 +203,7 @@ def docs(
     settings = settings_of(lake)
     project = _project(settings)
     names = _selected(project, select) if select else None
-    ensure_file(output)
+    ensure_page(output)
     deny = asdict(settings.deny)
     written = write_models_page(project, output, _lake(settings, project), names=names, deny=deny)
     out.print(f"{output}: {size(written)}", highlight=False, soft_wrap=True)

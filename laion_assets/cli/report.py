@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from laion_assets.cli.common import LakeOption, ensure_file, out, settings_of
+from laion_assets.cli.common import LakeOption, ensure_page, out, settings_of
 
 
 def report(
@@ -27,7 +27,7 @@ def report(
 
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)
-    ensure_file(output)
+    ensure_page(output)
     deny = asdict(settings.deny)
     options = ReportOptions(pictures=pictures, show_pictures=not no_pictures, blur=blur)
     with build_display(out):

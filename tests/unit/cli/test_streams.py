@@ -180,3 +180,14 @@ def test_a_wrong_call_says_what_is_wrong_though_nobody_reads_the_rest(environmen
     assert code == 2
     assert said.startswith("laion: ")
     assert len(said.splitlines()) == 1
+
+
+def test_what_is_piped_is_neither_cut_nor_broken_in_two(environment, tmp_path):
+    listed = subprocess.run([COMMAND, "models", "list"], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    [line] = [line for line in listed.stdout.splitlines() if "│ caption_words " in line]
+    assert "the one place that says what a word is." in line
+    assert "…" not in listed.stdout
+    fitted = subprocess.run(
+        [COMMAND, "models", "list"], env=environment | {"COLUMNS": "90"}, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert {len(line) for line in fitted.stdout.splitlines()} == {90}
