@@ -115,7 +115,7 @@ def plan(
         typer.echo(json.dumps(as_object(made, what, days)))
         return
     _print(made, what, days)
-    if measurements is not None:
+    if measurements is not None and not (names and all(_is_built_here(settings, name) for name in names)):
         _warn_of_small_partitions(made, measurements)
     if not on_gpu and device is Device.AUTO:
         out.print(Text("Encoders ran on the CPU here, and so they do in this plan; --device gpu plans with GPUs."))
@@ -184,6 +184,11 @@ def _files_of(settings: "Settings", crawl: str) -> int:
         if commit is not None:
             return commit.rows
     return FILES_PER_CRAWL
+
+
+def _is_built_here(settings: "Settings", crawl: str) -> bool:
+    """Whether the lake holds pairs of a crawl: its partitions have the size that they have."""
+    return crawl in settings.open_lake(create=False).ledger("unique_pairs").crawls
 
 
 def as_object(made: Plan, what: str, days: float | None = None) -> dict[str, Any]:
