@@ -88,7 +88,8 @@ def parse_key(columns: Sequence[str], key: str) -> Partition:
     Raises:
         ValueError: it names none, such as a key from before shards and buckets were called parts.
     """
-    values = dict(zip(sorted(map(dimension, columns)), str(key).split("|"), strict=True))
+    parts = str(key).split("|") if len(columns) > 1 else [str(key)]
+    values = dict(zip(sorted(map(dimension, columns)), parts, strict=True))
     return {name: int(values[_PART]) if name in _NUMBERED else values[name] for name in columns}
 
 

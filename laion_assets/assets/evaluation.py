@@ -118,13 +118,15 @@ def _measured(step: Step, task: str) -> Benchmark | None:
     """The benchmark if it is one of this task, and still the one that was registered."""
     benchmark = _benchmark(step)
     known = step.frame("benchmark_images", columns=("dataset_sha256",)).unique()["dataset_sha256"].to_list()
+    step.frame("clip_checkpoints")  # an input, also where there is nothing to measure
+    if benchmark.task != task:
+        return None
     if known != [_dataset_sha256(benchmark)]:
         raise LakeError(
             f"benchmark {benchmark.name} changed since its pictures were registered, and what is a copy of them may "
             "have been learned: build its benchmark_images again, then the training set and the checkpoint"
         )
-    step.frame("clip_checkpoints")  # an input, also where there is nothing to measure
-    return benchmark if benchmark.task == task else None
+    return benchmark
 
 
 def _checkpoints(step: Step) -> list[dict[str, Any]]:

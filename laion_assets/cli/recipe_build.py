@@ -1,6 +1,6 @@
 """Training and evaluating recipes as Dagster runs: what is missing or stale, and nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -32,11 +32,8 @@ PINNED = (
 """Beginnings of the reasons for which a training set is made again. That the tables below it went on is none: a
 training set stays what it was selected to be until somebody asks for it anew."""
 
-SCORE_TABLES: Mapping[str, str] = {
-    "zeroshot_classification": "zero_shot_scores",
-    "zeroshot_retrieval": "retrieval_scores",
-}
-"""The table that holds a benchmark's scores, by its task."""
+SCORE_TABLES = ("zero_shot_scores", "retrieval_scores")
+"""Tables of scores. Each has a partition for every benchmark, empty where the benchmark's task is not the table's."""
 
 
 def training_set_state(lake: Lake, settings: Settings, recipe: str) -> PartitionState:
@@ -114,8 +111,8 @@ class RecipeBuilder:
         outcome = Outcome()
         with self._runner.building():
             self._register(names, outcome)
-            for task, table in SCORE_TABLES.items():
-                self._build(table, _crossed(recipes, [b for b in found if b.task == task]), outcome)
+            for table in SCORE_TABLES:
+                self._build(table, _crossed(recipes, found), outcome)
             for table in ("robustness", "scaling_laws"):
                 self._build(table, [{}], outcome)
         return outcome

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,9 +32,7 @@ def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
     from laion_assets.sample.publish import find_sample
     from laion_assets.sample.server import SampleServer
 
-    instance = dagster_instance()
-    if Lake.recorded_shape(settings.lake):
-        _introduce(settings, instance, console)
+    unknown = _introduce(settings, dagster_instance(), console) if Lake.recorded_shape(settings.lake) else ()
     folder = Path(settings.source)
     workspace = shipped("workspace.yaml")
     os.environ["LAION_LAKE"] = open_storage(settings.lake).uri  # the UI's working directory is another one
@@ -43,11 +43,11 @@ def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
     command = [sys.executable, *quietly, "-m", "dagster", "dev", *options]
     console.print(f"Dagster at http://127.0.0.1:{port}; Ctrl-C ends it", highlight=False)
     with SampleServer(folder) if find_sample(folder) else nullcontext():
-        raise SystemExit(_run_until_interrupted(command, workspace.parent))
+        raise SystemExit(_run_until_interrupted(command, workspace.parent, unknown))
 
 
-def _introduce(settings: Settings, instance: dg.DagsterInstance, console: Console) -> None:
-    """Tell Dagster of everything in the lake that it does not know."""
+def _introduce(settings: Settings, instance: dg.DagsterInstance, console: Console) -> Sequence[Callable[[], None]]:
+    """Make partitions of what is in the lake; gives calls that tell Dagster of each that it knows nothing of."""
     from laion_assets.cli.registration import register_built
     from laion_assets.cli.reported import report, unknown_to
     from laion_assets.partitions import Partitions
@@ -58,13 +58,17 @@ def _introduce(settings: Settings, instance: dg.DagsterInstance, console: Consol
     register_built(instance, lake)
     found = list(unknown_to(instance, lake, Partitions(shards=settings.shards, buckets=settings.buckets)))
     if found:
-        console.print(f"telling Dagster of {len(found):,} partitions that the lake holds", highlight=False)
-    for unknown in found:
-        report(instance, unknown)
+        console.print(f"Dagster is told of {len(found):,} partitions that the lake holds", highlight=False)
+    return [partial(report, instance, unknown) for unknown in found]
 
 
-def _run_until_interrupted(command: list[str], folder: Path) -> int:
+def _run_until_interrupted(command: list[str], folder: Path, meanwhile: Sequence[Callable[[], None]]) -> int:
     """Run a command until it ends by itself or this process is told to end; nothing it started outlives that.
+
+    Args:
+        command: what to run.
+        folder: where.
+        meanwhile: calls to make beside it, of which those that are left at the end are left out.
 
     Returns:
         its exit code; 0 where somebody ended it.
@@ -74,6 +78,7 @@ def _run_until_interrupted(command: list[str], folder: Path) -> int:
         signal.signal(number, lambda *_: ended.set())  # raises nothing: nothing below is left half done
     # A process group of its own: one signal reaches servers and runs alike, and a Ctrl-C reaches us alone.
     process = subprocess.Popen(command, cwd=folder, start_new_session=True, preexec_fn=_end_with_parent)
+    threading.Thread(target=lambda: [call() for call in meanwhile], daemon=True).start()
     while process.poll() is None and not ended.wait(_LOOK_SECONDS):
         continue
     code = process.returncode

@@ -1,12 +1,16 @@
-"""What a person does in the Dagster UI: look at the graph, build a partition, look at its pictures, backfill two."""
+"""What a person does in the Dagster UI: look at the graph, build a partition, look at its pictures, backfill two.
+
+And what is there after the demo: no grey stage that it ran, and nothing to launch of a recipe that nobody asked for.
+"""
 
 import pytest
 from playwright.sync_api import expect
 
 from laion_assets.lake.stages import STAGES
 from laion_assets.sample.options import CRAWLS
-from tests.browser.conftest import Site
-from tests.browser.ui import SCREENSHOTS, Visitor, asset_path, visiting
+from laion_assets.training.recipe import load_recipes
+from tests.browser.conftest import ASKED_FOR, BENCHMARKS, Site, finish
+from tests.browser.ui import SCREENSHOTS, Visitor, asset_path, stages_path, visiting
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
@@ -21,6 +25,9 @@ def test_a_partition_and_a_backfill_are_built_from_the_pages(site: Site) -> None
         build_a_partition(site, visitor)
         look_at_its_pictures(site, visitor)
         backfill_two(site, visitor)
+        finish(site)
+        look_at_every_stage(site, visitor)
+        materialise_all(site, visitor)
         assert visitor.outside == [], "pages of a local UI ask nobody else"
 
 
@@ -61,6 +68,9 @@ def look_at_its_pictures(site: Site, visitor: Visitor) -> None:
     numbers = page.get_by_role("row").filter(has=page.get_by_text("rows in", exact=True))
     expect(numbers.first).to_contain_text(str(commit.rows_in))
     visitor.shoot("partition")
+    glance = page.get_by_role("row").filter(has=page.get_by_text("kept, at a glance")).get_by_role("img")
+    expect(glance).to_have_count(1)
+    assert glance.evaluate("picture => picture.naturalWidth > 100"), "seen without a click"
     pictures = visitor.show("kept").get_by_role("img", name="picture")
     expect(pictures).to_have_count(min(16, commit.rows))
     assert all(pictures.evaluate_all("found => found.map(picture => picture.naturalWidth)"))
@@ -89,3 +99,63 @@ def backfill_two(site: Site, visitor: Visitor) -> None:
     visitor.open(asset_path(LAST, "partitions"))
     expect(page.get_by_text("Materialized (3)")).to_be_visible()
     visitor.shoot("partitions")
+
+
+def look_at_every_stage(site: Site, visitor: Visitor) -> None:
+    """All that the demo ran has the colour of what is there."""
+    asked = [name for name in STAGES if name != "takedowns"]  # filled by requests, which the demo makes none of
+    page = visitor.open(stages_path(STAGES))
+    colours = {}
+    for name in asked:
+        box = page.get_by_text(name, exact=True).last
+        box.wait_for()
+        colours[name] = box.evaluate(_COLOUR)
+    visitor.shoot("graph-finished")
+    assert {name for name, colour in colours.items() if colour != colours["crawl_snapshots"]} == set()
+    takedowns = page.get_by_text("takedowns", exact=True).last.evaluate(_COLOUR)
+    assert takedowns != colours["crawl_snapshots"], "another colour is seen"
+    for name in asked:
+        missing = site.server.ask(_MISSING, key=[name])["assetNodes"][0]
+        stats = missing["partitionStats"]
+        assert missing["assetMaterializations"], name
+        assert stats is None or stats["numMaterialized"] == stats["numPartitions"], name
+
+
+_COLOUR = """found => {
+  const bare = "rgba(0, 0, 0, 0)";
+  while (getComputedStyle(found).backgroundColor === bare) found = found.parentElement;
+  return getComputedStyle(found).backgroundColor;
+}"""
+_MISSING = """query ($key: [String!]!) { assetNodes(assetKeys: [{path: $key}]) {
+  assetMaterializations(limit: 1) { runId }
+  partitionStats { numPartitions numMaterialized }
+} }"""
+
+
+def materialise_all(site: Site, visitor: Visitor) -> None:
+    """What the button over the whole graph asks for is of the crawls, and of the one recipe that was trained."""
+    server = site.server
+    before = server.backfills()
+    page = visitor.open("/asset-groups")
+    page.get_by_role("button", name="Materialize all").first.click()
+    launch = page.get_by_role("button", name="Launch backfill")
+    expect(launch).to_be_enabled()
+    assert len(site.settings.known_recipes) > 17
+    visitor.shoot("materialize-all")
+    launch.click()
+    (backfill,) = server.wait_for("the backfill", lambda: server.backfills().keys() - before.keys())
+    try:
+        targeted = server.targeted(backfill)
+        assert {name: targeted[name] for name in ("training_sets", "clip_checkpoints", "zero_shot_scores")} == {
+            "training_sets": 1,
+            "clip_checkpoints": 1,
+            "zero_shot_scores": len(BENCHMARKS),
+        }
+        assert targeted["images"] == 4
+    finally:
+        server.cancel(backfill)
+    visitor.open(asset_path("clip_checkpoints", "partitions"))
+    expect(page.get_by_text(ASKED_FOR, exact=True).first).to_be_visible()
+    for name in load_recipes():
+        expect(page.get_by_text(name, exact=True)).to_have_count(0)
+    visitor.shoot("recipes")

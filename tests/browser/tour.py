@@ -9,12 +9,11 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 from playwright.sync_api import Error, Page
 
 from laion_assets.lake.stages import STAGES
-from tests.browser.ui import Server, Visitor, asset_path, serving, visiting
+from tests.browser.ui import Server, Visitor, asset_path, serving, stages_path, visiting
 from tests.pipeline.conftest import free_port
 
 _NEWEST = "query ($key: AssetKeyInput!) { assetOrError(assetKey: $key) { ... on Asset { assetMaterializations(limit: 1) { partition } } } }"  # noqa: E501
@@ -30,11 +29,9 @@ PICTURES = {
 
 def pages() -> Mapping[str, tuple[str, str]]:
     """Pages that have no partition, by the names of their pictures: the path, and a text that is there at last."""
-    groups = [f"global@global:{group}" for group in dict.fromkeys(stage.group for stage in STAGES.values())]
-    stages = " or ".join(f'key:"{table}"' for table in STAGES)
     return {
         "graph-groups": ("/asset-groups", "Materialize all"),
-        "graph-stages": (f"/asset-groups~{quote(stages)}?expanded={quote(','.join(groups))}", "Materialize all"),
+        "graph-stages": (stages_path(STAGES), "Materialize all"),
         "lineage": (asset_path("clip_embeddings", "lineage"), "Graph depth"),
         "catalog": ("/assets", "Materialized"),
         "asset-filtered_pairs": (asset_path("filtered_pairs"), "Row count"),

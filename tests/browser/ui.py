@@ -16,6 +16,8 @@ from urllib.parse import quote, urlsplit
 
 from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
+from laion_assets.lake.stages import Stage
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
 SECONDS = 60
@@ -63,6 +65,18 @@ class Server:
         found = self.ask(_PARTITIONS, key=[asset])["assetNodes"][0]["partitionStats"]
         return {name.removeprefix("num").lower(): count for name, count in found.items()}
 
+    def targeted(self, backfill: str) -> dict[str, int]:
+        """How many partitions of each asset a backfill is to build."""
+        found = self.ask(_TARGETED, id=backfill)["partitionBackfillOrError"]["assetBackfillData"]
+        return {
+            entry["assetKey"]["path"][0]: entry.get("numPartitionsTargeted", 1)
+            for entry in found["assetBackfillStatuses"]
+        }
+
+    def cancel(self, backfill: str) -> None:
+        """End a backfill before it has begun, or in its midst."""
+        self.ask("mutation ($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }", id=backfill)
+
     def backfills(self) -> dict[str, str]:
         """State of every backfill by its id."""
         found = self.ask(_BACKFILLS)["partitionBackfillsOrError"]["results"]
@@ -72,6 +86,11 @@ class Server:
 _PARTITIONS = """query ($key: [String!]!) {
   assetNodes(assetKeys: [{path: $key}]) { partitionStats { numMaterialized numMaterializing numFailed } }
 }"""
+_TARGETED = """query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill {
+  assetBackfillData { assetBackfillStatuses {
+    ... on AssetPartitionsStatusCounts { assetKey { path } numPartitionsTargeted }
+    ... on UnpartitionedAssetStatus { assetKey { path } }
+} } } } }"""
 _BACKFILLS = "{ partitionBackfillsOrError { ... on PartitionBackfills { results { id status } } } }"
 _LOCATION = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } ... on PythonError { message } } }"
 
@@ -199,3 +218,10 @@ def asset_path(name: str, view: str = "overview", partition: str | None = None) 
     """The page of an asset."""
     chosen = f"&partition={quote(partition, safe='')}" if partition else ""
     return f"/assets/{name}?view={view}{chosen}"
+
+
+def stages_path(stages: Mapping[str, Stage]) -> str:
+    """The graph of some stages, its groups open."""
+    groups = [f"global@global:{group}" for group in dict.fromkeys(stage.group for stage in stages.values())]
+    keys = " or ".join(f'key:"{table}"' for table in stages)
+    return f"/asset-groups~{quote(keys)}?expanded={quote(','.join(groups))}"

@@ -191,7 +191,7 @@ def test_a_partition_that_fails_holds_up_no_other(
     assert sorted(at_work.runs_of("filtered_pairs")) == [
         (f"{OLD}|0", False),
         (f"{OLD}|0...{OLD}|1", False),
-        (f"0|{NEW}...1|{NEW}", True),
+        (f"{NEW}|0...{NEW}|1", True),
         (f"{OLD}|1", True),
     ]
     found = states(at_work.settings.open_lake())
@@ -289,7 +289,7 @@ def test_a_crawl_that_comes_later_than_its_successors_makes_them_run_once_more(
     assert unfinished(settings) == {}
     assert digests(settings.open_lake(), "unique_pairs") == digests(undisturbed.lake, "unique_pairs")
     again = [key for key, _ in at_work.runs_of("unique_pairs") if NEW in key]
-    assert again == [f"0|{NEW}...1|{NEW}"]
+    assert again == [f"{NEW}|0...{NEW}|1"]
     assert not [key for key, _ in at_work.runs_of("candidate_pairs") if NEW in key]
 
 

@@ -56,7 +56,7 @@ def item(asset: str, crawl: str = OLD, bucket: int = 0) -> Item:
 def test_a_night_begins_with_the_oldest_crawl_and_groups_what_is_short(daemon: MakeDaemon) -> None:
     assert asked(daemon(filter=STRICTER)) == [
         (("filtered_pairs",), f"{OLD}|0...{OLD}|1"),
-        (("filtered_pairs",), f"0|{NEW}...1|{NEW}"),
+        (("filtered_pairs",), f"{NEW}|0...{NEW}|1"),
     ]
 
 
