@@ -32,7 +32,8 @@ def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
     from laion_assets.sample.publish import find_sample
     from laion_assets.sample.server import SampleServer
 
-    unknown = _introduce(settings, dagster_instance(), console) if Lake.recorded_shape(settings.lake) else ()
+    instance = dagster_instance()
+    unknown = _introduce(settings, instance, console) if Lake.recorded_shape(settings.lake) else ()
     folder = Path(settings.source)
     workspace = shipped("workspace.yaml")
     os.environ["LAION_LAKE"] = open_storage(settings.lake).uri  # the UI's working directory is another one

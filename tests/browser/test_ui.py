@@ -7,7 +7,9 @@ import pytest
 from playwright.sync_api import expect
 
 from laion_assets.lake.stages import STAGES
+from laion_assets.lake.tables import MODEL_TESTS
 from laion_assets.sample.options import CRAWLS
+from laion_assets.sql.project import open_project
 from laion_assets.training.recipe import load_recipes
 from tests.browser.conftest import ASKED_FOR, BENCHMARKS, Site, finish
 from tests.browser.ui import SCREENSHOTS, Visitor, asset_path, stages_path, visiting
@@ -114,10 +116,10 @@ def look_at_every_stage(site: Site, visitor: Visitor) -> None:
     assert {name for name, colour in colours.items() if colour != colours["crawl_snapshots"]} == set()
     takedowns = page.get_by_text("takedowns", exact=True).last.evaluate(_COLOUR)
     assert takedowns != colours["crawl_snapshots"], "another colour is seen"
-    for name in asked:
-        missing = site.server.ask(_MISSING, key=[name])["assetNodes"][0]
-        stats = missing["partitionStats"]
-        assert missing["assetMaterializations"], name
+    for name in (*asked, *open_project(site.settings.models).enabled, MODEL_TESTS.name):
+        (found,) = site.server.ask(_FILLED, key=[name])["assetNodes"]
+        stats = found["partitionStats"]
+        assert found["assetMaterializations"], name
         assert stats is None or stats["numMaterialized"] == stats["numPartitions"], name
 
 
@@ -126,7 +128,7 @@ _COLOUR = """found => {
   while (getComputedStyle(found).backgroundColor === bare) found = found.parentElement;
   return getComputedStyle(found).backgroundColor;
 }"""
-_MISSING = """query ($key: [String!]!) { assetNodes(assetKeys: [{path: $key}]) {
+_FILLED = """query ($key: [String!]!) { assetNodes(assetKeys: [{path: $key}]) {
   assetMaterializations(limit: 1) { runId }
   partitionStats { numPartitions numMaterialized }
 } }"""

@@ -123,11 +123,13 @@ def test_two_builders_at_once_keep_their_runs_in_postgres(site: Site) -> None:
     site.succeed("build", ONE)
     assert_conserved(site.lake, ONE)
 
-    assert site.server.ask("SELECT status, count(*) FROM runs GROUP BY status") == [("SUCCESS", 2 * 3 + 4 * 2)]
+    of_crawls = "SELECT status, count(*) FROM runs WHERE run_body NOT LIKE '%partition_states%' GROUP BY status"
+    assert site.server.ask(of_crawls) == [("SUCCESS", 2 * 3 + 4 * 2)]
     assert site.server.ask("SELECT partition FROM dynamic_partitions ORDER BY partition") == [(ONE,), (OTHER,)]
     seen = site.server.ask(
         "SELECT asset_key, count(DISTINCT partition) FROM event_logs "
-        "WHERE dagster_event_type = 'ASSET_MATERIALIZATION' GROUP BY asset_key"
+        "WHERE dagster_event_type = 'ASSET_MATERIALIZATION' AND asset_key NOT LIKE '%partition_states%' "
+        "GROUP BY asset_key"
     )
     per_crawl = {"crawl_snapshots": 2, "wat_files": 2, "candidate_pairs": 2}
     assert dict(seen) == {f'["{table}"]': per_crawl.get(table, 2) for table in PER_CRAWL}
