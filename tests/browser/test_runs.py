@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from laion_assets.cli.build import Builder, Request, current_states
+from laion_assets.cli.attempts import Attempts
+from laion_assets.cli.build import Builder, Request
 from laion_assets.cli.home import dagster_instance
-from laion_assets.lake.staleness import State
+from laion_assets.cli.standing import Picture
+from laion_assets.cli.status import look
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from tests.browser.ui import Server, serving
@@ -33,6 +36,7 @@ class Made:
     """What the command line did before anybody looked: one run that failed, and some that did not."""
 
     settings: Settings
+    home: Path
     server: Server
     failed: str
     successful: list[str]
@@ -54,7 +58,14 @@ def made(make_settings: MakeSettings, tmp_path_factory: pytest.TempPathFactory) 
             runs = {run.run_id: run.status for run in instance.get_runs()}
     failed = [run for run, status in runs.items() if status is dg.DagsterRunStatus.FAILURE]
     with serving(environment(settings, home), free_port(), folder / "ui.log") as server:
-        yield Made(settings, server, failed[0], [run for run in runs if run not in failed])
+        yield Made(settings, home, server, failed[0], [run for run in runs if run not in failed])
+
+
+def looked(made: Made) -> tuple[Picture, Attempts]:
+    """What `laion status` shows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(made.home))
+        return look(made.settings)
 
 
 def again(server: Server, run: str, strategy: str) -> str:
@@ -84,8 +95,17 @@ def test_they_belong_to_the_location_and_the_job_that_the_pages_load(made: Made)
     assert {run["runId"] for run in listed} == {made.failed, *made.successful}
 
 
+def test_the_status_agrees_with_the_pages(made: Made) -> None:
+    found, attempts = looked(made)
+    assert found.of_table("crawl_snapshots") == {"done": 1, "failed": 1}
+    assert made.server.partitions("crawl_snapshots") == {"materialized": 1, "materializing": 0, "failed": 1}
+    assert {failure.run_id for failure in attempts.failures(attempts.failed).values()} == {made.failed}
+
+
 def test_they_are_started_again_from_their_pages(made: Made) -> None:
     again(made.server, made.failed, "FROM_FAILURE")
     again(made.server, made.successful[0], "ALL_STEPS")
-    states = current_states(made.settings.open_lake(create=False), made.settings, [FIRST], until="crawl_snapshots")
-    assert {state.partition["crawl"]: state.state for state in states} == {FIRST: State.DONE, SECOND: State.DONE}
+    found, _ = looked(made)
+    shown = made.server.partitions("crawl_snapshots")
+    assert found.of_table("crawl_snapshots") == {"done": 2}, "as the page has it"
+    assert shown == {"materialized": 2, "materializing": 0, "failed": 0}
