@@ -388,6 +388,8 @@ def test_the_funnel_adds_up(built, sql):
         sum(row[name] for row in first) for name in ("candidates", "unique_pairs", "downloaded", "embedded", "kept")
     ]
     assert counts == [len(TEXTS) + 2, len(TEXTS) + 2, len(TEXTS), len(TEXTS), len(TEXTS)]
+    (again,) = built.good("models", "run", "--select", "funnel").splitlines()
+    assert again.startswith("nothing to do: ")
 
 
 def test_a_reader_may_stop_early(built):
