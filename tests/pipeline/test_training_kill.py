@@ -151,21 +151,39 @@ def test_killed_while_a_training_set_is_made(
     assert published or left_over(lake) == []
 
 
-@pytest.mark.slow
-def test_killed_in_the_midst_of_a_training_it_goes_on_from_the_last_whole_epoch(
-    settings: Settings, home: Path, train_again: Callable[..., Outcome]
-) -> None:
-    """Here the training process is left to itself: it must not outlive the one that started it."""
-    lake = settings.open_lake()
+def kill_after_an_epoch(settings: Settings, home: Path) -> Lake:
+    """Kill a training of many epochs after its first ones; gives the lake it leaves."""
+    staging = settings.open_lake().staging / "clip_checkpoints"
 
     def epochs_done() -> int:
-        return len(list((lake.staging / "clip_checkpoints").rglob("epoch-[0-9]*.json")))
+        return len(list(staging.rglob("epoch-[0-9]*.json")))
 
     with running(laion("train", NAME), settings, home) as process:
         wait_until(lambda: epochs_done() > 0, process)
         kill_9(process, children=False)
     assert 0 < epochs_done() < EPOCHS
-    lake = settings.open_lake()
+    return settings.open_lake()
+
+
+@pytest.mark.slow
+def test_a_training_in_another_process_says_at_its_end_from_which_epoch_it_went_on(
+    settings: Settings, home: Path
+) -> None:
+    kill_after_an_epoch(settings, home)
+    elsewhere = settings.model_copy(update={"executor": "multiprocess"})
+    with running(laion("train", NAME), elsewhere, home) as process:
+        said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    first = assert_trained(settings.open_lake(), NAME)["resumed_from"][-1]
+    assert said.count(f"gone on from epoch {first}") == 1
+
+
+@pytest.mark.slow
+def test_killed_in_the_midst_of_a_training_it_goes_on_from_the_last_whole_epoch(
+    settings: Settings, home: Path, train_again: Callable[..., Outcome]
+) -> None:
+    """Here the training process is left to itself: it must not outlive the one that started it."""
+    lake = kill_after_an_epoch(settings, home)
     assert lake.ledger("clip_checkpoints").commits == {}
     shards = finished_shards(lake)
     screen = Console(file=io.StringIO(), width=200)
