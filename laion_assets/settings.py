@@ -26,6 +26,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as UnreadableSetting
 
+from laion_assets.clip.calibration import KEEP
 from laion_assets.clip.encoder import EncoderError, EncoderOptions, content_sha256, encoder_identity
 from laion_assets.crawl.extract import ExtractionOptions
 from laion_assets.download.options import DownloadOptions
@@ -67,6 +68,13 @@ class CalibrationOptions:
     """The kind of picture in it, recorded with the thresholds."""
     seed: int = 0
     """Seed of the shuffling that makes the negatives."""
+    keep: float = KEEP
+    """Share of the true pairs that the threshold keeps, more than 0 and less than 1."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        if not 0 < self.keep < 1:
+            raise ValueError(f"keep: expected more than 0 and less than 1, found {self.keep:g}")
 
 
 Files: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(files_of)]
@@ -316,7 +324,7 @@ class Settings(BaseSettings):
         path = None if options.pairs is None else Path(options.pairs)
         if path is not None and not path.is_file():
             raise _Missing(f"LAION_CALIBRATION__PAIRS: expected a Parquet file of held-out pairs, found none at {path}")
-        return [None if path is None else content_sha256(path), options.picture_domain, options.seed]
+        return [None if path is None else content_sha256(path), options.picture_domain, options.seed, options.keep]
 
     def _encoder_identities(self) -> dict[str, list[str]]:
         return {

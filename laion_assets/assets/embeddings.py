@@ -50,7 +50,12 @@ def calibrations(step: Step) -> Metadata:
         left_out = dict(held_out.left_out)
         pairs = _with_language_group(held_out.pairs, step.settings)
         measured = calibrate(
-            encoder, pairs, seed=options.seed, picture_domain=options.picture_domain, left_out=left_out
+            encoder,
+            pairs,
+            seed=options.seed,
+            picture_domain=options.picture_domain,
+            keep=options.keep,
+            left_out=left_out,
         )
     except CalibrationError as error:
         raise LakeError(f"LAION_CALIBRATION__PAIRS: {error}") from error
@@ -60,7 +65,7 @@ def calibrations(step: Step) -> Metadata:
     step.build.counts.update(left_out)
     step.build.add(measured)
     step.build.rows_in = len(SUBSETS)
-    shown = measured.select("language_group", "threshold", "keep_rate", "drop_rate", "roc_auc", "positives")
+    shown = measured.select("language_group", "threshold", "keep_rate", "drop_rate", "roc_auc", "positives", "method")
     return {"encoder": encoder.name, "thresholds": rows_table(shown)}
 
 

@@ -2,6 +2,10 @@
 
 A threshold belongs to one encoder and one kind of picture. Equally good runs of one training place it anywhere
 between 0.35 and 0.73, so it is measured each time and never carried over.
+
+It is where a stated share of the clean pairs is kept, and not where clean and shuffled pairs are parted best: that
+optimum is flat. Between the two humps of similarities hardly a pair lies, keep rate and drop rate change by little over
+a long way, and differences of the last bits decide where on it the maximum falls; see docs/filtering.md.
 """
 
 from __future__ import annotations
@@ -44,6 +48,12 @@ SHUFFLES: Final = 4
 LEAST_PAIRS: Final = 100
 """A language group with fewer clean pairs takes its threshold from all pairs together."""
 
+KEEP: Final = 0.95
+"""Share of the clean pairs that is kept unless somebody says otherwise."""
+
+CONFIDENCE: Final = 0.95
+"""Chance that the interval of a threshold holds the threshold of endlessly many pairs."""
+
 LEAST_SIMILARITIES: Final = 100
 """Fewer similarities say nothing about a distribution."""
 
@@ -59,6 +69,10 @@ class Threshold:
     """A threshold and how well it parts clean pairs from shuffled ones. A pair is kept at or above it."""
 
     value: float
+    low: float
+    """The lower end of its interval."""
+    high: float
+    """The upper end of its interval."""
     keep_rate: float
     """Clean pairs kept, 0 to 1."""
     drop_rate: float
@@ -81,36 +95,59 @@ def roc_auc(positives: FloatArray, negatives: FloatArray) -> float:
     return float((below + not_above).mean() / 2 / len(negatives))
 
 
-def best_threshold(positives: FloatArray, negatives: FloatArray) -> Threshold:
-    """Find the threshold that maximises keep rate plus drop rate (Youden's J, Cancer 3 (1950) 32-35).
+def keeping_threshold(positives: FloatArray, negatives: FloatArray, keep: float) -> Threshold:
+    """Find the threshold that keeps a share of the clean pairs: a quantile of their similarities.
 
-    Negatives that happen to be true lower the drop rate and leave the optimum where it is, so shuffled pairs will do.
-    Where a whole interval is best, its middle is taken.
+    Its interval is that of order statistics (David and Nagaraja, Order Statistics, 2003, section 7.1): it holds the
+    quantile of all such pairs with a chance of `CONFIDENCE`, whatever their distribution. Its ends are similarities of
+    pairs at hand, the outermost where there are too few for that chance.
+
+    Args:
+        positives: Similarities of clean pairs.
+        negatives: Similarities of shuffled pairs. They decide nothing, and say what the threshold is worth.
+        keep: The share to keep, more than 0 and less than 1.
 
     Raises:
-        ValueError: one of the two is empty.
+        ValueError: one of the two is empty, or `keep` is no such share.
     """
+    if not 0 < keep < 1:
+        raise ValueError(f"keep: expected more than 0 and less than 1, found {keep:g}")
     area = roc_auc(positives, negatives)
-    scores = np.unique(np.concatenate([positives, negatives]))
-    cuts = np.concatenate([[scores[0]], (scores[1:] + scores[:-1]) / 2, [np.nextafter(scores[-1], np.inf)]])
-    keep = 1 - np.searchsorted(np.sort(positives), cuts, side="left") / len(positives)
-    drop = np.searchsorted(np.sort(negatives), cuts, side="left") / len(negatives)
-    gain = keep + drop
-    first = int(np.argmax(gain))
-    last = first
-    while last + 1 < len(cuts) and gain[last + 1] == gain[first]:
-        last += 1
-    value = float((cuts[first] + cuts[last]) / 2)
+    ordered = np.sort(positives)
+    value = float(np.quantile(ordered, 1 - keep))
+    first, last = _ranks(len(ordered), 1 - keep)
     return Threshold(
         value=value,
+        low=float(ordered[first]),
+        high=float(ordered[last]),
         keep_rate=float((positives >= value).mean()),
         drop_rate=float((negatives < value).mean()),
         roc_auc=area,
     )
 
 
+def _ranks(n: int, share: float) -> tuple[int, int]:
+    """Places, from 0, of the two order statistics of `n` that hold the quantile at `share` between them."""
+    logs = np.log(np.arange(1, n + 1))
+    factorials = np.concatenate([[0.0], np.cumsum(logs)])
+    below = np.arange(n + 1)
+    chances = factorials[n] - factorials[below] - factorials[n - below]
+    chances += below * np.log(share) + (n - below) * np.log1p(-share)
+    at_most = np.cumsum(np.exp(chances))  # of so many pairs below the quantile, or fewer: binomial
+    tail = (1 - CONFIDENCE) / 2
+    first = int(np.searchsorted(at_most, tail, side="right")) - 1
+    last = int(np.searchsorted(at_most, 1 - tail, side="left"))
+    return max(first, 0), min(last, n - 1)
+
+
 def calibrate(
-    encoder: Encoder, pairs: pl.DataFrame, *, seed: int, picture_domain: str, left_out: dict[str, int] | None = None
+    encoder: Encoder,
+    pairs: pl.DataFrame,
+    *,
+    seed: int,
+    picture_domain: str,
+    keep: float = KEEP,
+    left_out: dict[str, int] | None = None,
 ) -> pl.DataFrame:
     """Calibrate an encoder per language group: clean pairs against the same pictures with each other's texts.
 
@@ -122,11 +159,13 @@ def calibrate(
         pairs: Columns `image` (encoded bytes), `text`, `language_group` (en | multi | nolang).
         seed: Of the shuffles.
         picture_domain: What the pictures are, as a person would say it; recorded.
+        keep: The share of the clean pairs that the threshold keeps.
         left_out: Is told how many pictures are `undecodable`, if there are any.
 
     Returns:
-        Three rows of `CALIBRATION_SCHEMA`, one a language group. A group with fewer than 100 clean pairs gets the
-        threshold of all groups together, and its `method` says so.
+        Three rows of `CALIBRATION_SCHEMA`, one a language group. Its `method` says the share and the interval of the
+        threshold. A group with fewer than 100 clean pairs gets the threshold of all groups together, and its `method`
+        says so.
 
     Raises:
         CalibrationError: fewer than 100 pictures can be decoded, or no two of their texts differ.
@@ -156,10 +195,12 @@ def calibrate(
     rows_out = []
     for group in LANGUAGE_GROUPS:
         positives, negatives = scores[group]
-        method = f"youden; {SHUFFLES} shuffles within the language group"
-        if len(positives) < LEAST_PAIRS or not len(negatives):
+        of_all = len(positives) < LEAST_PAIRS or not len(negatives)
+        if of_all:
             positives, negatives = pooled
-            method += "; all groups together"
+        found = keeping_threshold(positives, negatives, keep)
+        method = f"keeps {keep:.4g} of the true pairs; {CONFIDENCE:.0%} interval {found.low:.4f} to {found.high:.4f}"
+        method += f"; {SHUFFLES} shuffles within the language group{'; all groups together' if of_all else ''}"
         rows_out.append(
             {
                 "encoder_sha256": encoder.sha256,
@@ -168,7 +209,7 @@ def calibrate(
                 "method": method,
                 "picture_domain": picture_domain,
                 "calibrated_at": now,
-                **_measures(positives, negatives),
+                **_measures(found, positives, negatives),
             }
         )
     return pl.DataFrame(rows_out, schema=pl.Schema(CALIBRATION_SCHEMA))
@@ -192,13 +233,12 @@ def _scores(
     return cosine_similarity(images, texts).astype(np.float64), np.concatenate(negatives)
 
 
-def _measures(positives: FloatArray, negatives: FloatArray) -> dict[str, float | int]:
-    best = best_threshold(positives, negatives)
+def _measures(found: Threshold, positives: FloatArray, negatives: FloatArray) -> dict[str, float | int]:
     return {
-        "threshold": best.value,
-        "keep_rate": best.keep_rate,
-        "drop_rate": best.drop_rate,
-        "roc_auc": best.roc_auc,
+        "threshold": found.value,
+        "keep_rate": found.keep_rate,
+        "drop_rate": found.drop_rate,
+        "roc_auc": found.roc_auc,
         "positives": len(positives),
         "negatives": len(negatives),
         "positive_mean": float(positives.mean()),

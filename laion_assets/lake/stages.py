@@ -96,7 +96,7 @@ STAGES: Mapping[str, Stage] = {
             group=PAIRS,
             reads=(Read(table="unique_pairs"), Read(table="takedowns")),
         ),
-        Stage(table="calibrations", code_version="2", group=PAIRS),
+        Stage(table="calibrations", code_version="3", group=PAIRS),
         Stage(
             table="clip_embeddings",
             code_version="2",

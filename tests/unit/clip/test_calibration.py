@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,9 +9,9 @@ from hypothesis import strategies as st
 from laion_assets.clip.calibration import (
     CALIBRATION_SCHEMA,
     CalibrationError,
-    best_threshold,
     calibrate,
     distribution_warning,
+    keeping_threshold,
     roc_auc,
 )
 from laion_assets.clip.encoder import Encoder
@@ -24,33 +26,87 @@ def test_roc_auc_is_the_chance_that_a_positive_scores_higher(positives, negative
     assert roc_auc(positives, negatives) == pytest.approx(np.mean(pairs))
 
 
-@given(scores, scores)
-def test_no_threshold_beats_the_best(positives, negatives):
-    best = best_threshold(positives, negatives)
-    assert best.keep_rate == np.mean(positives >= best.value)
-    assert best.drop_rate == np.mean(negatives < best.value)
-    for threshold in np.linspace(-1.1, 1.1, 45):
-        gain = np.mean(positives >= threshold) + np.mean(negatives < threshold)
-        assert best.keep_rate + best.drop_rate >= gain - 1e-12
+@given(scores, scores, st.floats(0.5, 0.99))
+def test_the_threshold_keeps_the_share_that_was_asked_for(positives, negatives, keep):
+    found = keeping_threshold(positives, negatives, keep)
+    assert found.keep_rate == np.mean(positives >= found.value)
+    assert found.drop_rate == np.mean(negatives < found.value)
+    assert np.mean(positives >= found.value) >= keep - 1 / len(positives)
+    assert np.mean(positives > found.value) <= keep + 1 / len(positives)
+    assert found.low <= found.value <= found.high or len(positives) < 3
 
 
-def test_the_threshold_stands_in_the_middle_between_clean_and_shuffled():
-    best = best_threshold(np.array([0.7, 0.8, 0.9]), np.array([0.1, 0.2, 0.3]))
-    assert best.value == pytest.approx(0.5)
-    assert (best.keep_rate, best.drop_rate, best.roc_auc) == (1, 1, 1)
-
-
-def test_shuffled_pairs_that_happen_to_be_true_do_not_move_the_threshold():
+def test_clean_pairs_alone_decide_whatever_the_shuffled_ones_are():
     rng = np.random.default_rng(0)
     clean, wrong = rng.normal(0.7, 0.05, 20_000), rng.normal(0.3, 0.1, 20_000)
-    pure = best_threshold(clean, wrong)
-    mixed = best_threshold(clean, np.concatenate([wrong, rng.normal(0.7, 0.05, 4_000)]))
-    assert mixed.value == pytest.approx(pure.value, abs=0.02)
+    pure = keeping_threshold(clean, wrong, 0.95)
+    mixed = keeping_threshold(clean, np.concatenate([wrong, rng.normal(0.7, 0.05, 4_000)]), 0.95)
+    assert (mixed.value, mixed.keep_rate) == (pure.value, pure.keep_rate)
+    assert mixed.drop_rate < pure.drop_rate
+
+
+@pytest.mark.parametrize(("pairs", "keep"), [(100, 0.95), (100, 0.5), (1_000, 0.95), (1_000, 0.99)])
+def test_the_interval_holds_the_threshold_of_endlessly_many_pairs_as_often_as_it_says(pairs, keep):
+    rng = np.random.default_rng(pairs)
+    drawn = [keeping_threshold(rng.random(pairs), np.zeros(1), keep) for _ in range(400)]
+    assert np.mean([found.low <= 1 - keep <= found.high for found in drawn]) >= 0.93
+    assert np.mean([found.high - found.low for found in drawn]) < 5 * np.sqrt(keep * (1 - keep) / pairs)
+
+
+def test_an_interval_of_a_few_pairs_reaches_to_the_outermost():
+    found = keeping_threshold(np.array([0.4, 0.5, 0.6]), np.zeros(1), 0.95)
+    assert (found.low, found.high) == (0.4, 0.5)
+
+
+def best_parting(positives, negatives):
+    """The rule there was before: where keep rate and drop rate are largest together (Youden, Cancer 3 (1950) 32-35)."""
+    cuts = np.unique(np.concatenate([positives, negatives]))
+    keep = 1 - np.searchsorted(np.sort(positives), cuts) / len(positives)
+    return cuts[np.argmax(keep + np.searchsorted(np.sort(negatives), cuts) / len(negatives))]
+
+
+def of_the_share(positives, negatives):
+    return keeping_threshold(positives, negatives, 0.95).value
+
+
+def kept_shares(rule, noise, *, other_pairs=False):
+    """What 20 machines keep of one crawl, whose encoders differ by some noise, each by its own threshold."""
+    rng = np.random.default_rng(0)
+    true, wrong = rng.normal(0.6, 0.18, 3_000), rng.normal(0.1, 0.2, 12_000)
+    crawl = np.concatenate([rng.normal(0.6, 0.18, 6_500), rng.normal(0.1, 0.2, 3_500)])
+    found = []
+    for machine in range(20):
+        rng = np.random.default_rng(1_000 + machine)
+        positives = rng.choice(true, len(true)) if other_pairs else true
+        negatives = rng.choice(wrong, len(wrong)) if other_pairs else wrong
+        threshold = rule(
+            positives + rng.normal(0, noise, len(positives)), negatives + rng.normal(0, noise, len(negatives))
+        )
+        found.append(np.mean(crawl + rng.normal(0, noise, len(crawl)) >= threshold))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("noise", [0.001, 0.005, 0.02])
+def test_machines_whose_encoders_differ_a_little_keep_the_same_share(noise):
+    assert np.ptp(kept_shares(of_the_share, noise)) < 0.01
+    if noise >= 0.005:
+        assert np.ptp(kept_shares(best_parting, noise)) > 0.02, "the rule there was before"
+
+
+def test_other_pairs_of_the_same_kind_keep_about_the_same_share():
+    assert np.std(kept_shares(of_the_share, 0.005, other_pairs=True)) < 0.007
+    assert np.std(kept_shares(of_the_share, 0.005)) < 0.25 * np.std(kept_shares(best_parting, 0.005))
+
+
+@pytest.mark.parametrize("keep", [0, 1, 1.5, float("nan")])
+def test_what_is_no_share_is_refused(keep):
+    with pytest.raises(ValueError, match="keep: expected more than 0 and less than 1"):
+        keeping_threshold(np.array([0.1]), np.array([0.1]), keep)
 
 
 def test_scores_on_one_side_only_are_refused():
     with pytest.raises(ValueError, match="expected scores on both sides"):
-        best_threshold(np.array([]), np.array([0.1]))
+        keeping_threshold(np.array([]), np.array([0.1]), 0.95)
 
 
 def calibration_pairs(groups: dict[str, int]) -> pl.DataFrame:
@@ -74,6 +130,15 @@ def test_each_language_group_gets_a_threshold_and_small_groups_that_of_all(wide_
     assert rows["negatives"].to_list() == [480, 440, 948]
     assert ["all groups" in method for method in rows["method"]] == [False, False, True]
     assert rows["encoder_sha256"].unique().to_list() == [wide_encoder.sha256]
+    assert [rate == pytest.approx(0.95, abs=0.01) for rate in rows["keep_rate"]] == [True] * 3
+    told = (
+        r"keeps 0\.95 of the true pairs; 95% interval (-?[\d.]+) to (-?[\d.]+); 4 shuffles within the language group.*"
+    )
+    for method, threshold in rows.select("method", "threshold").iter_rows():
+        low, high = map(float, re.fullmatch(told, method).groups())
+        assert low - 1e-4 <= threshold <= high + 1e-4
+    fewer = calibrate(wide_encoder, pairs, seed=1, picture_domain="noise", keep=0.5)
+    assert (fewer["threshold"] > rows["threshold"]).all()
     again = calibrate(wide_encoder, pairs, seed=1, picture_domain="noise")
     assert rows.drop("calibrated_at").equals(again.drop("calibrated_at"))
 
