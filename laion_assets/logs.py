@@ -17,6 +17,8 @@ LogFormat: TypeAlias = Literal["text", "json"]
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 _ROOT: Final = "laion_assets"
+_POOL: Final = "sqlalchemy.pool.impl.NullPool"
+"""Logs what is raised while Dagster's storage closes a connection, with the whole trace of calls."""
 _SHOWN: Final = "laion_shown"
 """Marks a record that is a line already: Dagster hands those of managed loggers on to its console."""
 _DAGSTER: Final = "dagster_meta"
@@ -119,7 +121,14 @@ def configure_logs(format_: LogFormat, level: LogLevel | None) -> None:
     lines.setLevel(shown_level(format_, level))  # Dagster sets the level of loggers that it manages
     logger.handlers.insert(0, lines)  # before Dagster's, which rewrites records
     logger.setLevel(shown_level(format_, level))
+    logging.getLogger(_POOL).addFilter(_no_interrupt)
     logger.propagate = False  # a library that logs through the root gives it a handler, which would say all again
+
+
+def _no_interrupt(record: logging.LogRecord) -> bool:
+    """Whether a record is of something else than an interruption that met a library at its work."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__name__ not in ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 
 
 def shown_level(format_: LogFormat, level: LogLevel | None) -> LogLevel:

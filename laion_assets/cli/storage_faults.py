@@ -1,6 +1,7 @@
 """What to tell where Dagster's storage cannot be had (its database, or its `dagster.yaml`), or the lake's is broken."""
 
 import os
+from pathlib import Path
 
 import dagster as dg
 from sqlalchemy.exc import OperationalError
@@ -8,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 from laion_assets.lake.damage import damage_in, may_be_damage
 from laion_assets.lake.errors import LakeError
 from laion_assets.lake.lake import Lake
+from laion_assets.lake.space import disk_trouble
 from laion_assets.lake.storage import open_storage
 from laion_assets.settings import Settings
 
@@ -29,10 +31,13 @@ def storage_fault(error: BaseException) -> str | None:
 
 
 def lake_fault(error: BaseException) -> str | None:
-    """What to tell of an error that a broken file of the lake caused; None: it is of another kind."""
+    """What to tell of an error that a broken file of the lake caused, or its disk; None: it is of another kind."""
+    uri = os.environ.get("LAION_LAKE", Settings.model_fields["lake"].default)
+    trouble = disk_trouble(error)
+    if trouble is not None and str(Path(uri).absolute()) in trouble:
+        return trouble
     if not may_be_damage(error):
         return None
-    uri = os.environ.get("LAION_LAKE", Settings.model_fields["lake"].default)
     try:
         shape = Lake.recorded_shape(uri)
         found = damage_in(Lake(open_storage(uri), *shape), error) if shape else None

@@ -213,7 +213,7 @@ class _Job:
         path = self._tar_path(tar)
         if error is not None:
             reason = error.strip().rpartition("\n")[2]
-            return f"making {path} failed: {reason}; finished tars are kept, run it again to go on:\n{error}"
+            return f"making {path} failed: {reason}; finished tars are kept, run it again to go on\n{error}"
         how = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended with exit code {code}"
         return f"the worker that was making {path} {how}; finished tars are kept, run it again to go on"
 

@@ -15,7 +15,7 @@ from laion_assets.crawl.transfer import TransferError, TransientFailure
 from laion_assets.execution.needs import RetryOptions
 from laion_assets.execution.watch import LimitExceeded
 from laion_assets.lake.errors import PartitionBusy, StorageUnavailable, ValidationFailed
-from laion_assets.lake.space import causes, no_space_left
+from laion_assets.lake.space import causes, disk_trouble, no_space_left
 
 _PASSING_NAMES = frozenset(
     {
@@ -114,11 +114,7 @@ def told(error: Exception, options: RetryOptions, tries_before: int) -> Exceptio
 
 def _words(error: Exception) -> str:
     """What the error says. One of ours explains itself; of others the kind is part of what they say."""
-    full = no_space_left(error)
-    if full is not None:
-        return (
-            f"the disk is full ({full}): what was finished is kept; make room, and the same command goes on from there"
-        )
     kind = type(error)
-    ours = kind.__module__.partition(".")[0] == "laion_assets"
-    return str(error) if ours else f"{kind.__name__}: {error}"
+    if kind.__module__.partition(".")[0] == "laion_assets" and no_space_left(error) is None:
+        return str(error)
+    return disk_trouble(error) or f"{kind.__name__}: {error}"

@@ -1,8 +1,8 @@
-"""Whether an error means that a disk is full, whoever says it."""
+"""Whether an error means that a disk is full, or may only be read, whoever says it."""
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 _NUMBERS = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Delta, polars and DuckDB pass on what the system said; DuckDB itself counts what it may spill.
@@ -10,14 +10,32 @@ _WORDS = re.compile(
     r"No space left on device|Disk quota exceeded|os error (?:28|122)\b|max_temp_directory_size|not enough disk space",
     re.IGNORECASE,
 )
+_REFUSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_REFUSED_WORDS = re.compile(r"Read-only file system|os error (?:30|13)\b|file .*: Permission denied", re.IGNORECASE)
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """What to tell where a disk is full or may only be read, in one line; None: it is of another kind."""
+    full, refused = no_space_left(error), _said(error, _REFUSED, _REFUSED_WORDS)
+    if full is not None:
+        return (
+            f"the disk is full ({full}): what was finished is kept; make room, and the same command goes on from there"
+        )
+    if refused is not None:
+        return f"the system refuses it ({refused}): let this user read and write there, and the same command goes on"
+    return None
 
 
 def no_space_left(error: BaseException) -> str | None:
     """What says of the error, or one that it came from, that a disk is full, in one line; None: nothing does."""
+    return _said(error, _NUMBERS, _WORDS)
+
+
+def _said(error: BaseException, numbers: Collection[int], words: re.Pattern[str]) -> str | None:
     for link in causes(error):
-        if isinstance(link, OSError) and link.errno in _NUMBERS:
+        if isinstance(link, OSError) and link.errno in numbers:
             return f"{link.strerror}: {link.filename}" if link.filename else str(link.strerror)
-        found = next((line for line in str(link).splitlines() if _WORDS.search(line)), None)
+        found = next((line for line in str(link).splitlines() if words.search(line)), None)
         if found is not None:
             return found.strip()
     return None

@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 
 from laion_assets.lake.errors import LakeError
+from laion_assets.lake.space import disk_trouble
 
 # delta-rs makes a url of a table's path: with some of these it panics, with others it goes elsewhere. DuckDB expands
 # patterns, takes `name=value` for a partition, and decodes what delta-rs has encoded twice, whatever follows a `%`.
@@ -264,7 +265,7 @@ def _fresh(path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LakeError(f"cannot write to {path.parent}: {error}") from error
+        raise LakeError(disk_trouble(error) or f"cannot write to {path.parent}: {error}") from error
     return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
 
 

@@ -4,9 +4,14 @@ import json
 import logging
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from laion_assets.logs import LineFormatter, configure_logs, console, shown_level, speaking_of
 
@@ -113,3 +118,28 @@ def test_dagster_s_records_say_run_step_and_partition() -> None:
     }  # fmt: skip
     told = json.loads(LineFormatter("json").format(record))
     assert (told["message"], told["run_id"], told["table"], told["partition"]) == ("hello", "r", "images", "3|CC")
+
+
+def test_an_interruption_that_meets_a_library_at_its_work_is_no_error_of_it(tmp_path: Path) -> None:
+    """A signal that comes while Dagster's database is closed is not the database's fault; what else comes is told."""
+    configure_logs("text", None)
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'a.db'}", poolclass=sqlalchemy.NullPool)
+    told: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = told.append  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    try:
+        for raised in (DagsterExecutionInterruptedError, KeyboardInterrupt, OSError):
+            real = engine.dialect.do_close
+
+            def do_close(connection: object, raised: type[BaseException] = raised, real: Any = real) -> None:
+                real(connection)
+                raise raised
+
+            engine.dialect.do_close = do_close  # type: ignore[method-assign]
+            with suppress(BaseException):
+                engine.connect().close()
+            engine.dialect.do_close = real  # type: ignore[method-assign]
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert [record.exc_info[0] for record in told if record.exc_info] == [OSError]

@@ -1,5 +1,6 @@
 """A lake's files, in a folder and in a bucket: the same behaviour, seen through the same tests."""
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from deltalake import write_deltalake
 
 from laion_assets.lake.errors import LakeError, StorageUnavailable
+from laion_assets.lake.space import disk_trouble
 from laion_assets.lake.storage import FolderStorage, Storage, open_storage
 from tests.s3 import BUCKET, environment, s3_server, troubled
 
@@ -253,3 +255,25 @@ def test_what_does_not_pass_is_said_to_be_able_to(
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         with pytest.raises(StorageUnavailable, match=r"kept answering SlowDown .*try again later"):
             bucket.read("lake.json")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.EROFS, "Read-only file system", "/lake/a"), "Read-only file system: /lake/a"),
+        (PermissionError(errno.EACCES, "Permission denied", "/lake/a"), "Permission denied: /lake/a"),
+        (RuntimeError("Generic LocalFileSystem error\nUnable to write /lake/a: Read-only file system (os error 30)"),
+         "Unable to write /lake/a: Read-only file system (os error 30)"),
+        (RuntimeError('IO Error: Cannot open file "/lake/a": Permission denied'), "Permission denied"),
+    ],
+)  # fmt: skip
+def test_what_may_only_be_read_is_told_in_one_line_whoever_says_it(error: Exception, told: str) -> None:
+    line = disk_trouble(error)
+    assert line is not None
+    assert told in line
+    assert line.endswith("let this user read and write there, and the same command goes on")
+    assert "\n" not in line
+
+
+def test_what_another_server_refuses_is_no_trouble_of_a_disk() -> None:
+    assert disk_trouble(RuntimeError("HTTP 403: Permission denied")) is None
