@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+from laion_assets.lake.logs import table_folders
 from laion_assets.sample.options import CRAWLS
 from tests.faults.forked import SIGNALS, Happening
 from tests.faults.points import Kind, Point
@@ -40,14 +41,9 @@ def deleted(path: Path, _: random.Random) -> None:
 
 
 def data_files(point: Point) -> list[Path]:
-    """Data files of the newest versions, the removal requests' among them."""
+    """Data files of the newest versions, of removal requests, models and verdicts too."""
     lake = point.place.lake
-    return sorted(
-        point.root / name.removeprefix(f"{point.root}/")
-        for table in lake.tables
-        if lake.exists(table)
-        for name in lake.opened(table).file_uris()
-    )
+    return sorted(Path(name) for table in table_folders(lake.storage) for name in lake.opened(table).file_uris())
 
 
 def tars(point: Point) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The undisturbed lake that every point starts from: two small crawls through every stage, and one removal request."""
+"""The undisturbed lake that points start from: two small crawls through every stage, a removal request, a model."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -22,6 +22,8 @@ from tests.s3 import s3_server
 
 NOBODY = "nobody.example"
 """A domain whose removal was asked for, and that no link leads to."""
+MODEL = "funnel"
+"""The SQL model that is built."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def undisturbed_ground(folder: Path) -> Iterator[Ground]:
             place.build(until="crawl_snapshots"),
             place.laion("takedown", "domain", NOBODY, "--reason", "asked for", "--yes"),
             place.build(),
+            place.laion("models", "run", "--select", MODEL),
         ):
             assert ran.code == 0, ran.said
         yield Ground(place, folder / "copies", stack)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tests.faults.damage import deleted, emptied, torn
 from tests.faults.forked import SIGNALS, Happening, frozen_until
+from tests.faults.ground import MODEL
 from tests.faults.points import Kind, Point
 
 _MOMENTS = {
@@ -11,6 +12,7 @@ _MOMENTS = {
     "clip_embeddings": 44, "filtered_pairs": 44, "calibrations": 26,
 }  # fmt: skip
 """About how many moments a build of each table has that lacks it alone."""
+_MODEL_MOMENTS = 60
 _WRITE_SECONDS = 0.06
 """How long Delta takes for a write, at most."""
 _DAY = 86_400.0
@@ -41,6 +43,22 @@ def _go_on(point: Point) -> None:
     point.verify()
     point.build()
     point.judge()
+
+
+def _model_killed(name: str) -> Callable[[Point], None]:
+    def happen(point: Point) -> None:
+        point.without(MODEL)
+        command = ("models", "run", "--select", MODEL)
+        moment = Happening(signal=SIGNALS[name], moment=point.chance.randint(1, _MODEL_MOMENTS))
+        ran = point.laion(*command, happening=moment, codes=(0, -SIGNALS[name], 130))
+        if ran.code > 0:
+            point.advice(ran)
+        point.verify()
+        assert point.laion(*command).code == 0
+        point.recovery.append("laion models run --select MODEL")
+        point.judge()
+
+    return happen
 
 
 def _torn_work(table: str) -> Callable[[Point], None]:
@@ -111,6 +129,7 @@ KINDS = [
         }.items()
         for number, name in enumerate(SIGNALS)
     ),
+    *(Kind(f"{name} while a SQL model is built", _model_killed(name), 4) for name in SIGNALS),
     Kind("power lost while candidate_pairs is built", _torn_work("candidate_pairs"), 4),
     Kind("power lost while images is built", _torn_work("images"), 3),
     Kind("the clock jumps during a build", _clock_jumps, 5),

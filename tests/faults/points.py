@@ -8,9 +8,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import polars as pl
+from polars.testing import assert_frame_equal
+
 from laion_assets.sample.options import CRAWLS
 from tests.faults.forked import Happening, Ran, untold
-from tests.faults.ground import Ground, Place
+from tests.faults.ground import MODEL, Ground, Place
 from tests.pipeline.conftest import BUILT, assert_same_rows, unfinished
 
 COMPARED = (*BUILT, "takedowns")
@@ -93,6 +96,7 @@ class Point:
     def follow(self, lines: Sequence[str]) -> None:
         """Run the commands that lines name, or those that the documentation does: the dice say which."""
         commands = [command for line in lines for command in _COMMAND.findall(line)]
+        models = dict.fromkeys(command for command in commands if command.startswith("laion models run"))
         if self.chance.random() < 0.5:
             commands = ["laion verify --repair", "laion build CRAWL"]
         repairs = dict.fromkeys(command for command in commands if "--repair" in command)
@@ -104,6 +108,9 @@ class Point:
             ran = self.laion("build", *(CRAWLS if "CRAWL" in crawls else sorted(crawls)))
             assert ran.code == 0, f"{self}: {ran.said}"
             self._followed("laion build CRAWL")
+        for command in models:
+            assert self.laion(*command.split()[1:]).code == 0
+            self._followed(command)
 
     def build(self) -> None:
         """``laion build``, which is to succeed."""
@@ -121,6 +128,7 @@ class Point:
         """The rows are those of the undisturbed lake, and nothing is due or broken."""
         try:
             assert_same_rows(self.place.lake, self.ground.place.lake, COMPARED, places=False)
+            assert_frame_equal(_model_rows(self.place), _model_rows(self.ground.place), check_row_order=False)
         except AssertionError as error:
             raise AssertionError(f"{self}: other rows: {error}") from error
         assert unfinished(self.place.settings) == {}, f"{self}"
@@ -138,6 +146,10 @@ class Point:
 
     def __str__(self) -> str:
         return f"{self.kind}, seed {self.seed}"
+
+
+def _model_rows(place: Place) -> pl.DataFrame:
+    return pl.read_delta(place.lake.opened(MODEL))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tests.faults.points import Result
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "recovery.md"
 COLUMNS = ("fault", "points", "what was said", "recovery", "rows as undisturbed")
 _BEGIN, _END = "<!-- written by python -m tests.faults -->\n", "<!-- end -->\n"
-_LONGEST = 240
+_LONGEST = 320
 
 
 def table(results: Sequence[Result]) -> str:
@@ -25,11 +25,11 @@ def table(results: Sequence[Result]) -> str:
     return "".join(lines)
 
 
-def write_table(results: Sequence[Result], first_seed: int, document: Path = DOCUMENT) -> None:
+def write_table(results: Sequence[Result], document: Path = DOCUMENT) -> None:
     """Put the table into the document, in place of the one that is there."""
     text = document.read_text(encoding="utf-8")
     before, rest = text.split(_BEGIN)
-    told = f"{len(results):,} points from seed {first_seed} on.\n\n"
+    told = f"{len(results):,} points.\n\n"
     document.write_text(f"{before}{_BEGIN}\n{told}{table(results)}\n{_END}{rest.split(_END)[1]}", encoding="utf-8")
 
 
@@ -73,6 +73,10 @@ def _general(line: str) -> str:
 
 def _recovery(results: Sequence[Result]) -> str:
     """The way that was taken most often."""
-    ways = Counter(", ".join(f"`{step}`" if step.startswith("laion") else step for step in r.recovery) for r in results)
+    ways = Counter(
+        ", ".join(f"`{step}`" if step.startswith("laion") else step for step in result.recovery)
+        for result in results
+        if not result.wrong
+    )
     most = sorted(ways.items(), key=lambda way: (-way[1], way[0]))
-    return most[0][0]
+    return (most and most[0][0]) or "none is needed"
