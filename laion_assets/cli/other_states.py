@@ -1,5 +1,6 @@
 """How stands what no crawl's stage is: SQL models, and the trainings and scores of recipes that somebody asked for."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
@@ -68,11 +69,9 @@ def _partitions(lake: Lake, settings: Settings, asked_for: Iterable[str]) -> Ite
         for recipe in recipes:
             yield table, {"recipe": recipe}
     trained = [str(place["recipe"]) for place in held["clip_checkpoints"]]
-    tasks = _tasks(lake, settings)
-    for task, table in SCORE_TABLES.items():
-        crossed: list[Partition] = [
-            {"recipe": recipe, "benchmark": name} for recipe in trained for name in tasks if tasks[name] == task
-        ]
+    benchmarks = [*_benchmarks(lake, settings)]
+    crossed: list[Partition] = [{"recipe": recipe, "benchmark": name} for recipe in trained for name in benchmarks]
+    for table in SCORE_TABLES:
         for place in (*held[table], *(place for place in crossed if place not in held[table])):
             yield table, place
     if any(held[table] for table in SCORES):
@@ -80,16 +79,12 @@ def _partitions(lake: Lake, settings: Settings, asked_for: Iterable[str]) -> Ite
             yield table, {}
 
 
-def _tasks(lake: Lake, settings: Settings) -> Mapping[str, str]:
-    """The task of each registered evaluation set whose folder is there."""
-    tasks = {}
+def _benchmarks(lake: Lake, settings: Settings) -> Iterator[str]:
+    """The registered evaluation sets whose folder is there."""
     for name in lake.ledger("benchmark_images").commits:
         benchmark = str(parse_partition(name)["benchmark"])
-        try:
-            tasks[benchmark] = registered(settings.benchmark_folder, benchmark).task
-        except BenchmarkError:
-            continue
-    return tasks
+        with contextlib.suppress(BenchmarkError):
+            yield registered(settings.benchmark_folder, benchmark).name
 
 
 def _state(
