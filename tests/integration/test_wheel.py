@@ -192,6 +192,15 @@ def ui(installed: Installed) -> Iterator[str]:
         process.wait(30)
 
 
+_QUESTION = """{
+  repositoriesOrError { ... on RepositoryConnection { nodes { location { name } } } }
+  all: runsOrError { ... on Runs { count } }
+  ours: runsOrError(filter: {tags: [{key: ".dagster/repository", value: "__repository__@laion"}]}) {
+    ... on Runs { count }
+  }
+}"""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_new_user_runs_the_demo_and_looks_at_it_from_the_wheel_alone(installed: Installed) -> None:
@@ -204,9 +213,10 @@ def test_a_new_user_runs_the_demo_and_looks_at_it_from_the_wheel_alone(installed
     states = json.loads(installed.good("status", "--json"))["stages"]
     assert {state for counts in states.values() for state, n in counts.items() if n} == {"done"}
     with ui(installed) as address:
-        question = {"query": "{ repositoriesOrError { ... on RepositoryConnection { nodes { location { name } } } } }"}
+        question = {"query": _QUESTION}
         asked = urllib.request.Request(
             f"{address}/graphql", json.dumps(question).encode(), {"Content-Type": "application/json"}
         )
         answered = json.loads(urllib.request.urlopen(asked, timeout=60).read())
     assert answered["data"]["repositoriesOrError"]["nodes"] == [{"location": {"name": "laion"}}]
+    assert answered["data"]["ours"] == answered["data"]["all"], "the demo's runs are of that location"
