@@ -115,13 +115,13 @@ class Runner:
         if others:
             told = f"another build of this lake is at work ({', '.join(others)}): the work is shared with it"
             err.print(told, soft_wrap=True, highlight=False)
-        with builder_lock(self._lake.staging / "builders") as self._lock:
-            try:
+        try:
+            with builder_lock(self._lake.staging / "builders") as self._lock:
                 yield
-            except KeyboardInterrupt:
-                told = "stopped: what was finished is kept, and the same command goes on from there"
-                err.print(told, soft_wrap=True, highlight=False)
-                raise
+        except KeyboardInterrupt:
+            told = "stopped: what was finished is kept, and the same command goes on from there"
+            err.print(told, soft_wrap=True, highlight=False)
+            raise
 
     def run_each(
         self,

@@ -25,6 +25,7 @@ FOUND = [
     ("deleted data file", 0),  # removal requests that have a copy were to be entered again
     ("deleted data file", 2),  # of two broken files the wrong one was named, again and again
     ("SIGTERM while unique_pairs is built", 1),  # nothing was said
+    ("SIGTERM while unique_pairs is built", 0),  # nothing was said after the last partition
     ("SIGTERM while clip_embeddings is built", 1),  # a library showed a trace of its own
     ("read-only lake", 2),  # a lock file was named, and nothing to do
 ]
