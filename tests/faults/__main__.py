@@ -5,6 +5,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults.disks import may_mount
@@ -23,21 +24,15 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="put what came of it into docs/recovery.md")
     parser.add_argument("--keep", type=Path, help="a file of results: goes on from it, and adds to it")
     given = parser.parse_args()
-    kinds = [kind for kind in KINDS.values() if given.kind in kind.name]
     results = _kept(given.keep)
     known = {(result.kind, result.seed) for result in results}
-    with tempfile.TemporaryDirectory(prefix="laion-faults-") as folder, undisturbed_ground(Path(folder)) as ground:
-        unable = may_mount(Path(folder))
-        for kind in kinds:
-            if kind.needs_mount and unable:
-                print(f"left out: {kind.name}: {unable}", flush=True)
-                continue
-            for seed in seeds(kind, given.points, given.seed):
-                if (kind.name, seed) not in known:
-                    results.append(_tried(ground, kind, seed))
-                    if given.keep and not results[-1].wrong:
-                        with given.keep.open("a") as kept:
-                            kept.write(f"{results[-1].to_json()}\n")
+    kinds = [kind for kind in KINDS.values() if given.kind in kind.name]
+    asked = [(kind, seed) for kind in kinds for seed in seeds(kind, given.points, given.seed)]
+    for result in _all_tried([(kind, seed) for kind, seed in asked if (kind.name, seed) not in known]):
+        results.append(result)
+        if given.keep and not result.wrong:
+            with given.keep.open("a") as kept:
+                kept.write(f"{result.to_json()}\n")
     wrong = [result for result in results if result.wrong]
     print(f"{len(results)} points, {len(wrong)} wrong")
     for result in wrong:
@@ -50,6 +45,18 @@ def main() -> int:
 def _kept(path: Path | None) -> list[Result]:
     lines = path.read_text().splitlines() if path is not None and path.exists() else []
     return [Result(**{**given, "recovery": tuple(given["recovery"])}) for given in map(json.loads, lines)]
+
+
+def _all_tried(points: list[tuple[Kind, int]]) -> Iterator[Result]:
+    if not points:
+        return
+    with tempfile.TemporaryDirectory(prefix="laion-faults-") as folder, undisturbed_ground(Path(folder)) as ground:
+        unable = may_mount(Path(folder))
+        for kind, seed in points:
+            if kind.needs_mount and unable:
+                print(f"left out: {kind.name}: {unable}", flush=True)
+            else:
+                yield _tried(ground, kind, seed)
 
 
 def _tried(ground: Ground, kind: Kind, seed: int) -> Result:
