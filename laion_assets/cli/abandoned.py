@@ -7,8 +7,10 @@ judge.
 """
 
 import fcntl
+import logging
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,9 @@ import dagster as dg
 
 BUILDER_TAG = ".dagster/laion_builder"
 """A run's tag: the machine and the lock file of the process that executes it. Dagster's pages show no such tags."""
+
+_LOOK_SECONDS = 5.0
+_log = logging.getLogger(__name__)
 
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -45,6 +50,34 @@ def builder_lock(folder: Path) -> Iterator[str]:
 def other_builders(folder: Path) -> list[str]:
     """Who else builds the same lake on this machine now; to be asked before :func:`builder_lock`."""
     return [path.read_text() for path in sorted(folder.glob("*.lock")) if not _left_behind(path)]
+
+
+@contextmanager
+def ending_abandoned_runs(instance: dg.DagsterInstance) -> Iterator[None]:
+    """End what dead builders left, now and every few seconds of the block.
+
+    A run of this process may wait for a place in a pool that Dagster gives to a builder that was killed meanwhile.
+    """
+    end_abandoned_runs(instance)
+    if instance.is_ephemeral:  # no other process has runs in it
+        yield
+        return
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOK_SECONDS):
+            try:
+                end_abandoned_runs(instance)
+            except Exception:  # noqa: BLE001 - the runs themselves say what is wrong with the storage
+                _log.debug("runs of dead builders could not be ended", exc_info=True)
+
+    watch = threading.Thread(target=look, name="abandoned runs", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watch.join()
 
 
 def end_abandoned_runs(instance: dg.DagsterInstance) -> int:

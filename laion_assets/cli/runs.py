@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import dagster as dg
 from dagster._utils.interrupts import _received_interrupt
 
-from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, end_abandoned_runs, other_builders
+from laion_assets.cli.abandoned import BUILDER_TAG, builder_lock, ending_abandoned_runs, other_builders
 from laion_assets.cli.common import UsageError, err
 from laion_assets.cli.registration import register_built
 from laion_assets.definitions import build_definitions
@@ -109,14 +109,16 @@ class Runner:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: what a shell starts with & ignores it
                 signal.signal(number, signal.default_int_handler)
-        end_abandoned_runs(self._instance)
         register_built(self._instance, self._lake)
         others = other_builders(self._lake.staging / "builders")
         if others:
             told = f"another build of this lake is at work ({', '.join(others)}): the work is shared with it"
             err.print(told, soft_wrap=True, highlight=False)
         try:
-            with builder_lock(self._lake.staging / "builders") as self._lock:
+            with (
+                builder_lock(self._lake.staging / "builders") as self._lock,
+                ending_abandoned_runs(self._instance),
+            ):
                 yield
         except KeyboardInterrupt:
             told = "stopped: what was finished is kept, and the same command goes on from there"

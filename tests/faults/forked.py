@@ -14,8 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +54,8 @@ class Happening:
     """So many seconds after that write began."""
     clock: float = 0.0
     """By how many seconds the clock jumps then."""
-    wait_for: str = ""
-    """A file that the process waits for then; beside it one that ends in ``.there`` says that it waits."""
+    pause: float = 0.0
+    """How many seconds the process stands still then."""
 
 
 @dataclass(frozen=True)
@@ -180,11 +179,8 @@ def _inside(happening: Happening) -> None:
 def _happen(happening: Happening) -> None:
     if happening.clock:
         shift_clock(happening.clock)
-    if happening.wait_for:
-        Path(f"{happening.wait_for}.there").touch()
-        give_up = time.monotonic() + _SECONDS
-        while not Path(happening.wait_for).exists() and time.monotonic() < give_up:
-            time.sleep(0.005)
+    if happening.pause:
+        time.sleep(happening.pause)
     if happening.signal:
         os.kill(os.getpid(), happening.signal)
 
@@ -199,15 +195,6 @@ def _end_group(group: int) -> None:
         except (ProcessLookupError, psutil.NoSuchProcess):
             continue
     psutil.wait_procs(left, timeout=10)
-
-
-@contextmanager
-def frozen_until(path: Path) -> Iterator[None]:
-    """Let a process that waits for ``path`` go on at the end of the block."""
-    try:
-        yield
-    finally:
-        path.touch()
 
 
 def untold(said: str) -> list[str]:

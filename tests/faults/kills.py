@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from laion_assets.sample.options import CRAWLS
 from tests.faults.damage import deleted, emptied, torn
-from tests.faults.forked import SIGNALS, Happening, frozen_until
+from tests.faults.forked import SIGNALS, Happening
 from tests.faults.ground import MODEL
 from tests.faults.points import Kind, Point
 
@@ -100,16 +101,13 @@ def _two_builders(point: Point) -> None:
     table = point.chance.choice(("candidate_pairs", "unique_pairs", "filtered_pairs", "wat_files"))
     point.without(table)
     moment = point.chance.randint(1, _MOMENTS[table])
-    go = point.place.folder / "go"
-    first = Happening(moment=moment, wait_for=str(go))
+    first = Happening(moment=moment, pause=point.chance.uniform(0.2, 3))
     if point.chance.random() < 0.4:
         first = Happening(moment=moment, signal=SIGNALS["kill -9"])
-    arguments = ("build", "CC-MAIN-2026-04", "CC-MAIN-2026-08", "--until", table)
+    arguments = ("build", *CRAWLS, "--until", table)
     one = point.place.start(*arguments, happening=first, name="one")
-    with frozen_until(go):
-        other = point.place.start(*arguments, name="other")
-        ran = [other.ended()]
-    ran.append(one.ended())
+    other = point.place.start(*arguments, name="other")
+    ran = [one.ended(), other.ended()]
     for each in ran:
         point.hear(each, codes=(0, 1, -SIGNALS["kill -9"]))
         if each.code == 1:
