@@ -105,6 +105,8 @@ def model_state(
         reasons += [f"test {test} failed" for test in failed_tests(tested)]
         if version != tests_version(model):
             reasons.append("tests changed" if tested else "not tested")
+        elif tested is not None and tested.partition in lake.ledger(MODEL_TESTS.name).damaged:
+            reasons.append("what its tests found is damaged")
         published = None if model.is_view else lake.commit(name, partition)
         if tested is not None and published is not None and not speaks_of(tested, published.content_digest):
             reasons.append("tests judged other rows")

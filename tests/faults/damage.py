@@ -139,9 +139,10 @@ def _healer_killed(point: Point) -> None:
         point.chance.choice((torn, flipped, deleted))(file, point.chance)
     moment = Happening(signal=SIGNALS["kill -9"], moment=point.chance.randint(1, 24))
     point.laion("verify", "--repair", happening=moment, codes=(-9, 1))
-    point.laion("verify", "--repair", codes=(0, 1))
+    ran = point.laion("verify", "--repair", codes=(0, 1))
     point.recovery.append("laion verify --repair")
     point.build()
+    point.follow(ran.lines)
     point.judge()
 
 

@@ -149,7 +149,8 @@ class Point:
 
 
 def _model_rows(place: Place) -> pl.DataFrame:
-    return pl.read_delta(place.lake.opened(MODEL))
+    lake = place.lake
+    return pl.scan_delta(lake.opened(MODEL), storage_options=lake.storage.polars_options or None).collect()
 
 
 @dataclass(frozen=True)
