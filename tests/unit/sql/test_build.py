@@ -448,3 +448,14 @@ def test_a_declared_table_needs_a_name_of_its_own(lake):
         lake.declare([lake.tables["wat_files"]])
     with lake_build(lake, "wat_files", {"crawl": OLD}, PROVENANCE) as unchanged:
         assert not unchanged.table.model
+
+
+def test_a_damaged_verdict_is_found_out_again(lake, folder):
+    write_model(folder, "first", COUNTS)
+    write_test(folder, "large", "SELECT * FROM {{ ref('first') }} WHERE files < 1")
+    build(lake, folder, "first")
+    assert states(lake, folder)["first", "all"].state is State.DONE
+    lake.mark_damaged(verdict(lake, "first", {}), [])
+    assert states(lake, folder)["first", "all"].reasons == ("what its tests found is damaged",)
+    build(lake, folder, "first")
+    assert states(lake, folder)["first", "all"].state is State.DONE
