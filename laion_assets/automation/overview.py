@@ -51,8 +51,10 @@ class Picture:
     @property
     def states_due(self) -> bool:
         """Whether ``partition_states`` shows something else than there is."""
-        commit = self.lake.ledger(PARTITION_STATES).commits.get(WHOLE)
-        return bool(self.crawls) and (commit is None or commit.externals.get("standing") != self.standing)
+        ledger = self.lake.ledger(PARTITION_STATES)
+        commit = ledger.commits.get(WHOLE)
+        told = commit is not None and WHOLE not in ledger.damaged and commit.externals.get("standing") == self.standing
+        return bool(self.crawls) and not told
 
     def input_digest(self, asset: str, partition: Partition, *more: str) -> str:
         """Digest of everything that a build of one partition would be made of now.

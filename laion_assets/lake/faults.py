@@ -61,7 +61,7 @@ def rebuild(table: str, partition: str) -> str:
     if table not in TABLES:
         return f"`laion models run --select {table}+` builds it again"
     if table == "partition_states":
-        return f"materialize {table} in `laion ui`"
+        return "`laion models run`, as every build, makes it again"
     if "recipe" in fixed and "benchmark" in fixed:
         return f"`laion evaluate {fixed['recipe']} --benchmark {fixed['benchmark']}` measures it again"
     if "recipe" in fixed:

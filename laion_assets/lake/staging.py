@@ -8,6 +8,7 @@ so whatever lies unlocked beside it is left over and may go.
 import fcntl
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from laion_assets.lake.errors import PartitionBusy
+
+_GLANCE_SECONDS = 0.3
+"""So long somebody may hold a lock who does not work under it: who asks whether it is held, or clears leftovers."""
 
 
 class Part:
@@ -67,10 +71,14 @@ class StagingFolder:
         self._lock: int | None = None
 
     def __enter__(self) -> Self:
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = _try_lock(self.path)
-        if self._lock is None:
-            raise PartitionBusy(f"another process is building this partition now (it holds {self.path})")
+        give_up = time.monotonic() + _GLANCE_SECONDS
+        while self._lock is None:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = _try_lock(self.path)
+            if self._lock is None:
+                if time.monotonic() > give_up:
+                    raise PartitionBusy(f"another process is building this partition now (it holds {self.path})")
+                time.sleep(0.01)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -80,13 +88,10 @@ class StagingFolder:
 
     def is_held(self) -> bool:
         """Whether a process holds its lock."""
-        try:
-            lock = _try_lock(self.path)
-        except FileNotFoundError:
-            return False
+        lock = _try_lock(self.path)
         if lock is not None:
             os.close(lock)
-        return lock is None
+        return lock is None and self.path.is_dir()
 
     @property
     def mark(self) -> str:
@@ -143,10 +148,16 @@ def _held(folder: Path, own: Path) -> Iterator[bool]:
 
 
 def _try_lock(folder: Path) -> int | None:
-    lock = os.open(folder, os.O_RDONLY)
+    """The lock of a folder; None where another process holds it, or removed the folder meanwhile."""
+    try:
+        lock = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
+        if os.path.samestat(os.fstat(lock), folder.stat()):
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(lock)
+    return None

@@ -57,6 +57,18 @@ def test_a_build_records_it_once_and_one_with_nothing_to_do_does_not(
     assert (version(copy), is_right(copy, monkeypatch)) == (before + 1, True)
 
 
+def test_where_it_is_damaged_the_next_build_makes_it_again(copy: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = Lake.at(str(copy.lake))
+    file = Path(lake.partition_sizes(TABLE, {})[0][0])
+    file.write_bytes(file.read_bytes()[:-9])
+    found = copy.run("verify", TABLE, "--repair")
+    assert "`laion models run`" in found.stdout + found.stderr
+    assert not is_right(copy, monkeypatch)
+    copy.good("build", FIRST)
+    assert is_right(copy, monkeypatch)
+    copy.good("verify", TABLE)
+
+
 def test_what_failed_is_recorded_as_failed_and_then_as_done(copy: Place, small_web: Web, tmp_path: Path) -> None:
     source = shutil.copytree(small_web.root, tmp_path / "source")
     shutil.rmtree(source / "crawl-data" / SECOND / "segments")

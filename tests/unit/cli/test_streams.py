@@ -54,7 +54,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("streams")
     shipped_lake(str(folder / "lake"))
     (folder / "home").mkdir()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAION_", "DAGSTER"))}
+    own = ("LAION_", "DAGSTER", "COLUMNS", "LINES")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     places = {"LAION_LAKE": "lake", "DAGSTER_HOME": "home", "XDG_CACHE_HOME": "cache"}
     return kept | {name: str(folder / place) for name, place in places.items()}
 

@@ -102,12 +102,17 @@ def pages(count: int) -> Iterator[tuple[str, str]]:
 def test_no_page_takes_a_second_of_processor_time(count):
     slow = {}
     for shape, page in pages(count):
-        before = process_time()
-        with suppress(PageTooCostlyError):
-            image_links(page[: 8 << 20] + "<img src=a.jpg alt=b>")
-        if (taken := process_time() - before) > 1:
+        taken = seconds(page)
+        if taken > 1 and (taken := seconds(page)) > 1:  # a neighbour on the core makes any code slow, but once
             slow[shape] = taken
     assert slow == {}
+
+
+def seconds(page: str) -> float:
+    before = process_time()
+    with suppress(PageTooCostlyError):
+        image_links(page[: 8 << 20] + "<img src=a.jpg alt=b>")
+    return process_time() - before
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -239,7 +240,9 @@ def test_decoding_takes_no_more_memory_than_was_said_before(tmp_path):
         for file, body in files_of_all_kinds(side).items():
             (tmp_path / name / file).write_bytes(body)
     command = [sys.executable, "-c", PEAKS, tmp_path / "small", tmp_path / "large"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    # What an allocator keeps for later is not what decoding takes.
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env=plain)
     found = json.loads(said.stdout)
     assert len(found) == 2 * (19 + 4), "each kind, in colour and in grey, and a JPEG also at half its size"
     assert {name: pair for name, pair in found.items() if pair[0] > pair[1] + 4_000_000} == {}

@@ -1,5 +1,6 @@
 """Staging: what survives a kill, and what is never taken for finished."""
 
+import threading
 from pathlib import Path
 
 import polars as pl
@@ -53,3 +54,43 @@ def test_clearing_leaves_what_another_builder_holds(tmp_path: Path) -> None:
     with StagingFolder(tmp_path, "held"), StagingFolder(tmp_path, "mine") as mine:
         mine.clear()
         assert sorted(p.name for p in tmp_path.iterdir()) == ["held"]
+
+
+def test_what_is_cleared_meanwhile_is_never_taken_for_a_folder_of_ones_own(tmp_path: Path) -> None:
+    """Between making a folder and locking it another builder, which is done, may take it for left over."""
+    done = threading.Event()
+
+    def clear() -> None:
+        while not done.is_set():
+            StagingFolder(tmp_path, "done").clear()
+
+    clearing = threading.Thread(target=clear)
+    clearing.start()
+    try:
+        for number in range(500):
+            with StagingFolder(tmp_path, f"7-{number}") as folder:
+                (folder.path / "file").touch()
+    finally:
+        done.set()
+        clearing.join()
+
+
+def test_who_looks_whether_work_is_held_keeps_nobody_from_it(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            StagingFolder(tmp_path, "work").is_held()
+
+    looking = [threading.Thread(target=look) for _ in range(2)]
+    for thread in looking:
+        thread.start()
+    try:
+        for _ in range(100):
+            with StagingFolder(tmp_path, "work") as folder:
+                assert StagingFolder(tmp_path, "work").is_held()
+            folder.remove()
+    finally:
+        done.set()
+        for thread in looking:
+            thread.join()
