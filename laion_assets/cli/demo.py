@@ -62,7 +62,7 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
         models = ModelBuilder(settings, project, dagster_instance(), reporter).build(list(project.enabled))
     if models.failures:
         raise SystemExit(1)
-    record_standing(settings, dagster_instance(), console, failed=False)
+    record_standing(settings, dagster_instance(), console)
     opened = settings.open_lake()
     print_funnel(opened, console)
     print_score(opened, sample.truth, console)

@@ -165,7 +165,7 @@ def build(
     instance = dagster_instance()
     with build_display(out) as reporter:
         outcome = Builder(settings, instance, reporter, jobs=at_once).build(request)
-    record_standing(settings, instance, out, failed=bool(outcome.failures))
+    record_standing(settings, instance, out, errors=[error for *_, error in outcome.failures])
     named = ", ".join(crawls)
     nothing = f"{named} {'is' if len(crawls) == 1 else 'are'} up to date as far as {until}"
     tell(outcome, nothing=nothing, then="; `laion status` shows all")

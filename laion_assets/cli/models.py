@@ -234,7 +234,7 @@ def run(
     instance = dagster_instance()
     with build_display(out) as reporter:
         outcome = ModelBuilder(settings, project, instance, reporter).build(names, force=force)
-    record_standing(settings, instance, out, failed=bool(outcome.failures))
+    record_standing(settings, instance, out, errors=[error for *_, error in outcome.failures])
     waiting = f"; {outcome.waiting} partitions wait for crawls that are not built to their end"
     nothing = "what can be built is up to date" if outcome.waiting else "all of them are up to date"
     tell(outcome, nothing=nothing, then=waiting if outcome.waiting else "")

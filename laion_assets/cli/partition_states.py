@@ -1,5 +1,7 @@
 """``partition_states`` after a command: how everything stands now, as a table, so that the pages show it too."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 from rich.console import Console
 
@@ -10,26 +12,31 @@ from laion_assets.cli.common import complain
 from laion_assets.cli.display import build_display
 from laion_assets.cli.runs import Outcome, Runner
 from laion_assets.lake.errors import LakeError
+from laion_assets.lake.space import tells_disk_trouble
 from laion_assets.pairs.removals import RemovalError
 from laion_assets.settings import Settings, SettingsError
 from laion_assets.sql.project import open_project
 
 
-def record_standing(settings: Settings, instance: dg.DagsterInstance, console: Console, *, failed: bool) -> None:
+def record_standing(
+    settings: Settings, instance: dg.DagsterInstance, console: Console, *, errors: Sequence[str] = ()
+) -> None:
     """Build ``partition_states`` where it says something else than there is; what stops it stops nothing else.
 
     Args:
         settings: of the lake.
         instance: keeps the run.
         console: shows how it goes.
-        failed: whether a partition failed since: the table says so, and the lake does not.
+        errors: of partitions that failed since: the table says that they did, and the lake does not.
     """
+    if any(map(tells_disk_trouble, errors)):
+        return  # what could not write the partitions writes no table of them
     try:
         picture = Overview(settings, open_project(settings.models)).look(registered_crawls(instance))
     except (LakeError, RemovalError, SettingsError) as unreadable:
         complain("warning", f"{PARTITION_STATES} is as it was: {unreadable}")
         return
-    if not (failed or picture.states_due) or other_builders(picture.lake.staging / "builders"):
+    if not (errors or picture.states_due) or other_builders(picture.lake.staging / "builders"):
         return  # the last of several builders says how everything stands
     outcome = Outcome()
     with build_display(console) as reporter:

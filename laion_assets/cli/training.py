@@ -39,7 +39,7 @@ def train(
     instance = dagster_instance()
     with build_display(out) as reporter:
         outcome = RecipeBuilder(settings, instance, reporter).train(recipes, refresh=refresh)
-    record_standing(settings, instance, out, failed=False)
+    record_standing(settings, instance, out)
     tell(outcome, nothing=f"{', '.join(recipes)} {'is' if len(recipes) == 1 else 'are'} trained")
     if outcome.failures:
         raise typer.Exit(1)

@@ -60,6 +60,10 @@ def rebuild(table: str, partition: str) -> str:
         return f"`laion models run --select {fixed.get('model', '')}` tests it again"
     if table not in TABLES:
         return f"`laion models run --select {table}+` builds it again"
+    if not fixed and "crawl" in TABLES[table].partition_by:
+        return "`laion build CRAWL` makes it again"
+    if not fixed and TABLES[table].partition_by == ("recipe",):
+        return "`laion train RECIPE` makes it again"
     if table == "partition_states":
         return "`laion models run`, as every build, makes it again"
     if "recipe" in fixed and "benchmark" in fixed:

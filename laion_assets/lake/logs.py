@@ -17,7 +17,7 @@ from pathlib import Path
 
 from laion_assets.lake.commits import BLANK
 from laion_assets.lake.errors import LakeError
-from laion_assets.lake.faults import Fault
+from laion_assets.lake.faults import Fault, rebuild
 from laion_assets.lake.seals import (
     LOG,
     SEALS,
@@ -193,8 +193,7 @@ def _mend_entry(storage: Storage, table: str, version: int) -> str:
     blank = {"timestamp": int(time.time() * 1000), "operation": "FSCK", "operationParameters": {}, BLANK: "true"}
     storage.replace(name, f"{json.dumps({'commitInfo': blank})}\n".encode())
     _drop_checkpoints(storage, table, version)
-    lost = "; requests entered with it are lost: enter them again" if table == "takedowns" else ""
-    return f"no copy of it: what it published counts as never built{lost}"
+    return f"no copy of it: what it published counts as never built; {rebuild(table, '')}"
 
 
 def _drop_checkpoints(storage: Storage, table: str, since: int) -> None:

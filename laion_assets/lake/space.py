@@ -10,6 +10,7 @@ _WORDS = re.compile(
     r"No space left on device|Disk quota exceeded|os error (?:28|122)\b|max_temp_directory_size|not enough disk space",
     re.IGNORECASE,
 )
+_FULL, _KEPT_OUT = "the disk is full", "the system refuses it"
 _REFUSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _REFUSED_WORDS = re.compile(r"Read-only file system|os error (?:30|13)\b|file .*: Permission denied", re.IGNORECASE)
 
@@ -18,12 +19,15 @@ def disk_trouble(error: BaseException) -> str | None:
     """What to tell where a disk is full or may only be read, in one line; None: it is of another kind."""
     full, refused = no_space_left(error), _said(error, _REFUSED, _REFUSED_WORDS)
     if full is not None:
-        return (
-            f"the disk is full ({full}): what was finished is kept; make room, and the same command goes on from there"
-        )
+        return f"{_FULL} ({full}): what was finished is kept; make room, and the same command goes on from there"
     if refused is not None:
-        return f"the system refuses it ({refused}): let this user read and write there, and the same command goes on"
+        return f"{_KEPT_OUT} ({refused}): let this user read and write there, and the same command goes on"
     return None
+
+
+def tells_disk_trouble(told: str) -> bool:
+    """Whether that is what :func:`disk_trouble` gave of some error."""
+    return told.startswith((_FULL, _KEPT_OUT))
 
 
 def no_space_left(error: BaseException) -> str | None:

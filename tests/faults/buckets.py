@@ -37,7 +37,8 @@ def _troubled(**trouble: Any) -> Callable[[Point], None]:
         table = point.chance.choice(_TABLES)
         point.without(table)
         scratch = point.place.folder / "scratch"
-        variables = environment(point.ground.s3, scratch)
+        found = environment(point.ground.s3, scratch)
+        variables = {name: found[name] for name in found if name.startswith("AWS_") or name == "LAION_SCRATCH"}
         point.place = replace(point.place, uri=f"s3://{BUCKET}/{point.place.folder.name}", variables=variables)
         done: Counter[str] = Counter()
         with _variables(variables):

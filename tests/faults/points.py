@@ -102,7 +102,8 @@ class Point:
         repairs = dict.fromkeys(command for command in commands if "--repair" in command)
         crawls = {crawl for command in commands if command.startswith("laion build") for crawl in command.split()[2:]}
         for command in repairs:
-            self.laion(*command.split()[1:], codes=(0, 1))
+            ran = self.laion(*command.split()[1:], codes=(0, 1))
+            models |= dict.fromkeys(name for name in _COMMAND.findall(ran.said) if name.startswith("laion models run"))
             self._followed(command)
         if crawls:
             ran = self.laion("build", *(CRAWLS if "CRAWL" in crawls else sorted(crawls)))

@@ -296,7 +296,7 @@ def test_a_torn_entry_without_a_copy_counts_as_never_published(lake: Lake) -> No
         assert "\n" not in str(told.value)
     done = verified(lake, repair=True).repaired
     assert [(one.healed, one.done) for one in done] == [
-        (True, "no copy of it: what it published counts as never built")
+        (True, "no copy of it: what it published counts as never built; `laion build CRAWL` makes it again")
     ]
     assert set(Lake.at(lake.uri).ledger("unique_pairs").commits) == {BUCKET_0}
     assert verified(lake, "unique_pairs").faults == []
