@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from laion_assets.sample.options import CRAWLS
 from tests.faults.forked import Happening, Ran, untold
 from tests.faults.ground import MODEL, Ground, Place
-from tests.pipeline.conftest import BUILT, assert_same_rows, unfinished
+from tests.pipeline.conftest import BUILT, assert_same_rows, unfinished, verified
 
 COMPARED = (*BUILT, "takedowns")
 _FAULT = re.compile(r"^(?P<place>\w+(?: \[[^\]]*\])?) (?P<file>\S+): (?P<what>.*)$")
@@ -133,7 +133,7 @@ class Point:
         except AssertionError as error:
             raise AssertionError(f"{self}: other rows: {error}") from error
         assert unfinished(self.place.settings) == {}, f"{self}"
-        self.verify()
+        assert [fault.line for fault in verified(self.place.settings).faults] == [], f"{self}"
 
     def done(self) -> None:
         """The copy is of no use any more."""

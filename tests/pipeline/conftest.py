@@ -31,11 +31,14 @@ from laion_assets.clip.encoder import EncoderOptions, add_model_configs
 from laion_assets.definitions import build_definitions
 from laion_assets.download.options import DownloadOptions
 from laion_assets.execution.needs import RetryOptions
+from laion_assets.figures import picture_fault
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.partition import Partition
+from laion_assets.lake.scope import Scope
 from laion_assets.lake.stages import PER_CRAWL, STAGES
 from laion_assets.lake.staleness import State
 from laion_assets.lake.tables import TABLES
+from laion_assets.lake.verify import Report, verify_lake
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.partitions import Partitions
@@ -368,6 +371,11 @@ def assert_same_rows(found: Lake, expected: Lake, tables: Sequence[str] = BUILT,
 def digests(lake: Lake, table: str) -> dict[str, str]:
     """Content digest of every partition, by name."""
     return {name: commit.content_digest for name, commit in lake.ledger(table).commits.items()}
+
+
+def verified(settings: Settings, *, repair: bool = False) -> Report:
+    """What ``laion verify`` finds in a lake, and with ``repair`` does about it."""
+    return verify_lake(settings.open_lake(create=False), Scope(), picture=picture_fault, repair=repair)
 
 
 def versions(lake: Lake) -> dict[str, int]:
