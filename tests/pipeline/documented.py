@@ -26,7 +26,7 @@ def commands(file: str, *names: str) -> list[list[str]]:
     """The arguments of every ``laion`` command that a file shows and whose words begin with one of ``names``."""
     found = []
     for line in (REPOSITORY / file).read_text(encoding="utf-8").splitlines():
-        called = re.match(r"\S*\blaion (.+)", line)
+        called = re.match(r"[\w./]*\blaion (.+)", line)
         if called is not None and called[1].startswith(names):
             found.append(shlex.split(called[1], comments=True))
     return found
