@@ -1,4 +1,7 @@
-"""``kill -9`` at any moment of any stage, and the same command again: the rows of an undisturbed build."""
+"""``kill -9`` where much is under way, and the same command again: the rows of an undisturbed build.
+
+Any moment of any stage is one of ``tests/faults``.
+"""
 
 import dataclasses
 from collections import Counter
@@ -11,7 +14,6 @@ import pytest
 
 from laion_assets.assets import crawl
 from laion_assets.cli.build import Builder, Outcome, Request
-from laion_assets.lake.stages import PER_CRAWL
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from tests.pipeline.conftest import (
@@ -75,9 +77,7 @@ def left_over(settings: Settings) -> list[Path]:
     return [path for path in settings.open_lake().staging.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize(
-    "table", [pytest.param(t, marks=() if t in ("candidate_pairs", "images") else pytest.mark.slow) for t in PER_CRAWL]
-)
+@pytest.mark.parametrize("table", ["candidate_pairs", "images"])
 def test_killed_in_the_middle_of_a_stage(
     table: str, lake_copy: LakeCopy, home: Path, build_again: BuildAgain, undisturbed: Built
 ) -> None:
@@ -100,7 +100,6 @@ def test_killed_in_the_middle_of_a_stage(
 @pytest.mark.parametrize(
     ("function", "when", "published"),
     [
-        pytest.param("validate", "after", 0, marks=pytest.mark.slow),
         ("write_deltalake", "before", 0),
         ("write_deltalake", "after", 1),
     ],
