@@ -158,7 +158,8 @@ class Beside:
         if table not in self._published:
             delta, versions = self.lake.opened(table), defaultdict(list)
             for entry in self.lake.entries(table, delta, delta.version() + 1):
-                commit = parse(entry)
+                with self.lake.reading(table):
+                    commit = parse(entry)
                 if commit is not None:
                     versions[parse_partition(commit.partition).get("bucket")].append(commit.version)
             self._published[table] = versions

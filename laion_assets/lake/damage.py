@@ -77,6 +77,8 @@ def _is_of_a_reader(error: BaseException) -> bool:
     if isinstance(error, OSError) and kind.__module__ == "builtins":
         # What Arrow and polars say of bytes has no number; that a file is not there has one.
         return error.errno is None or isinstance(error, FileNotFoundError)
+    if kind.__name__ == "ConversionException":  # of a query's own values, but where it is the commits' JSON
+        return "Malformed JSON" in str(error)
     return kind.__name__ in _OF_READERS.get(kind.__module__.lstrip("_").partition(".")[0], ()) or kind.__name__ in (
         _OF_READERS.get(kind.__module__.partition(".")[0], ())
     )

@@ -210,8 +210,9 @@ def _history(lake: Lake, table: str) -> TableHistory:
     ledger = Ledger()
     for entry in lake.entries(table, delta, version + 1):
         known, foreign = bool(ledger.commits), ledger.foreign_version
-        ledger.advance([entry], entry["version"])
-        commit = parse(entry)
+        with lake.reading(table):
+            ledger.advance([entry], entry["version"])
+            commit = parse(entry)
         if commit is not None:
             history.commits.setdefault(commit.partition, []).append(commit)
         elif known and not ledger.commits:

@@ -182,15 +182,19 @@ class Lake:
         Raises:
             LogDamaged: its log cannot be read.
         """
-        with self._reading(name):
+        with self.reading(name):
             return DeltaTable(self.path(name), version=version, storage_options=self.storage.delta_options or None)
 
     @contextmanager
-    def _reading(self, table: str) -> Iterator[None]:
-        """Say in one line what delta-rs says in eighty where the log of a table is damaged."""
+    def reading(self, table: str) -> Iterator[None]:
+        """Say in one line what a block says in eighty where the log of a table, or a record in it, is damaged.
+
+        Raises:
+            LogDamaged: it is.
+        """
         try:
             yield
-        except (DeltaError, OSError) as error:
+        except (DeltaError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             damaged = damaged_log(self.storage, table)
             if damaged is None:
                 raise
@@ -202,7 +206,7 @@ class Lake:
         Raises:
             LogDamaged: they cannot all be read.
         """
-        with self._reading(table):
+        with self.reading(table):
             found = _entries(delta, count)
         newest = delta.version()
         read = range(newest - count + 1, newest + 1)
@@ -302,7 +306,8 @@ class Lake:
                 ledger = kept[0]
         known = ledger.version
         entries = self.entries(table, delta, version - known)
-        ledger.advance(entries, version)
+        with self.reading(table):
+            ledger.advance(entries, version)
         if entries:
             keep_ledger(self.path(table), table_id, ledger, entry_digest(entries[-1]), known)
         return ledger
@@ -312,7 +317,7 @@ class Lake:
         options = self.storage.delta_options
         known = self._opened.get(table)
         if known is not None and known[0] == options:  # with credentials that still hold
-            with self._reading(table):
+            with self.reading(table):
                 known[1].update_incremental()
             return known[1]
         delta = self.opened(table)
@@ -333,7 +338,9 @@ class Lake:
         ledger = Ledger()
         if version < 0:
             return ledger
-        ledger.advance(self.entries(table, self.table(table, version), version + 1), version)
+        entries = self.entries(table, self.table(table, version), version + 1)
+        with self.reading(table):
+            ledger.advance(entries, version)
         return ledger
 
     def at_rest(self) -> "Lake":

@@ -19,6 +19,7 @@ from laion_assets.lake.checked import Checked
 from laion_assets.lake.commits import Commit
 from laion_assets.lake.damage import damage_in
 from laion_assets.lake.errors import LakeError, UpstreamNotValidated
+from laion_assets.lake.history import LakeHistory
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.logs import LogDamaged
 from laion_assets.lake.scope import Scope
@@ -302,6 +303,28 @@ def test_a_torn_entry_without_a_copy_counts_as_never_published(lake: Lake) -> No
     assert verified(lake, "unique_pairs").faults == []
 
 
+@pytest.mark.parametrize(
+    ("written", "broken"),
+    [
+        (r"\"rows_in\":", r"\"rows_in\"8"),  # no JSON any more
+        (r"\"rows_in\":", r"\"rows_im\":"),  # a record of other fields
+        (r"\"upstreams\": {", r"\"upstreams\":8 {"),
+    ],
+)
+def test_a_record_that_does_not_read_is_told_as_its_entry(lake: Lake, written: str, broken: str) -> None:
+    newest = max((lake.root / "unique_pairs/_delta_log").glob("*.json"))
+    text = newest.read_text()
+    assert written in text
+    newest.write_text(text.replace(written, broken))
+    opened = Lake(lake.storage, lake.shards, lake.buckets)
+    for read in (lambda: opened.ledger("unique_pairs"), lambda: LakeHistory(opened).of("unique_pairs")):
+        with pytest.raises(LogDamaged, match="not as it was written; `laion verify unique_pairs --repair`") as told:
+            read()
+        assert "\n" not in str(told.value)
+    assert [one.healed for one in verified(lake, repair=True).repaired] == [True]
+    assert newest.read_text() == text
+
+
 def test_an_entry_lost_from_the_middle_of_a_log_does_not_leave_rows_twice(lake: Lake) -> None:
     """What it took away is there again, beside what took its place: the digest of the later commit does not fit."""
     made(lake, "wat_files", f"crawl={FIRST}", [{"file_number": n, "shard": n} for n in range(2)])
@@ -423,6 +446,7 @@ def test_an_interrupted_verification_goes_on_and_does_not_begin_anew(lake: Lake)
 
 _KILLED = """
 import os, signal, sys
+from laion_assets.lake.history import LakeHistory
 from laion_assets.lake.lake import Lake
 from laion_assets.lake.scope import Scope
 from laion_assets.lake.verify import verify_lake
