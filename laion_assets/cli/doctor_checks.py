@@ -291,6 +291,7 @@ class _Asked:
         yield ok("dagster", f"{os.environ['DAGSTER_HOME']} can be read and written ({storage}){hint}")
 
     def daemon(self) -> Iterator[Finding]:
+        """Whether the daemon is alive, where a sensor or schedule that is on needs it."""
         from dagster._core.scheduler.instigation import InstigatorStatus
         from dagster._daemon.controller import get_daemon_statuses
 
@@ -311,6 +312,7 @@ class _Asked:
             yield ok("daemon", "not running, and not needed: no sensor or schedule is on")
 
     def pools(self) -> Iterator[Finding]:
+        """How many steps run at once in each pool, and which pools nothing limits."""
         import dagster as dg
 
         from laion_assets.cli.home import dagster_instance

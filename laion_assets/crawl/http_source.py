@@ -84,6 +84,7 @@ class _Connector:
         self._timeout = urllib3.Timeout(connect=retry.connect_timeout_seconds, read=retry.read_timeout_seconds)
 
     def connect(self, offset: int, version: str | None) -> Body:
+        """The file from an offset on, in bytes; of the version (ETag) that was begun with, where there is one."""
         # Identity: what is counted against Content-Length must be what is written on the wire.
         headers = {"Accept-Encoding": "identity", "User-Agent": "laion-lakehouse (crawl source)"}
         headers |= self._address.authorization

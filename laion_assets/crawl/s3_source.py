@@ -103,6 +103,7 @@ class _Connector:
         self._name = f"s3://{bucket}/{key}"
 
     def connect(self, offset: int, version: str | None) -> Body:
+        """The object from an offset on, in bytes; of the version (ETag) that was begun with, where there is one."""
         request = dict(self._request)
         if offset:
             request["Range"] = f"bytes={offset}-"

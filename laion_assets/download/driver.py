@@ -119,6 +119,7 @@ class _Job:
     progress: Callable[[int], None]
 
     def run(self, removals: Removal | str | Path | None) -> Iterator[pl.DataFrame]:
+        """The rows of every tar, as each is done; tars that were finished before are not downloaded again."""
         if self.urls.is_empty():
             return
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -93,6 +93,7 @@ class BucketStorage(Storage):
         return f"{self.uri}/{plain_name(name)}" if name else self.uri
 
     def admit(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Let DuckDB read the lake's prefix, with this machine's credentials and nothing of them in its settings."""
         reach = reached()
         con.execute(f"LOAD {literal(str(_httpfs()))}")
         for name in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):

@@ -143,6 +143,7 @@ class _MetadataReader(HTMLParser):
         self._anchor: dict[str, str] | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note what a WAT record says of a tag; of an attribute that is given twice the first counts."""
         given = {name: value or "" for name, value in reversed(attrs)}
         if tag == "img" and "src" in given:
             self.links.append({"path": "IMG@/src", "url": given["src"]} | _some(given, "alt", "title"))

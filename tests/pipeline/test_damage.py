@@ -11,15 +11,8 @@ from laion_assets.cli.build import Builder, Request
 from laion_assets.lake.lake import Lake
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
+from tests.faults.damage import flipped
 from tests.pipeline.conftest import BUILT, Built, assert_same_rows, unfinished, verified
-
-
-def flip(path: Path, chance: random.Random) -> None:
-    content = bytearray(path.read_bytes())
-    bit = chance.randrange(len(content) * 8)
-    content[bit // 8] ^= 1 << bit % 8
-    path.unlink()
-    path.write_bytes(content)
 
 
 def data_file(lake: Lake, table: str) -> Path:
@@ -40,7 +33,7 @@ def test_after_repair_and_a_build_the_rows_are_those_of_an_undisturbed_lake(
     entry = chance.choice(sorted(lake.root.glob("filtered_pairs/_delta_log/*.json")))
     data_file(lake, "filtered_pairs").unlink()
     for path in (tar, *broken, entry):
-        flip(path, chance)
+        flipped(path, chance)
     names = {path.relative_to(lake.root).as_posix() for path in (tar, *broken, entry)}
     assert {fault.file for fault in verified(settings).faults} >= names, (
         "rows of a table whose log cannot be read come after it"
