@@ -77,7 +77,10 @@ class StagingFolder:
             self._lock = _try_lock(self.path)
             if self._lock is None:
                 if time.monotonic() > give_up:
-                    raise PartitionBusy(f"another process is building this partition now (it holds {self.path})")
+                    raise PartitionBusy(
+                        f"another process is building this partition now (it holds {self.path}): when that one is "
+                        "done, the same command builds what is still missing"
+                    )
                 time.sleep(0.01)
         return self
 

@@ -86,7 +86,7 @@ def finish(site: Site) -> None:
             assert Builder(settings, instance, Quiet()).build(Request(crawls=CRAWLS)).failures == []
             project = open_project(settings.models)
             assert ModelBuilder(settings, project, instance, Quiet()).build(list(project.enabled)).failures == []
-            record_standing(settings, instance, Console(quiet=True), failed=False)
+            record_standing(settings, instance, Console(quiet=True))
             trainer = RecipeBuilder(settings, instance, Quiet())
             assert trainer.train([ASKED_FOR]).failures == []
             assert trainer.evaluate([ASKED_FOR]).failures == []
