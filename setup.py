@@ -1,6 +1,7 @@
 """What a wheel carries beside the code: the files at the checkout's top level that the package reads.
 
-``laion_assets/shipped.py`` finds them at both places. Everything else about the package stands in ``pyproject.toml``.
+``laion_assets/common/shipped.py`` finds them at both places. Everything else about the package stands in
+``pyproject.toml``.
 """
 
 import shutil

@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from laion_assets.cli.display import build_display
-from laion_assets.cli.recipe_build import RecipeBuilder
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
+from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
 from laion_assets.settings import LAKE_SETTINGS_FILE, Settings
 from laion_assets.sql.session import connect
 from laion_assets.training.recipe import RECIPES

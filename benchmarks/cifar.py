@@ -30,12 +30,12 @@ import dagster as dg
 import yaml
 from rich.console import Console
 
-from laion_assets.cli.build import Builder, Request
 from laion_assets.cli.display import build_display
-from laion_assets.cli.recipe_build import RecipeBuilder
 from laion_assets.clip.cpu import prepare_cpu
+from laion_assets.delta.lake import Lake
 from laion_assets.evaluation.benchmark import BenchmarkSample, write_benchmark
-from laion_assets.lake.lake import Lake
+from laion_assets.orchestration.runs.build import Builder, Request
+from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
 from laion_assets.sample.archive import write_crawl
 from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS
 from laion_assets.sample.pages import ImageTag, Page

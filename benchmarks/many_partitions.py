@@ -24,12 +24,12 @@ from typing import Any
 
 import psutil
 
-from laion_assets.lake.commits import Commit, UpstreamRead, combined_digest
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import Partition, partition_name
-from laion_assets.lake.stages import PER_CRAWL, STAGES, partitions_of
-from laion_assets.lake.staleness import Expectation
+from laion_assets.delta.commits import Commit, UpstreamRead, combined_digest
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import Partition, partition_name
+from laion_assets.delta.staleness import Expectation
 from laion_assets.settings import Settings
+from laion_assets.tables.stages import PER_CRAWL, STAGES, partitions_of
 
 SHARDS = 64
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -64,7 +64,7 @@ def write_log(settings: Settings, crawls: list[str]) -> int:
 
 
 def removals_digest(settings: Settings) -> str:
-    from laion_assets.assets.step import current_removals
+    from laion_assets.orchestration.assets.step import current_removals
 
     return current_removals(settings.open_lake(), settings).digest
 
@@ -252,7 +252,7 @@ def materialised(environment: dict[str, str], tables: tuple[str, ...], crawls: l
     code = """
 import json, sys
 import dagster as dg
-from laion_assets.partitions import CRAWLS, Partitions
+from laion_assets.orchestration.partitions import CRAWLS, Partitions
 tables, crawls, told, buckets = json.loads(sys.argv[1])
 instance = dg.DagsterInstance.get()
 instance.add_dynamic_partitions(CRAWLS.name, crawls)

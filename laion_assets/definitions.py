@@ -6,14 +6,15 @@ from typing import Any
 
 import dagster as dg
 
-from laion_assets.assets.crawl import candidate_pairs, crawl_snapshots, wat_files
-from laion_assets.assets.embeddings import (
+from laion_assets.common.logs import configure_logs, console
+from laion_assets.orchestration.assets.crawl import candidate_pairs, crawl_snapshots, wat_files
+from laion_assets.orchestration.assets.embeddings import (
     SCORE_CHECK,
     calibrations,
     clip_embeddings,
     encoders_to_calibrate,
 )
-from laion_assets.assets.evaluation import (
+from laion_assets.orchestration.assets.evaluation import (
     benchmark_images,
     retrieval_scores,
     robustness,
@@ -21,25 +22,24 @@ from laion_assets.assets.evaluation import (
     whole,
     zero_shot_scores,
 )
-from laion_assets.assets.images import images
-from laion_assets.assets.metadata import description
-from laion_assets.assets.models import model_assets
-from laion_assets.assets.pairs import filtered_pairs, unique_pairs
-from laion_assets.assets.states import partition_states
-from laion_assets.assets.step import StepFunction, stage_asset
-from laion_assets.assets.training import clip_checkpoints, training_sets
-from laion_assets.automation.front import automated
-from laion_assets.automation.maintenance import maintenance
-from laion_assets.automation.verification import verification
-from laion_assets.execution.executors import executor
-from laion_assets.lake.stages import OPERATIONS, PER_CRAWL, STAGES
-from laion_assets.lake.tables import MODEL_TESTS, TABLES
-from laion_assets.logs import configure_logs, console
-from laion_assets.partitions import Partitions
-from laion_assets.resources import LakeResource, SourceResource
+from laion_assets.orchestration.assets.images import images
+from laion_assets.orchestration.assets.metadata import description
+from laion_assets.orchestration.assets.models import model_assets
+from laion_assets.orchestration.assets.pairs import filtered_pairs, unique_pairs
+from laion_assets.orchestration.assets.states import partition_states
+from laion_assets.orchestration.assets.step import StepFunction, stage_asset
+from laion_assets.orchestration.assets.training import clip_checkpoints, training_sets
+from laion_assets.orchestration.automation.front import automated
+from laion_assets.orchestration.automation.maintenance import maintenance
+from laion_assets.orchestration.automation.verification import verification
+from laion_assets.orchestration.execution.executors import executor
+from laion_assets.orchestration.partitions import Partitions
+from laion_assets.orchestration.resources import LakeResource, SourceResource
 from laion_assets.settings import Settings, load_settings
 from laion_assets.sql.project import open_project
 from laion_assets.sql.selection import selected_from
+from laion_assets.tables.catalogue import MODEL_TESTS, TABLES
+from laion_assets.tables.stages import OPERATIONS, PER_CRAWL, STAGES
 
 # Multi-dimensional partition mappings, backfill policies and checks of single partitions are what this project is
 # about; Dagster calls the first two beta and the last a preview.

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from pydantic_settings import DotEnvSettingsSource
 
-from laion_assets.lake.storage import FolderStorage, Storage, open_storage
-from laion_assets.shipped import where_installed
+from laion_assets.common.shipped import where_installed
+from laion_assets.delta.storage import FolderStorage, Storage, open_storage
 
 LAKE_SETTINGS_FILE: Final = "settings.env"
 

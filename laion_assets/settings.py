@@ -28,23 +28,23 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from laion_assets.clip.calibration import KEEP
 from laion_assets.clip.encoder import EncoderError, EncoderOptions, content_sha256, encoder_identity
-from laion_assets.crawl.extract import ExtractionOptions
+from laion_assets.common.logs import LogFormat, LogLevel
+from laion_assets.common.messages import AlertOptions
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import Partition
+from laion_assets.delta.retention import RetentionOptions
+from laion_assets.delta.scope import VerificationOptions
+from laion_assets.delta.staleness import Expectation
+from laion_assets.delta.storage import open_storage
 from laion_assets.download.options import DownloadOptions
-from laion_assets.execution.needs import GPU_NODES, Executor, Limits, RetryOptions
 from laion_assets.kept_settings import LAKE_SETTINGS_FILE as LAKE_SETTINGS_FILE
 from laion_assets.kept_settings import LakeSettingsSource, files_of
 from laion_assets.kept_settings import write_lake_settings as write_lake_settings
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import Partition
-from laion_assets.lake.retention import RetentionOptions
-from laion_assets.lake.scope import VerificationOptions
-from laion_assets.lake.stages import STAGES
-from laion_assets.lake.staleness import Expectation
-from laion_assets.lake.storage import open_storage
-from laion_assets.logs import LogFormat, LogLevel
-from laion_assets.messages import AlertOptions
 from laion_assets.pairs.policy import FilterOptions
+from laion_assets.sources.extract import ExtractionOptions
 from laion_assets.sql import PROJECT
+from laion_assets.tables.needs import GPU_NODES, Executor, Limits, RetryOptions
+from laion_assets.tables.stages import STAGES
 from laion_assets.training.compute import ComputeOptions
 from laion_assets.training.recipe import RECIPES, Recipe, RecipeError, open_recipes, recipe_named
 

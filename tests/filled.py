@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from laion_assets.lake.catalogue import Table
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.tables import TABLES
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.table import Table
+from laion_assets.tables.catalogue import TABLES
 
 
 def rows_of(table: Table, count: int, **columns: Sequence[Any]) -> pa.Table:

@@ -3,7 +3,7 @@
 import typer
 
 from laion_assets.cli.common import LakeOption, UsageError, complain, out, settings_of
-from laion_assets.messages import SETTINGS, Message, NotDelivered, receivers
+from laion_assets.common.messages import SETTINGS, Message, NotDelivered, receivers
 
 alerts = typer.Typer(no_args_is_help=True, help="Who is told of failed runs and checks (`LAION_ALERTS__…`).")
 

@@ -8,8 +8,8 @@ import typer
 from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
-from laion_assets.lake.lake import Lake
-from laion_assets.logs import configure_logs
+from laion_assets.common.logs import configure_logs
+from laion_assets.delta.lake import Lake
 from laion_assets.settings import Settings, load_settings
 
 _UNCUT = 10_000

@@ -7,11 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, SourceOption, UsageError, out, settings_of
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
 from laion_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from laion_assets.crawl.index import Crawl
+    from laion_assets.sources.index import Crawl
 
 
 def crawls(lake: LakeOption = None, source: SourceOption = None, most: int = 20) -> None:
@@ -49,11 +49,11 @@ def known_crawls(settings: Settings, names: list[str]) -> None:
 
 def listed_crawls(settings: Settings) -> "tuple[str, list[Crawl]]":
     """The source's address and crawls. Somebody waits for the answer: it is asked for a few times at most."""
-    from laion_assets.crawl.index import list_crawls
-    from laion_assets.crawl.sources import RetryPolicy
-    from laion_assets.resources import SourceResource
+    from laion_assets.orchestration.resources import SourceResource
+    from laion_assets.sources.index import list_crawls
+    from laion_assets.sources.sources import RetryPolicy
 
-    retries = logging.getLogger("laion_assets.crawl")
+    retries = logging.getLogger("laion_assets.sources")
     level = retries.level
     retries.setLevel(logging.ERROR)  # if no try succeeds the error says so
     try:

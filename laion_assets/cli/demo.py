@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
 from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS, PICTURE_DOMAIN, training_pairs, write_calibration
 from laion_assets.sample.truth import Score, score
 from laion_assets.settings import Settings, load_settings, write_lake_settings
@@ -32,11 +32,11 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
         console: where to tell about it.
         quick: stop before the training on what was collected.
     """
-    from laion_assets.cli.build import Builder, Request
     from laion_assets.cli.display import build_display
-    from laion_assets.cli.home import dagster_instance
-    from laion_assets.cli.model_build import ModelBuilder
-    from laion_assets.cli.partition_states import record_standing
+    from laion_assets.orchestration.runs.build import Builder, Request
+    from laion_assets.orchestration.runs.home import dagster_instance
+    from laion_assets.orchestration.runs.model_build import ModelBuilder
+    from laion_assets.orchestration.runs.partition_states import record_standing
     from laion_assets.sample.options import SampleOptions
     from laion_assets.sample.publish import publish
     from laion_assets.sample.server import SampleServer
@@ -80,10 +80,10 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
 def _train_arms(settings: Settings, console: Console) -> int:
     """Train one recipe on what the filter kept and its twin on every pair, for equal samples seen, and measure both."""
     from laion_assets.cli.display import build_display
-    from laion_assets.cli.home import dagster_instance
-    from laion_assets.cli.recipe_build import RecipeBuilder
     from laion_assets.cli.training import print_scores
     from laion_assets.evaluation.registry import benchmark_names
+    from laion_assets.orchestration.runs.home import dagster_instance
+    from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
     from laion_assets.sample.benchmarks import NAMES, write_sample_benchmarks
 
     if not {*NAMES} <= {*benchmark_names(settings.benchmark_folder)}:

@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from laion_assets.cli.common import UsageError
-from laion_assets.cli.table import (
+from laion_assets.cli.sql.table import (
     SHOWN_ROWS,
     Summary,
     counted,
@@ -34,7 +34,7 @@ from laion_assets.cli.table import (
     printable,
     single,
 )
-from laion_assets.progress import listening
+from laion_assets.common.progress import listening
 
 if TYPE_CHECKING:
     import pyarrow as pa

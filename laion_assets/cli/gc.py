@@ -13,9 +13,9 @@ from rich.text import Text
 from laion_assets.cli.common import LakeOption, UsageError, complain, out, settings_of
 
 if TYPE_CHECKING:
-    from laion_assets.automation.maintenance import Survey
-    from laion_assets.lake.retention import RetentionPlan
-    from laion_assets.lake.sweep import Swept
+    from laion_assets.delta.retention import RetentionPlan
+    from laion_assets.delta.sweep import Swept
+    from laion_assets.orchestration.automation.maintenance import Survey
 
 
 def gc(
@@ -64,10 +64,10 @@ def gc(
 
     The schedule `maintenance` does the same, once somebody turns it on.
     """
-    from laion_assets.automation.maintenance import survey
-    from laion_assets.cli.abandoned import end_abandoned_runs
-    from laion_assets.cli.home import dagster_instance
-    from laion_assets.lake.sweep import sweep
+    from laion_assets.delta.sweep import sweep
+    from laion_assets.orchestration.automation.maintenance import survey
+    from laion_assets.orchestration.runs.abandoned import end_abandoned_runs
+    from laion_assets.orchestration.runs.home import dagster_instance
 
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)

@@ -10,26 +10,26 @@ import typer
 from laion_assets.cli.alerts import alerts
 from laion_assets.cli.common import LakeOption, SourceOption, UsageError, complain, out, settings_of
 from laion_assets.cli.crawls import crawls, known_crawls
-from laion_assets.cli.doctor import doctor
+from laion_assets.cli.doctor.command import doctor
 from laion_assets.cli.gc import gc
-from laion_assets.cli.lineage import diff, lineage
+from laion_assets.cli.lineage.command import diff, lineage
 from laion_assets.cli.models import models
 from laion_assets.cli.plan import plan
 from laion_assets.cli.recipes import recipes
 from laion_assets.cli.report import report
 from laion_assets.cli.restore import restore
-from laion_assets.cli.sql import sql
+from laion_assets.cli.sql.command import sql
+from laion_assets.cli.sql.tables import tables
 from laion_assets.cli.status import status
 from laion_assets.cli.streams import standard_streams
-from laion_assets.cli.tables import tables
 from laion_assets.cli.takedowns import takedown, takedowns
 from laion_assets.cli.training import benchmarks, evaluate, train
 from laion_assets.cli.verify import verify
-from laion_assets.lake.errors import LakeError
-from laion_assets.lake.stages import PER_CRAWL
-from laion_assets.lake.storage import open_storage
+from laion_assets.delta.errors import LakeError
+from laion_assets.delta.storage import open_storage
 from laion_assets.settings import Settings, SettingsError
 from laion_assets.sql.errors import ModelError
+from laion_assets.tables.stages import PER_CRAWL
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,11 +53,11 @@ def main() -> None:
 
 def _run() -> None:
     from laion_assets.clip.encoder import EncoderError
-    from laion_assets.crawl.sources import SourceError
+    from laion_assets.consent.removals import RemovalError
     from laion_assets.evaluation.benchmark import BenchmarkError
-    from laion_assets.execution import ExecutorError
-    from laion_assets.pairs.removals import RemovalError
+    from laion_assets.orchestration.execution import ExecutorError
     from laion_assets.sample.publish import SampleError
+    from laion_assets.sources.sources import SourceError
     from laion_assets.training.recipe import RecipeError
 
     try:
@@ -92,7 +92,7 @@ def _run() -> None:
 
 def _told(error: BaseException) -> str | None:
     """What to tell of an error that nobody foresaw, where it comes from what lies around us; None: it is ours."""
-    from laion_assets.cli.storage_faults import lake_fault, storage_fault
+    from laion_assets.cli.doctor.storage_faults import lake_fault, storage_fault
 
     told = storage_fault(error) or lake_fault(error)
     if told is None and isinstance(error, OSError) and error.filename is not None:  # about a file that somebody named
@@ -154,11 +154,11 @@ def build(
     settings = settings_of(lake, source, wat_files=wat_files, format=format, executor=executor)
     _known_table(until)
     at_once = _jobs(settings, jobs)
-    from laion_assets.cli.build import Builder, Request
     from laion_assets.cli.display import build_display
-    from laion_assets.cli.home import dagster_instance
-    from laion_assets.cli.outcome import tell
-    from laion_assets.cli.partition_states import record_standing
+    from laion_assets.orchestration.runs.build import Builder, Request
+    from laion_assets.orchestration.runs.home import dagster_instance
+    from laion_assets.orchestration.runs.outcome import tell
+    from laion_assets.orchestration.runs.partition_states import record_standing
 
     known_crawls(settings, crawls)
     request = Request(crawls=crawls, until=until, retry_failed=retry_failed, refetch=refetch)

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, complain, ensure_page, err, out, settings_of
-from laion_assets.lake.errors import CheckOutcome, LakeError
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import parse_partition, partition_name
-from laion_assets.lake.staleness import State
-from laion_assets.lake.verdicts import found_last, last_results
+from laion_assets.delta.errors import CheckOutcome, LakeError
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import parse_partition, partition_name
+from laion_assets.delta.staleness import State
+from laion_assets.delta.verdicts import found_last, last_results
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states, partitions_of_model, standing, test_model
 from laion_assets.sql.model import Model
@@ -226,10 +226,10 @@ def run(
     names = _selected(project, select)
     settings.open_lake(create=False)
     from laion_assets.cli.display import build_display
-    from laion_assets.cli.home import dagster_instance
-    from laion_assets.cli.model_build import ModelBuilder
-    from laion_assets.cli.outcome import tell
-    from laion_assets.cli.partition_states import record_standing
+    from laion_assets.orchestration.runs.home import dagster_instance
+    from laion_assets.orchestration.runs.model_build import ModelBuilder
+    from laion_assets.orchestration.runs.outcome import tell
+    from laion_assets.orchestration.runs.partition_states import record_standing
 
     instance = dagster_instance()
     with build_display(out) as reporter:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, out, settings_of
-from laion_assets.cli.quantities import (
+from laion_assets.common.quantities import (
     byte_size,
     count,
     digits,
@@ -23,7 +23,7 @@ from laion_assets.cli.quantities import (
     short_duration,
     time_unit,
 )
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
 from laion_assets.operations.assumptions import (
     FILES_PER_CRAWL,
     LAION_5B_CANDIDATES,

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from laion_assets.cli.common import LakeOption, out
-from laion_assets.lake.marker import MARKER, MOST_PARTITIONS
-from laion_assets.lake.recovery import restore_marker
-from laion_assets.lake.storage import open_storage
+from laion_assets.delta.marker import MARKER, MOST_PARTITIONS
+from laion_assets.delta.recovery import restore_marker
+from laion_assets.delta.storage import open_storage
 from laion_assets.settings import Settings
 
 

@@ -11,12 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, out, settings_of
-from laion_assets.cli.standing import MODELS, SCORES, STATES, TRAININGS, Picture, Standing, as_object, picture_of
-from laion_assets.lake.stages import PER_CRAWL
+from laion_assets.orchestration.runs.standing import (
+    MODELS,
+    SCORES,
+    STATES,
+    TRAININGS,
+    Picture,
+    Standing,
+    as_object,
+    picture_of,
+)
 from laion_assets.settings import Settings
+from laion_assets.tables.stages import PER_CRAWL
 
 if TYPE_CHECKING:
-    from laion_assets.cli.attempts import Attempts, Failure, Place
+    from laion_assets.orchestration.runs.attempts import Attempts, Failure, Place
 
 _LOOKS: Final = {
     "done": ("█", "green"),
@@ -75,11 +84,11 @@ def look(settings: Settings, crawls: Sequence[str] = ()) -> "tuple[Picture, Atte
     Raises:
         UsageError: the lake has no such crawl.
     """
-    from laion_assets.cli.attempts import Attempts
-    from laion_assets.cli.build import current_states
-    from laion_assets.cli.home import dagster_instance
-    from laion_assets.cli.other_states import states_of_models, states_of_recipes
-    from laion_assets.partitions import CRAWLS
+    from laion_assets.orchestration.partitions import CRAWLS
+    from laion_assets.orchestration.runs.attempts import Attempts
+    from laion_assets.orchestration.runs.build import current_states
+    from laion_assets.orchestration.runs.home import dagster_instance
+    from laion_assets.orchestration.runs.other_states import states_of_models, states_of_recipes
     from laion_assets.sql.project import open_project
 
     opened = settings.open_lake(create=False)

@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, existing_lake, out, settings_of
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
 from laion_assets.settings import Settings
 
 if TYPE_CHECKING:
     import duckdb
 
-    from laion_assets.pairs.removals import RegisteredRemovals
+    from laion_assets.consent.removals import RegisteredRemovals
 
 _OF_PAIRS: Final = ("clip_embeddings", "filtered_pairs")
 """Tables that say of a pair its crawl, bucket and pair_id, and no more."""
@@ -52,8 +52,8 @@ def takedown(
     """
     import polars as pl
 
+    from laion_assets.consent.removals import REQUEST_KINDS, load_removals
     from laion_assets.lake.takedowns import request_takedown, withdraw_takedowns
-    from laion_assets.pairs.removals import REQUEST_KINDS, load_removals
 
     for given in (kind, value if kind != "pair_id" else ""):
         if given.startswith("-"):
@@ -102,7 +102,7 @@ def takedowns(
 
 def _listed(lake: Lake) -> Iterator[dict[str, Any]]:
     """Every request, the first first. One that was entered again after its withdrawal is not withdrawn."""
-    from laion_assets.pairs.removals import WITHDRAWAL, in_force
+    from laion_assets.consent.removals import WITHDRAWAL, in_force
 
     rows = lake.scan("takedowns").collect()
     standing = {(kind, value) for _, kind, value in in_force(rows)}
@@ -132,7 +132,7 @@ def _entries(lake: Lake, wanted: Any) -> list[str]:
     """
     import polars as pl
 
-    from laion_assets.pairs.removals import in_force, load_removals
+    from laion_assets.consent.removals import in_force, load_removals
 
     [(kind, meant)] = wanted.rows()
     found = []
@@ -146,7 +146,7 @@ def _entries(lake: Lake, wanted: Any) -> list[str]:
 
 
 def _concerned(lake: Lake, settings: Settings, frame: Any) -> Concerned:
-    from laion_assets.pairs.removals import Removals
+    from laion_assets.consent.removals import Removals
     from laion_assets.sql.session import connect
 
     with connect(lake, models=settings.models) as con:
@@ -183,8 +183,8 @@ def _trainings(lake: Lake, settings: Settings, frame: Any) -> Iterator[tuple[str
     """The recipes whose training sets were selected from such pairs, at the versions that they were selected from."""
     import duckdb
 
-    from laion_assets.lake.errors import LakeError
-    from laion_assets.pairs.removals import Removals
+    from laion_assets.consent.removals import Removals
+    from laion_assets.delta.errors import LakeError
     from laion_assets.sql.session import connect
 
     with connect(lake, models=settings.models) as con:

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, complain, out, settings_of
 from laion_assets.cli.recipes import Recipes
-from laion_assets.lake.commits import Commit
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.commits import Commit
+from laion_assets.delta.lake import Lake
 from laion_assets.settings import Settings
 
 
@@ -29,10 +29,10 @@ def train(
     when it was first made, whatever the lake does; `--refresh` selects again.
     """
     from laion_assets.cli.display import build_display
-    from laion_assets.cli.home import dagster_instance
-    from laion_assets.cli.outcome import tell
-    from laion_assets.cli.partition_states import record_standing
-    from laion_assets.cli.recipe_build import RecipeBuilder
+    from laion_assets.orchestration.runs.home import dagster_instance
+    from laion_assets.orchestration.runs.outcome import tell
+    from laion_assets.orchestration.runs.partition_states import record_standing
+    from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
 
     settings = settings_of(lake)
     before = _checkpoints(settings, recipes)
@@ -121,9 +121,9 @@ def evaluate(
     from dataclasses import replace
 
     from laion_assets.cli.display import build_display
-    from laion_assets.cli.home import dagster_instance
-    from laion_assets.cli.outcome import tell
-    from laion_assets.cli.recipe_build import RecipeBuilder
+    from laion_assets.orchestration.runs.home import dagster_instance
+    from laion_assets.orchestration.runs.outcome import tell
+    from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
 
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)

@@ -16,10 +16,10 @@ from typing import NoReturn
 import dagster as dg
 from rich.console import Console
 
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.storage import open_storage
+from laion_assets.common.shipped import shipped
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.storage import open_storage
 from laion_assets.settings import Settings
-from laion_assets.shipped import shipped
 
 _GRACE_SECONDS = 5
 _LOOK_SECONDS = 0.2
@@ -28,7 +28,7 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
     """Run Dagster's web server and daemon until interrupted, and serve the sample's pictures if it is the source."""
-    from laion_assets.cli.home import dagster_instance
+    from laion_assets.orchestration.runs.home import dagster_instance
     from laion_assets.sample.publish import find_sample
     from laion_assets.sample.server import SampleServer
 
@@ -49,9 +49,9 @@ def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
 
 def _introduce(settings: Settings, instance: dg.DagsterInstance, console: Console) -> Sequence[Callable[[], None]]:
     """Make partitions of what is in the lake; gives calls that tell Dagster of each that it knows nothing of."""
-    from laion_assets.cli.registration import register_built
-    from laion_assets.cli.reported import report, unknown_to
-    from laion_assets.partitions import Partitions
+    from laion_assets.orchestration.partitions import Partitions
+    from laion_assets.orchestration.runs.registration import register_built
+    from laion_assets.orchestration.runs.reported import report, unknown_to
     from laion_assets.sql.build import declared
     from laion_assets.sql.project import open_project
 

@@ -7,13 +7,13 @@ import typer
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, complain, err, out, settings_of
-from laion_assets.lake.cost import readable_bytes
+from laion_assets.delta.cost import readable_bytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from laion_assets.lake.lake import Lake
-    from laion_assets.lake.verify import Report
+    from laion_assets.delta.lake import Lake
+    from laion_assets.delta.verify import Report
     from laion_assets.settings import Settings
 
 
@@ -46,9 +46,9 @@ def verify(
     Interrupted, the same command goes on where it stopped; with `--repair` it takes over what was found sound within
     the last week.
     """
-    from laion_assets.figures import picture_fault
-    from laion_assets.lake.scope import Scope
-    from laion_assets.lake.verify import verify_lake
+    from laion_assets.charts.figures import picture_fault
+    from laion_assets.delta.scope import Scope
+    from laion_assets.delta.verify import verify_lake
 
     settings = settings_of(lake)
     opened = _opened(settings)
@@ -76,9 +76,9 @@ def verify(
 
 def _opened(settings: "Settings") -> "Lake":
     """The lake, although a table of it may be damaged; its SQL models as far as they are sound."""
-    from laion_assets.lake.errors import LakeError
-    from laion_assets.lake.lake import Lake
-    from laion_assets.lake.storage import open_storage
+    from laion_assets.delta.errors import LakeError
+    from laion_assets.delta.lake import Lake
+    from laion_assets.delta.storage import open_storage
     from laion_assets.sql.build import declared
     from laion_assets.sql.errors import ModelError
     from laion_assets.sql.project import load_project
@@ -94,7 +94,7 @@ def _opened(settings: "Settings") -> "Lake":
 
 
 def _known_tables(lake: "Lake", names: list[str]) -> None:
-    from laion_assets.lake.logs import table_folders
+    from laion_assets.delta.logs import table_folders
 
     known = {*lake.tables, *table_folders(lake.storage)}
     unknown = [name for name in names if name not in known]

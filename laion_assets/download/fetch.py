@@ -12,12 +12,12 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Protocol, TypeVar
 
+from laion_assets.consent.optout import opted_out
 from laion_assets.download.encodings import undo_encodings
 from laion_assets.download.failures import Failure, FetchFailed, failure_of_status
 from laion_assets.download.guard import Guard, is_bad_port
 from laion_assets.download.loop import Loop, Steps
 from laion_assets.download.options import DownloadOptions
-from laion_assets.download.optout import opted_out
 from laion_assets.download.slots import Slots
 from laion_assets.download.transfer import Answer, Visit
 from laion_assets.images.header import read_header
@@ -35,7 +35,7 @@ Key = TypeVar("Key")
 
 
 class Removal(Protocol):
-    """What must not be fetched: ``laion_assets.pairs.removals.RemovalMatcher`` is one."""
+    """What must not be fetched: ``laion_assets.consent.removals.RemovalMatcher`` is one."""
 
     def match_url(self, url: str) -> str | None:
         """``url`` or ``domain`` where a deny list or takedown names the url, ``hash`` where a hash list does."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import duckdb
 
+from laion_assets.consent.removals import Removals
 from laion_assets.download.failures import TRANSIENT_FAILURES, TRANSIENT_STATUSES
 from laion_assets.pairs.duck import quoted
-from laion_assets.pairs.removals import Removals
 
 _OUTGROWN = """(outdated AND coalesce(CASE status
     WHEN 'success' THEN exif IS NOT NULL

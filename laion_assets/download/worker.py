@@ -119,7 +119,7 @@ def _read_removals(path: str | None) -> Removal | None:
     if path.endswith(".pickle"):
         matcher: Removal = pickle.loads(Path(path).read_bytes())  # noqa: S301 - written by the driver of this run
         return matcher
-    from laion_assets.pairs.removals import RemovalMatcher
+    from laion_assets.consent.removals import RemovalMatcher
 
     return RemovalMatcher.read(path)
 

@@ -1,4 +1,4 @@
-"""Delta storage: the table catalogue, staged and validated partition overwrites, pinned reads, commit metadata.
+"""What only this lake's tables can answer: where a pair came from, what came before a crawl, what was to be removed.
 
-What belongs here: everything that touches the lake's tables. What does not: Dagster, and any algorithm over rows.
+It stands on the engine (``delta``) and on the declarations (``tables``), and holds no engine of its own.
 """

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from laion_assets.lake.errors import LakeError
-from laion_assets.lake.lineage import UNRECORDED, CommitKey, Graph, Lineage, Read
-from laion_assets.lake.rows import Facts, Found, RowFinder
+from laion_assets.delta.errors import LakeError
+from laion_assets.delta.lineage import UNRECORDED, CommitKey, Graph, Lineage, Read
+from laion_assets.delta.rows import Facts, Found, RowFinder
 
 _MATCHED: Mapping[str, tuple[str, ...]] = {
     "crawl_snapshots": ("crawl",),

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from math import inf, log, sqrt
 from statistics import median
 
-from laion_assets.lake.commits import Commit, Ledger
-from laion_assets.lake.partition import parse_partition
+from laion_assets.delta.commits import Commit, Ledger
+from laion_assets.delta.partition import parse_partition
 
 CHECK = "like_earlier_crawls"
 MEANING = "success rate, drops and rows are about those of the crawls before"

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from laion_assets.lake.build import lake_build
-from laion_assets.lake.commits import Commit, Provenance
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.stages import STAGES
+from laion_assets.delta.build import lake_build
+from laion_assets.delta.commits import Commit, Provenance
+from laion_assets.delta.lake import Lake
+from laion_assets.tables.stages import STAGES
 
 _TABLE = "takedowns"
 

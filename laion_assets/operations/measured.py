@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from laion_assets.lake.cost import CPU
+from laion_assets.delta.cost import CPU
 from laion_assets.operations.estimate import Estimate, ratio
 
 _TABLES = ("candidate_pairs", "unique_pairs", "images", "clip_embeddings", "filtered_pairs")

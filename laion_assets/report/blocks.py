@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
+from laion_assets.common.quantities import figure
+
 _SHOWN_CHARACTERS = 180
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
@@ -172,13 +174,6 @@ def number(value: float | None, *, note: str = "", bar: float | None = None, ton
 def share(value: float | None, *, note: str = "", bar: bool = False, tone: str = "") -> Cell:
     """A share from 0 to 1, as percent."""
     return Cell(text=percent(value), kind="number", note=note, share=_between(value) if bar else None, tone=tone)
-
-
-def figure(value: float | None, digits: int = 3) -> str:
-    """A number as people read it: 12,092 and 0.505."""
-    if value is None:
-        return "–"
-    return (f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}").replace("-", "−")
 
 
 def percent(value: float | None) -> str:

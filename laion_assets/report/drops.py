@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from laion_assets.common.quantities import figure
 from laion_assets.report.blocks import (
     Block,
     Heading,
     Note,
     Sheet,
     Table,
-    figure,
     foreign,
     name,
     number,

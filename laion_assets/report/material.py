@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 
 import duckdb
 
-from laion_assets.lake.tables import TABLES
-from laion_assets.pairs.removals import RemovalMatcher
+from laion_assets.consent.removals import RemovalMatcher
 from laion_assets.report.blocks import Card, Note
 from laion_assets.report.samples import Failure, PairSamples
+from laion_assets.tables.catalogue import TABLES
 
 Row: TypeAlias = dict[str, Any]
 

@@ -14,13 +14,13 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from laion_assets.lake.catalogue import Table as LakeTable
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import WHOLE
-from laion_assets.lake.staleness import PartitionState, State
-from laion_assets.lake.validation import duckdb_type
-from laion_assets.lake.verdicts import found_last, last_results
-from laion_assets.pairs.removals import RemovalMatcher, load_removals
+from laion_assets.consent.removals import RemovalMatcher, load_removals
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import WHOLE
+from laion_assets.delta.staleness import PartitionState, State
+from laion_assets.delta.table import Table as LakeTable
+from laion_assets.delta.validation import duckdb_type
+from laion_assets.delta.verdicts import found_last, last_results
 from laion_assets.report.blocks import Cell, Link, Table, first_sentence, foreign, links, name, number, prose, words
 from laion_assets.report.document import rendered, write_page
 from laion_assets.report.graph import Node, dependency_graph

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from itertools import groupby
 
+from laion_assets.charts.report_plots import Bin, columns, histogram, stacked_bars
+from laion_assets.common.quantities import figure
 from laion_assets.report.blocks import (
     Block,
     Cell,
@@ -10,7 +12,6 @@ from laion_assets.report.blocks import (
     Plot,
     Plots,
     Table,
-    figure,
     foreign,
     name,
     number,
@@ -21,7 +22,6 @@ from laion_assets.report.blocks import (
     words,
 )
 from laion_assets.report.material import GROUPS, Material, Row
-from laion_assets.report.plots import Bin, columns, histogram, stacked_bars
 
 _STAGES = ("candidates", "unique_pairs", "downloaded", "embedded", "kept")
 _LEGEND = tuple(GROUPS.items())

@@ -6,10 +6,11 @@ from typing import Any
 
 import duckdb
 
+from laion_assets.common.quantities import figure
+from laion_assets.consent.removals import RegisteredRemovals
 from laion_assets.pairs.filter import reason_sql
 from laion_assets.pairs.policy import policy_named
-from laion_assets.pairs.removals import RegisteredRemovals
-from laion_assets.report.blocks import Card, Place, figure, shown
+from laion_assets.report.blocks import Card, Place, shown
 
 _KEPT = "kept"
 _SHOWN = (

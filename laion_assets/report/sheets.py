@@ -5,10 +5,10 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from laion_assets.figures import read_pictures, thumbnail
-from laion_assets.lake.errors import LakeError
-from laion_assets.lake.storage import Storage
-from laion_assets.progress import Progress
+from laion_assets.charts.figures import read_pictures, thumbnail
+from laion_assets.common.progress import Progress
+from laion_assets.delta.errors import LakeError
+from laion_assets.delta.storage import Storage
 from laion_assets.report.blocks import Place
 
 PIXELS = 160

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from laion_assets.report.blocks import Block, Cell, Heading, Note, Plot, Plots, Table, figure, foreign, name, number
-from laion_assets.report.charts import Mark, Series, axis, chart
+from laion_assets.charts.svg import Mark, Series, axis, chart
+from laion_assets.common.quantities import figure
+from laion_assets.report.blocks import Block, Cell, Heading, Note, Plot, Plots, Table, foreign, name, number
 from laion_assets.report.material import Material
 from laion_assets.report.scores import rounded, scaling, scores, shift
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
+from laion_assets.charts.report_plots import curves
+from laion_assets.common.quantities import figure
 from laion_assets.report.blocks import (
     Block,
     Cell,
@@ -11,7 +13,6 @@ from laion_assets.report.blocks import (
     Plots,
     Sheet,
     Table,
-    figure,
     first_sentence,
     foreign,
     name,
@@ -23,7 +24,6 @@ from laion_assets.report.blocks import (
     words,
 )
 from laion_assets.report.material import BUILD_MODELS, Material, Row, has_rows
-from laion_assets.report.plots import curves
 
 _MOST_HOSTS = 20
 _MOST_CRAWLS = 4

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from laion_assets.shipped import shipped
+from laion_assets.common.shipped import shipped
 
 PROJECT = shipped("dbt_like_sql")
 """The models that are shipped."""

@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import duckdb
 
-from laion_assets.lake.build import PartitionBuild, lake_build
-from laion_assets.lake.commits import Commit, Provenance
-from laion_assets.lake.errors import CheckOutcome, ValidationFailed
-from laion_assets.lake.inputs import Inputs, Judged
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import Partition, literal, partition_name
-from laion_assets.lake.stages import PER_CRAWL, Read, Stage
-from laion_assets.lake.staleness import Expectation, PartitionState, State, judge
-from laion_assets.lake.tables import MODEL_TESTS
-from laion_assets.lake.validation import RowCheck, run_check
-from laion_assets.lake.verdicts import (
+from laion_assets.delta.build import PartitionBuild, lake_build
+from laion_assets.delta.commits import Commit, Provenance
+from laion_assets.delta.errors import CheckOutcome, ValidationFailed
+from laion_assets.delta.inputs import Inputs, Judged
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import Partition, literal, partition_name
+from laion_assets.delta.staleness import Expectation, PartitionState, State, judge
+from laion_assets.delta.validation import RowCheck, run_check
+from laion_assets.delta.verdicts import (
     content_judged,
     failed_tests,
     speaks_of,
@@ -30,6 +28,8 @@ from laion_assets.sql.macros import MACROS, create_macros
 from laion_assets.sql.metrics import STEP_METRICS, metrics_in_logs
 from laion_assets.sql.model import Model
 from laion_assets.sql.project import RECORDS, Project, tables_of
+from laion_assets.tables.catalogue import MODEL_TESTS
+from laion_assets.tables.stages import PER_CRAWL, Read, Stage
 
 EXPECTATION = Expectation(settings_digest="")
 """No setting shapes a model's rows."""

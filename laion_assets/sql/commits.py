@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from laion_assets.lake.catalogue import Column, Table
-from laion_assets.lake.commits import REPLACED, Commit
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import literal, parse_partition
+from laion_assets.delta.commits import REPLACED, Commit
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import literal, parse_partition
+from laion_assets.delta.table import Column, Table
 
 _COUNTS = pa.map_(pa.string(), pa.int64())
 

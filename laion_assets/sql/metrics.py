@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-from laion_assets.lake.catalogue import Column, Table
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import literal
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import literal
+from laion_assets.delta.table import Column, Table
 from laion_assets.sql.commits import log_files
 
 _COUNTS = pa.map_(pa.string(), pa.int64())

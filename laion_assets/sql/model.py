@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from laion_assets.lake.catalogue import Column, Table
+from laion_assets.delta.table import Column, Table
 from laion_assets.sql.errors import Fault, ModelError
 from laion_assets.sql.row_tests import RowTest, read_test
 from laion_assets.sql.template import CRAWL_NOT_KNOWN, Template

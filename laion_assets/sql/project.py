@@ -8,8 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from laion_assets.lake.catalogue import Table
-from laion_assets.lake.tables import TABLES
+from laion_assets.delta.table import Table
 from laion_assets.sql import PROJECT
 from laion_assets.sql.binding import Binder
 from laion_assets.sql.cache import ModelCache
@@ -20,6 +19,7 @@ from laion_assets.sql.metrics import STEP_METRICS
 from laion_assets.sql.model import LAYERS, Model, broken, unread, waiting, with_columns
 from laion_assets.sql.parse import check_sql
 from laion_assets.sql.template import CRAWL_NOT_KNOWN, Template
+from laion_assets.tables.catalogue import TABLES
 
 RECORDS: Mapping[str, Table] = {table.name: table for table in (COMMITS, STEP_METRICS)}
 """No tables of the lake: what its commits say of themselves, read out of the logs of all tables."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from laion_assets.lake.partition import literal
-from laion_assets.lake.validation import RowCheck, repeated_rows
+from laion_assets.delta.partition import literal
+from laion_assets.delta.validation import RowCheck, repeated_rows
 
 KINDS = ("not_null", "unique", "accepted_values", "relationships", "range")
 _OPTIONS = {"relationships": {"to", "column"}, "range": {"min", "max"}}

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import duckdb
 
-from laion_assets.lake.build import PartitionBuild
-from laion_assets.lake.errors import LakeError
-from laion_assets.lake.partition import parse_partition
-from laion_assets.lake.stages import STAGES, Read, Stage
-from laion_assets.lake.tables import TABLES
+from laion_assets.delta.build import PartitionBuild
+from laion_assets.delta.errors import LakeError
+from laion_assets.delta.partition import parse_partition
 from laion_assets.sql.build import declared, open_inputs, stage_of
 from laion_assets.sql.project import Project
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.stages import STAGES, Read, Stage
 
 SELECTED = "selected"
 """The view that :func:`open_selection` makes."""

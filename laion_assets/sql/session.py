@@ -7,10 +7,9 @@ from pathlib import Path
 
 import duckdb
 
-from laion_assets.lake.build import hive_relation
-from laion_assets.lake.catalogue import Table
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.tables import TABLES
+from laion_assets.delta.build import hive_relation
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.table import Table
 from laion_assets.sql import PROJECT
 from laion_assets.sql.commits import COMMITS, commits_in_logs
 from laion_assets.sql.guard import reading_statements
@@ -18,6 +17,7 @@ from laion_assets.sql.macros import create_macros
 from laion_assets.sql.metrics import STEP_METRICS, metrics_in_logs
 from laion_assets.sql.project import RECORDS, open_project, tables_of
 from laion_assets.sql.versions import ensure_versions
+from laion_assets.tables.catalogue import TABLES
 
 
 def connect(

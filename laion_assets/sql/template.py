@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from laion_assets.lake.partition import literal
+from laion_assets.delta.partition import literal
 from laion_assets.sql.errors import Fault, ModelError
 
 _HEADER = re.compile(r"\A\s*/\*(.*?)\*/", re.DOTALL)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from laion_assets.lake.errors import LakeError
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.errors import LakeError
+from laion_assets.delta.lake import Lake
 
 
 class NoSuchVersion(LakeError):

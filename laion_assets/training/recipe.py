@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from laion_assets.common.shipped import shipped, where_installed
 from laion_assets.evaluation.decontamination import DecontaminationOptions
-from laion_assets.shipped import shipped, where_installed
 
 RECIPES = shipped("recipes")
 """The recipes that are shipped."""

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from laion_assets.cli.build import Builder, Request
-from laion_assets.cli.home import dagster_instance
-from laion_assets.cli.model_build import ModelBuilder
-from laion_assets.cli.partition_states import record_standing
-from laion_assets.cli.recipe_build import RecipeBuilder
+from laion_assets.orchestration.runs.build import Builder, Request
+from laion_assets.orchestration.runs.home import dagster_instance
+from laion_assets.orchestration.runs.model_build import ModelBuilder
+from laion_assets.orchestration.runs.partition_states import record_standing
+from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from laion_assets.sql.project import open_project

@@ -7,11 +7,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_assets.cli.attempts import Attempts
-from laion_assets.cli.build import Builder, Request
-from laion_assets.cli.home import dagster_instance
-from laion_assets.cli.standing import Picture
 from laion_assets.cli.status import look
+from laion_assets.orchestration.runs.attempts import Attempts
+from laion_assets.orchestration.runs.build import Builder, Request
+from laion_assets.orchestration.runs.home import dagster_instance
+from laion_assets.orchestration.runs.standing import Picture
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from tests.browser.ui import Server, serving

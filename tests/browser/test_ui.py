@@ -6,10 +6,10 @@ And what is there after the demo: no grey stage that it ran, and nothing to laun
 import pytest
 from playwright.sync_api import expect
 
-from laion_assets.lake.stages import STAGES
-from laion_assets.lake.tables import MODEL_TESTS
 from laion_assets.sample.options import CRAWLS
 from laion_assets.sql.project import open_project
+from laion_assets.tables.catalogue import MODEL_TESTS
+from laion_assets.tables.stages import STAGES
 from laion_assets.training.recipe import load_recipes
 from tests.browser.conftest import ASKED_FOR, BENCHMARKS, Site, finish
 from tests.browser.ui import SCREENSHOTS, Visitor, asset_path, stages_path, visiting

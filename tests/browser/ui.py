@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
-from laion_assets.lake.stages import Stage
+from laion_assets.tables.stages import Stage
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from laion_assets.lake.logs import table_folders
+from laion_assets.delta.logs import table_folders
 from laion_assets.sample.options import CRAWLS
 from tests.faults.forked import SIGNALS, Happening
 from tests.faults.points import Kind, Point

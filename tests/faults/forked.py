@@ -24,17 +24,18 @@ import psutil
 from tests.faults.clock import shift_clock
 
 _PRELOADED = [
-    "laion_assets.definitions", "laion_assets.cli.main", "laion_assets.cli.build", "laion_assets.cli.home",
-    "laion_assets.figures", "laion_assets.lake.verify", "tests.faults.forked", "tests.integration.at_once",
+    "laion_assets.definitions", "laion_assets.cli.main", "laion_assets.orchestration.runs.build",
+    "laion_assets.orchestration.runs.home",
+    "laion_assets.charts.figures", "laion_assets.delta.verify", "tests.faults.forked", "tests.integration.at_once",
     "dagster._core.storage.sqlite_storage", "dagster._core.storage.event_log", "dagster._core.storage.runs",
     "dagster._core.storage.schedules", "dagster._core.run_coordinator", "open_clip", "img2dataset", "boto3",
 ]  # fmt: skip
 _HANDED_ON = (
-    ("laion_assets.lake.build", "write_deltalake"),
-    ("laion_assets.lake.build", "validate"),
-    ("laion_assets.lake.build", "content_digest"),
-    ("laion_assets.lake.build", "write_seal"),
-    ("laion_assets.lake.seals", "make_seal"),
+    ("laion_assets.delta.build", "write_deltalake"),
+    ("laion_assets.delta.build", "validate"),
+    ("laion_assets.delta.build", "content_digest"),
+    ("laion_assets.delta.build", "write_seal"),
+    ("laion_assets.delta.seals", "make_seal"),
 )
 _CHANGES = frozenset({"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.utime", "shutil.rmtree"})
 _SECONDS = 180
@@ -160,7 +161,7 @@ def _wrap(module: str, name: str, moment: Callable[[], None]) -> None:
 
 
 def _inside(happening: Happening) -> None:
-    from laion_assets.lake import build
+    from laion_assets.delta import build
 
     real, calls = build.write_deltalake, 0
 

@@ -8,14 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from laion_assets.execution.needs import RetryOptions
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.stages import PER_CRAWL
+from laion_assets.delta.lake import Lake
 from laion_assets.sample.encoder import write_calibration
 from laion_assets.sample.options import CRAWLS, SampleOptions
 from laion_assets.sample.publish import publish
 from laion_assets.sample.server import SampleServer
 from laion_assets.settings import Settings
+from laion_assets.tables.needs import RetryOptions
+from laion_assets.tables.stages import PER_CRAWL
 from tests.faults.forked import Happening, Ran, Running, start
 from tests.pipeline.conftest import environment, free_port, untrained_encoder, usual_settings
 from tests.s3 import s3_server

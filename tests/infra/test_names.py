@@ -18,8 +18,8 @@ from dagster_webserver.cli import create_dagster_webserver_cli
 
 from laion_assets.cli.main import app
 from laion_assets.definitions import defs
-from laion_assets.lake.tables import TABLES
 from laion_assets.settings import Settings
+from laion_assets.tables.catalogue import TABLES
 from tests.infra.files import (
     INFRA,
     REPOSITORY,

@@ -11,10 +11,10 @@ import dagster as dg
 import pytest
 
 from laion_assets.definitions import build_definitions
-from laion_assets.lake.partition import Partition
-from laion_assets.lake.stages import PER_CRAWL, partitions_of
-from laion_assets.partitions import CRAWLS, Partitions
+from laion_assets.delta.partition import Partition
+from laion_assets.orchestration.partitions import CRAWLS, Partitions
 from laion_assets.settings import Settings
+from laion_assets.tables.stages import PER_CRAWL, partitions_of
 
 AT_ONCE = 8
 Processes: TypeAlias = Callable[[], ProcessPoolExecutor]

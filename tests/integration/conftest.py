@@ -12,13 +12,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from laion_assets.cli.build import Builder, Outcome, Request
 from laion_assets.clip.encoder import EncoderOptions
+from laion_assets.delta.lake import Lake
 from laion_assets.download.options import DownloadOptions
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.stages import PER_CRAWL, partitions_of
+from laion_assets.orchestration.runs.build import Builder, Outcome, Request
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.settings import Settings
+from laion_assets.tables.stages import PER_CRAWL, partitions_of
 from tests.pipeline.conftest import Quiet, encoder
 
 __all__ = ["encoder"]

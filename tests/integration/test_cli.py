@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 
 from laion_assets.clip.encoder import EncoderOptions
-from laion_assets.lake.stages import PER_CRAWL
-from laion_assets.lake.tables import TABLES
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.stages import PER_CRAWL
 from tests.integration import foreign
 from tests.integration.conftest import serving
 from tests.pipeline.conftest import free_port

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
 from laion_assets.sample.archive import write_crawl
 from laion_assets.sample.pages import ImageTag, Page
 from tests.integration.conftest import assert_conserved, build, folder_handler, rows, serving

@@ -10,10 +10,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_assets.cli.build import Builder, Request
 from laion_assets.definitions import build_definitions
-from laion_assets.execution.needs import RetryOptions
+from laion_assets.orchestration.runs.build import Builder, Request
 from laion_assets.settings import Settings
+from laion_assets.tables.needs import RetryOptions
 from tests.integration import foreign
 from tests.integration.conftest import FolderHandler, build, funnel, rows, serving
 from tests.pipeline.conftest import Quiet

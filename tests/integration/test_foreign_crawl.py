@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import polars as pl
 import pytest
 
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.stages import PER_CRAWL
+from laion_assets.delta.lake import Lake
+from laion_assets.tables.stages import PER_CRAWL
 from tests.integration import foreign, foreign_pages
 from tests.integration.conftest import assert_conserved, build, folder_handler, funnel, rows, serving
 from tests.pipeline.conftest import free_port

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from laion_assets.lake.storage import FolderStorage, open_storage
+from laion_assets.delta.storage import FolderStorage, open_storage
 from laion_assets.settings import load_settings, write_lake_settings
 from tests.s3 import BUCKET, environment, s3_server
 

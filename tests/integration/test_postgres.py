@@ -9,10 +9,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.stages import PER_CRAWL
-from laion_assets.partitions import CRAWLS as CRAWL_PARTITIONS
+from laion_assets.delta.lake import Lake
+from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.settings import Settings
+from laion_assets.tables.stages import PER_CRAWL
 from tests.integration import foreign
 from tests.integration.conftest import assert_conserved, rows, serving
 from tests.integration.postgres import PostgresServer, postgres_server
@@ -206,7 +206,7 @@ def assert_said(said: str, *words: str) -> None:
 def paused(marker: Path) -> list[str]:
     """A build of both crawls that stops in its first read of a WAT file."""
     until = ("--until", "candidate_pairs")
-    return paused_laion("laion_assets.assets.crawl:extract", "before", 1, marker, "build", *TEXTS, *until)
+    return paused_laion("laion_assets.orchestration.assets.crawl:extract", "before", 1, marker, "build", *TEXTS, *until)
 
 
 def until_it_says(process: subprocess.Popen[str], words: str) -> str:

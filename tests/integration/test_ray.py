@@ -9,11 +9,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_assets.cli.build import Builder, Request
-from laion_assets.execution.needs import NEEDS, RetryOptions
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.stages import PER_CRAWL
+from laion_assets.delta.lake import Lake
+from laion_assets.orchestration.runs.build import Builder, Request
 from laion_assets.sample.options import CRAWLS
+from laion_assets.tables.needs import NEEDS, RetryOptions
+from laion_assets.tables.stages import PER_CRAWL
 from tests.integration.ray_cluster import Cluster, cluster
 from tests.pipeline.conftest import (
     MakeSettings,

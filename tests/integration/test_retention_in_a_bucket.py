@@ -7,11 +7,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.retention import plan_retention
-from laion_assets.lake.sweep import sweep
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.retention import plan_retention
+from laion_assets.delta.sweep import sweep
 from tests.s3 import BUCKET, environment, s3_server
-from tests.unit.lake.tables_made import made
+from tests.unit.delta.tables_made import made
 
 pytestmark = pytest.mark.integration
 

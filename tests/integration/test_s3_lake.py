@@ -10,13 +10,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from laion_assets.charts.figures import read_pictures
 from laion_assets.cli import main
-from laion_assets.figures import read_pictures
-from laion_assets.lake.history import LakeHistory
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.stages import PER_CRAWL
+from laion_assets.delta.history import LakeHistory
+from laion_assets.delta.lake import Lake
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import LAKE_SETTINGS_FILE, Settings
+from laion_assets.tables.stages import PER_CRAWL
 from tests.integration.at_once import Processes, build_at_once, processes
 from tests.pipeline.conftest import MakeSettings, digests, encoder, environment, make_settings, small_web
 from tests.pipeline.trainings import write_benchmarks, write_recipes

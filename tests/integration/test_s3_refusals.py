@@ -18,9 +18,11 @@ import pytest
 from typer.testing import CliRunner
 
 from laion_assets.cli.main import app
-from laion_assets.crawl import index
-from laion_assets.crawl.index import count_files, list_crawls, list_files
-from laion_assets.crawl.sources import (
+from laion_assets.orchestration.resources import SourceResource
+from laion_assets.settings import Settings
+from laion_assets.sources import index
+from laion_assets.sources.index import count_files, list_crawls, list_files
+from laion_assets.sources.sources import (
     RetryPolicy,
     Source,
     SourceError,
@@ -28,8 +30,6 @@ from laion_assets.crawl.sources import (
     SourceUnreachable,
     open_source,
 )
-from laion_assets.resources import SourceResource
-from laion_assets.settings import Settings
 from tests.integration.conftest import serving
 from tests.pipeline.conftest import materialise
 

@@ -12,11 +12,11 @@ from botocore.config import Config
 from botocore.exceptions import IncompleteReadError
 from moto.server import ThreadedMotoServer
 
-from laion_assets.crawl.counts import ExtractionCounts
-from laion_assets.crawl.extract import ExtractionOptions, extract
-from laion_assets.crawl.index import list_crawls, list_files
-from laion_assets.crawl.sources import RetryPolicy, SourceNotFound, SourceUnreachable, TransferError, open_source
-from laion_assets.resources import SourceResource
+from laion_assets.orchestration.resources import SourceResource
+from laion_assets.sources.counts import ExtractionCounts
+from laion_assets.sources.extract import ExtractionOptions, extract
+from laion_assets.sources.index import list_crawls, list_files
+from laion_assets.sources.sources import RetryPolicy, SourceNotFound, SourceUnreachable, TransferError, open_source
 
 pytestmark = pytest.mark.integration
 

@@ -125,7 +125,7 @@ def test_a_model_that_was_taken_out_is_not_carried_on_by_what_was_built_before(c
 
 @pytest.mark.usefixtures("wheel")
 def test_a_checkout_reads_its_own_files_also_after_a_wheel_was_built_in_it(checkout: Path) -> None:
-    asked = "from laion_assets.shipped import shipped; print(shipped('recipes'))"
+    asked = "from laion_assets.common.shipped import shipped; print(shipped('recipes'))"
     ran = subprocess.run(
         [sys.executable, "-c", asked],
         cwd=checkout,

@@ -11,9 +11,9 @@ from pathlib import Path
 import brotli
 from PIL import Image
 
-from tests.unit.crawl.conftest import WatFiles
-from tests.unit.crawl.test_warc import response
 from tests.unit.download.loopback_web import picture
+from tests.unit.sources.conftest import WatFiles
+from tests.unit.sources.test_warc import response
 
 MARKUP = [
     """<!doctype html><html><head><meta charset="utf-8"><base href="/b/"><title>pictures</title></head><body>

@@ -9,15 +9,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from laion_assets.crawl.html import PageTooCostlyError, decode_page, image_links, page_encoding
-from laion_assets.crawl.urls import page_base
+from laion_assets.sources.html import PageTooCostlyError, decode_page, image_links, page_encoding
+from laion_assets.sources.urls import page_base
 from laion_assets.urls import resolve_url
 from tests.conftest import REPOSITORY
 from tests.mutation import inputs
 from tests.mutation.mutator import Mutator
 from tests.mutation.watch import Watch
-from tests.unit.crawl.conftest import WatFiles, extract_file
-from tests.unit.crawl.test_warc import response
+from tests.unit.sources.conftest import WatFiles, extract_file
+from tests.unit.sources.test_warc import response
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

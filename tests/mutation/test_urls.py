@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from laion_assets.crawl.urls import resolve
-from laion_assets.pairs.urls import canonical_host, canonical_url, host_of
+from laion_assets.consent.urls import canonical_host, canonical_url, host_of
+from laion_assets.sources.urls import resolve
 from laion_assets.urls import parse_http_url, resolve_url
 from tests.mutation import inputs
 from tests.mutation.mutator import Mutator

@@ -24,29 +24,29 @@ from dagster import AssetKey
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from polars.testing import assert_frame_equal
 
-from laion_assets.automation.overview import PARTITION_STATES
-from laion_assets.cli.build import Builder, Outcome, Request, current_states
+from laion_assets.charts.figures import picture_fault
 from laion_assets.clip.cpu import prepare_cpu
 from laion_assets.clip.encoder import EncoderOptions, add_model_configs
 from laion_assets.definitions import build_definitions
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import Partition
+from laion_assets.delta.scope import Scope
+from laion_assets.delta.staleness import State
+from laion_assets.delta.verify import Report, verify_lake
 from laion_assets.download.options import DownloadOptions
-from laion_assets.execution.needs import RetryOptions
-from laion_assets.figures import picture_fault
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import Partition
-from laion_assets.lake.scope import Scope
-from laion_assets.lake.stages import PER_CRAWL, STAGES
-from laion_assets.lake.staleness import State
-from laion_assets.lake.tables import TABLES
-from laion_assets.lake.verify import Report, verify_lake
+from laion_assets.orchestration.automation.overview import PARTITION_STATES
+from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
+from laion_assets.orchestration.partitions import Partitions
+from laion_assets.orchestration.runs.build import Builder, Outcome, Request, current_states
 from laion_assets.pairs.policy import FilterOptions
-from laion_assets.partitions import CRAWLS as CRAWL_PARTITIONS
-from laion_assets.partitions import Partitions
 from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS, write_calibration
 from laion_assets.sample.options import CRAWLS, SampleOptions
 from laion_assets.sample.publish import publish
 from laion_assets.sample.server import SampleServer
 from laion_assets.settings import CalibrationOptions, Settings
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.needs import RetryOptions
+from laion_assets.tables.stages import PER_CRAWL, STAGES
 
 BUILT = tuple(name for name in STAGES if name in (*PER_CRAWL, "calibrations"))
 """Every table that a build of crawls writes, in order."""

@@ -10,17 +10,17 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from laion_assets.assets import embeddings, images
-from laion_assets.cli.build import Builder, Request
+from laion_assets.delta.build import lake_build
+from laion_assets.delta.commits import Provenance
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import parse_partition
 from laion_assets.download.failures import is_transient
-from laion_assets.lake.build import lake_build
-from laion_assets.lake.commits import Provenance
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import parse_partition
-from laion_assets.lake.stages import STAGES
+from laion_assets.orchestration.assets import embeddings, images
+from laion_assets.orchestration.runs.build import Builder, Request
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import CalibrationOptions, DenyOptions, Settings
+from laion_assets.tables.stages import STAGES
 from tests.pipeline.conftest import (
     BUILT,
     Built,

@@ -12,12 +12,12 @@ import pytest
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 from pydantic import SecretStr
 
-from laion_assets.automation.alerts import ATTEMPTS, Teller
-from laion_assets.automation.news import Bulletin
-from laion_assets.automation.runs import Keys
+from laion_assets.common.messages import AlertOptions, receivers
 from laion_assets.definitions import build_definitions
-from laion_assets.messages import AlertOptions, receivers
-from laion_assets.partitions import Partitions
+from laion_assets.orchestration.automation.alerts import ATTEMPTS, Teller
+from laion_assets.orchestration.automation.news import Bulletin
+from laion_assets.orchestration.automation.runs import Keys
+from laion_assets.orchestration.partitions import Partitions
 from laion_assets.settings import Settings
 from laion_assets.sql.project import open_project
 from tests.pipeline.conftest import materialise

@@ -10,15 +10,15 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from laion_assets.assets import embeddings, images, pairs
-from laion_assets.automation import condition
-from laion_assets.automation.attempts import Attempts
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.stages import PER_CRAWL, STAGES
+from laion_assets.delta.lake import Lake
+from laion_assets.orchestration.assets import embeddings, images, pairs
+from laion_assets.orchestration.automation import condition
+from laion_assets.orchestration.automation.attempts import Attempts
+from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.pairs.policy import FilterOptions
-from laion_assets.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import AutomationOptions, Settings
+from laion_assets.tables.stages import PER_CRAWL, STAGES
 from tests.pipeline.conftest import Built, MakeSettings, digests, materialise, unfinished
 from tests.pipeline.daemon import Clock, Daemon, described
 from tests.unit.sql.model_files import write_model

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from laion_assets.automation.condition import NAME as BUILD_DUE
-from laion_assets.automation.crawls import NAME as NEW_CRAWLS
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.stages import PER_CRAWL
+from laion_assets.delta.lake import Lake
+from laion_assets.orchestration.automation.condition import NAME as BUILD_DUE
+from laion_assets.orchestration.automation.crawls import NAME as NEW_CRAWLS
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import AutomationOptions
+from laion_assets.tables.stages import PER_CRAWL
 from tests.pipeline.conftest import REPOSITORY, MakeSettings, environment, free_port, kill_9, laion, unfinished
 from tests.pipeline.test_automation import small_project, states
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_assets.cli.build import Builder, Outcome, Request
-from laion_assets.execution.needs import RetryOptions
+from laion_assets.orchestration.runs.build import Builder, Outcome, Request
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import DenyOptions, Settings
+from laion_assets.tables.needs import RetryOptions
 from tests.pipeline.conftest import (
     Built,
     MakeSettings,
@@ -63,8 +63,8 @@ def test_two_builders_of_different_tables_lose_nothing(
 @pytest.mark.parametrize(
     ("table", "target"),
     [
-        ("candidate_pairs", "laion_assets.assets.crawl:extract"),
-        pytest.param("images", "laion_assets.assets.images:download", marks=pytest.mark.slow),
+        ("candidate_pairs", "laion_assets.orchestration.assets.crawl:extract"),
+        pytest.param("images", "laion_assets.orchestration.assets.images:download", marks=pytest.mark.slow),
     ],
 )
 def test_a_partition_that_is_being_built_is_left_to_its_builder(
@@ -99,7 +99,7 @@ def test_who_commits_a_partition_second_replaces_it_or_says_so(
     deny = DenyOptions(domain_lists=(str(unheard_of),) if again else ())
     settings = lake_copy(without=[] if again else ["unique_pairs"], deny=deny)
     marker = tmp_path / "stopped"
-    target = "laion_assets.lake.build:write_deltalake"
+    target = "laion_assets.delta.build:write_deltalake"
     command = paused_laion(target, "before", 1, marker, "build", *CRAWLS, "--until", "unique_pairs")
     with running(command, settings, tmp_path / "dagster") as slow:
         wait_until(marker.exists, slow)
@@ -121,7 +121,7 @@ def test_two_builds_of_the_same_crawls_say_so_and_share_the_work(
     settings = make_settings(tmp_path / "lake", retries=RetryOptions(seconds=10.0))
     marker = tmp_path / "stopped"
     arguments = ("build", *CRAWLS, "--until", "candidate_pairs")
-    command = paused_laion("laion_assets.assets.crawl:extract", "before", 1, marker, *arguments)
+    command = paused_laion("laion_assets.orchestration.assets.crawl:extract", "before", 1, marker, *arguments)
     with running(command, settings, tmp_path / "one") as first:
         wait_until(marker.exists, first)
         with running(laion(*arguments), settings, tmp_path / "other") as second:

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from laion_assets.cli.build import Builder, Request
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
+from laion_assets.orchestration.runs.build import Builder, Request
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from tests.faults.damage import flipped

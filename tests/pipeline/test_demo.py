@@ -9,9 +9,9 @@ import polars as pl
 import psutil
 import pytest
 
-from laion_assets.cli.build import current_states
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.staleness import State
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.staleness import State
+from laion_assets.orchestration.runs.build import current_states
 from laion_assets.sample.publish import find_sample
 from laion_assets.sample.truth import score
 from laion_assets.settings import Settings

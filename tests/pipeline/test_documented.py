@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_assets.cli.model_build import ModelBuilder
+from laion_assets.orchestration.runs.model_build import ModelBuilder
 from laion_assets.sql import PROJECT
 from laion_assets.sql.project import load_project
 from laion_assets.sql.session import connect, query

@@ -13,11 +13,11 @@ import dagster as dg
 import psutil
 import pytest
 
-from laion_assets.cli.home import POOLS, set_pools
-from laion_assets.crawl import sources
-from laion_assets.lake.stages import PER_CRAWL
+from laion_assets.orchestration.runs.home import POOLS, set_pools
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
+from laion_assets.sources import sources
+from laion_assets.tables.stages import PER_CRAWL
 from tests.integration.conftest import serving
 from tests.pipeline.conftest import (
     Built,
@@ -88,7 +88,7 @@ def test_an_interrupted_build_ends_and_begins_nothing_more(
 ) -> None:
     settings = make_settings(tmp_path / "lake")
     marker, home = tmp_path / "stopped", tmp_path / "dagster"
-    command = paused_laion("laion_assets.assets.crawl:extract", "before", 1, marker, "build", *CRAWLS)
+    command = paused_laion("laion_assets.orchestration.assets.crawl:extract", "before", 1, marker, "build", *CRAWLS)
     with running(command, settings, home) as process:
         wait_until(marker.exists, process)
         process.send_signal(name)
@@ -184,7 +184,7 @@ def test_pools_of_a_new_instance_have_a_size_and_keep_what_somebody_chose(tmp_pa
 
 
 def test_every_stage_that_a_build_goes_through_can_be_sent_elsewhere() -> None:
-    from laion_assets.execution.origin import loadable_job
+    from laion_assets.orchestration.execution.origin import loadable_job
 
     job = loadable_job("__ASSET_JOB").get_definition()
     assert {dg.AssetKey(table) for table in PER_CRAWL} <= set(job.asset_layer.executable_asset_keys)

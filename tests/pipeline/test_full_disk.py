@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from laion_assets.cli.build import Builder, Request
-from laion_assets.execution.needs import RetryOptions
+from laion_assets.orchestration.runs.build import Builder, Request
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
+from laion_assets.tables.needs import RetryOptions
 from tests.pipeline.conftest import Built, assert_same_rows, finished_results, unfinished
 
 ENOUGH = "200m"

@@ -12,8 +12,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from laion_assets.assets import crawl
-from laion_assets.cli.build import Builder, Outcome, Request
+from laion_assets.orchestration.assets import crawl
+from laion_assets.orchestration.runs.build import Builder, Outcome, Request
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from tests.pipeline.conftest import (
@@ -117,7 +117,7 @@ def test_killed_around_the_commit(
     """A commit is there or not; one that Dagster never heard of counts."""
     settings = lake_copy(without=["unique_pairs"])
     marker = tmp_path / "stopped"
-    target = f"laion_assets.lake.build:{function}"
+    target = f"laion_assets.delta.build:{function}"
     command = paused_laion(target, when, 1, marker, "build", *CRAWLS, "--until", "unique_pairs")
     with running(command, settings, home) as process:
         wait_until(marker.exists, process)
@@ -139,7 +139,7 @@ def test_a_killed_extraction_reads_only_unfinished_files_again(
 ) -> None:
     settings = lake_copy(without=["candidate_pairs"])
     marker = tmp_path / "stopped"
-    target = "laion_assets.assets.crawl:extract"
+    target = "laion_assets.orchestration.assets.crawl:extract"
     command = paused_laion(target, "before", 2, marker, "build", *CRAWLS, "--until", "candidate_pairs")
     with running(command, settings, home) as process:
         wait_until(marker.exists, process)

@@ -18,10 +18,10 @@ import polars as pl
 import pytest
 from warcio.archiveiterator import ArchiveIterator
 
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.lineage import Lineage
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.lineage import Lineage
+from laion_assets.delta.rows import RowFinder
 from laion_assets.lake.pair_lineage import CrawlRecord, PairLineage, PairTrace
-from laion_assets.lake.rows import RowFinder
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from tests.pipeline.conftest import REPOSITORY, Built, Web, environment, materialise

@@ -10,18 +10,18 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from laion_assets.cli.recipe_build import training_set_state
 from laion_assets.definitions import build_definitions
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.staleness import State
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.staleness import State
 from laion_assets.lake.takedowns import request_takedown
+from laion_assets.orchestration.runs.recipe_build import training_set_state
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from laion_assets.training.checkpoint import open_model
 from laion_assets.training.driver import Training
 from tests.pipeline.conftest import Built, MakeSettings, environment, laion, materialise
 from tests.pipeline.trainings import learn_nothing, samples_of, source_versions, train, write_recipes
-from tests.unit.lake.aging import backdate_all, readable
+from tests.unit.delta.aging import backdate_all, readable
 from tests.unit.training.tiny import MODEL
 
 pytestmark = pytest.mark.slow

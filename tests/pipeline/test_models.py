@@ -5,12 +5,12 @@ import polars as pl
 import pytest
 from dagster import AssetKey
 
-from laion_assets.cli.build import Request
-from laion_assets.cli.model_build import ModelBuilder
 from laion_assets.definitions import build_definitions
-from laion_assets.lake.staleness import State
+from laion_assets.delta.staleness import State
+from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
+from laion_assets.orchestration.runs.build import Request
+from laion_assets.orchestration.runs.model_build import ModelBuilder
 from laion_assets.pairs.policy import FilterOptions
-from laion_assets.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.sample.options import CRAWLS
 from laion_assets.sql.build import model_states
 from laion_assets.sql.project import load_project

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from laion_assets.cli.build import Builder, Request
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
+from laion_assets.orchestration.runs.build import Builder, Request
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 

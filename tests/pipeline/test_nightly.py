@@ -8,12 +8,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from laion_assets.assets import images, pairs
-from laion_assets.automation.estimates import BYTES_PER_URL, PAIRS_PER_SECOND, ROWS_PER_BUCKET, Estimates
-from laion_assets.automation.plan import Item
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
+from laion_assets.orchestration.assets import images, pairs
+from laion_assets.orchestration.automation.estimates import BYTES_PER_URL, PAIRS_PER_SECOND, ROWS_PER_BUCKET, Estimates
+from laion_assets.orchestration.automation.plan import Item
+from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.pairs.policy import FilterOptions
-from laion_assets.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import AutomationOptions, Settings
 from tests.pipeline.conftest import Built, unfinished

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from laion_assets.shipped import shipped
+from laion_assets.common.shipped import shipped
 from tests.pipeline.places import FIRST, Place
 
 

@@ -7,13 +7,13 @@ import duckdb
 import pytest
 from typer.testing import CliRunner
 
-from laion_assets.cli.attempts import Attempts
-from laion_assets.cli.build import current_states
 from laion_assets.cli.main import app
 from laion_assets.cli.status import picture_of
-from laion_assets.lake.stages import PER_CRAWL
+from laion_assets.orchestration.runs.attempts import Attempts
+from laion_assets.orchestration.runs.build import current_states
 from laion_assets.sample.options import CRAWLS
 from laion_assets.sql.session import connect
+from laion_assets.tables.stages import PER_CRAWL
 from tests.pipeline.conftest import Built, environment
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from laion_assets.lake.lake import Lake
+from laion_assets.consent.removals import Removals
+from laion_assets.delta.lake import Lake
 from laion_assets.lake.takedowns import request_takedown
-from laion_assets.pairs.removals import Removals
 from laion_assets.report import ReportOptions, write_report
 from laion_assets.report.blocks import Card, Section, Sheet, Table, foreign
 from laion_assets.report.material import Material

@@ -9,22 +9,22 @@ import numpy as np
 import polars as pl
 import pytest
 
-from laion_assets.assets.embeddings import SCORE_CHECK
-from laion_assets.cli.build import Builder, Request
-from laion_assets.crawl.index import list_files
-from laion_assets.crawl.sources import open_source
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import parse_partition
-from laion_assets.lake.stages import PER_CRAWL, STAGES, partitions_of
-from laion_assets.lake.validation import CHECKS
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import parse_partition
+from laion_assets.delta.validation import CHECKS
+from laion_assets.orchestration.assets.embeddings import SCORE_CHECK
+from laion_assets.orchestration.partitions import Partitions
+from laion_assets.orchestration.runs.build import Builder, Request
 from laion_assets.pairs.policy import FilterOptions
-from laion_assets.partitions import Partitions
 from laion_assets.sample.captions import write_captions
 from laion_assets.sample.lexicon import LEXICONS
 from laion_assets.sample.options import CRAWLS
 from laion_assets.sample.publish import make_plan
 from laion_assets.sample.world import COLOUR, SHAPE, TEXTURE, VALUES, held_out
 from laion_assets.settings import Settings
+from laion_assets.sources.index import list_files
+from laion_assets.sources.sources import open_source
+from laion_assets.tables.stages import PER_CRAWL, STAGES, partitions_of
 from tests.pipeline.conftest import BUILT, Built, Web, evaluations, rows, unfinished
 
 PAIR = ["url", "text"]

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from laion_assets.cli.display import build_display
-from laion_assets.cli.runs import Outcome
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
+from laion_assets.orchestration.runs.runner import Outcome
 from laion_assets.settings import Settings
 from laion_assets.training.checkpoint import file_sha256
 from laion_assets.training.driver import Training
@@ -114,8 +114,8 @@ def assert_trained(lake: Lake, recipe: str) -> pl.DataFrame:
     [
         # In the midst of the shards: the third record is there, and the others are not.
         ("laion_assets.training.shards:_write_json", "after", 3, 3, 0),
-        pytest.param("laion_assets.lake.build:write_deltalake", "before", 1, None, 0, marks=pytest.mark.slow),
-        pytest.param("laion_assets.lake.build:write_deltalake", "after", 1, None, 1, marks=pytest.mark.slow),
+        pytest.param("laion_assets.delta.build:write_deltalake", "before", 1, None, 0, marks=pytest.mark.slow),
+        pytest.param("laion_assets.delta.build:write_deltalake", "after", 1, None, 1, marks=pytest.mark.slow),
     ],
     ids=["while shards are written", "before the commit", "after the commit"],
 )
@@ -215,7 +215,7 @@ def test_killed_around_the_commit_of_the_checkpoints_nothing_is_trained_again(
 ) -> None:
     marker = tmp_path / "stopped"
     # The second commit: the first is that of the training set.
-    command = paused_laion("laion_assets.lake.build:write_deltalake", when, 2, marker, "train", OTHER)
+    command = paused_laion("laion_assets.delta.build:write_deltalake", when, 2, marker, "train", OTHER)
     with running(command, settings, home) as process:
         wait_until(marker.exists, process)
         kill_9(process)

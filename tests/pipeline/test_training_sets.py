@@ -9,14 +9,14 @@ import polars as pl
 import pytest
 from dagster import AssetKey
 
-from laion_assets.cli.build import Builder, Request
-from laion_assets.cli.model_build import ModelBuilder
-from laion_assets.cli.recipe_build import RecipeBuilder, checkpoint_state, training_set_state
-from laion_assets.figures import read_pictures
-from laion_assets.lake.errors import LakeError
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.staleness import State
+from laion_assets.charts.figures import read_pictures
+from laion_assets.delta.errors import LakeError
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.staleness import State
 from laion_assets.lake.takedowns import request_takedown
+from laion_assets.orchestration.runs.build import Builder, Request
+from laion_assets.orchestration.runs.model_build import ModelBuilder
+from laion_assets.orchestration.runs.recipe_build import RecipeBuilder, checkpoint_state, training_set_state
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings

@@ -15,14 +15,14 @@ import polars as pl
 import yaml
 from PIL import Image
 
-from laion_assets.cli.recipe_build import RecipeBuilder
-from laion_assets.cli.registration import register
-from laion_assets.cli.runs import Outcome
 from laion_assets.definitions import build_definitions
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import Partition
 from laion_assets.evaluation.benchmark import BenchmarkSample, write_benchmark
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.partition import Partition
-from laion_assets.partitions import Partitions
+from laion_assets.orchestration.partitions import Partitions
+from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
+from laion_assets.orchestration.runs.registration import register
+from laion_assets.orchestration.runs.runner import Outcome
 from laion_assets.sample.benchmarks import write_sample_benchmarks
 from laion_assets.settings import EvaluationOptions, Settings
 from laion_assets.training.checkpoint import ensure_model, file_sha256

@@ -13,17 +13,17 @@ import dagster as dg
 import pytest
 
 from laion_assets.definitions import build_definitions
-from laion_assets.execution.failures import policy
-from laion_assets.execution.needs import GPU_NODES, need_of, op_tags
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.stages import PER_CRAWL, SQL, STAGES, partitions_of
-from laion_assets.lake.tables import TABLES
-from laion_assets.lake.validation import CHECKS
-from laion_assets.partitions import CRAWLS, Partitions
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.validation import CHECKS
+from laion_assets.orchestration.execution.failures import policy
+from laion_assets.orchestration.partitions import CRAWLS, Partitions
 from laion_assets.settings import Settings
 from laion_assets.sql.build import stage_of
 from laion_assets.sql.project import load_project
 from laion_assets.sql.selection import training_stage
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.needs import GPU_NODES, need_of, op_tags
+from laion_assets.tables.stages import PER_CRAWL, SQL, STAGES, partitions_of
 from laion_assets.training.recipe import load_recipes
 from tests.unit.sql.model_files import write_model
 
@@ -162,7 +162,7 @@ def linked(graph: Any, name: str) -> Any:
 def test_an_asset_leads_to_the_function_that_builds_it(graph):
     for table in BUILT:
         found = linked(graph, table)
-        assert Path(found.file_path).is_relative_to(REPOSITORY / "laion_assets" / "assets")
+        assert Path(found.file_path).is_relative_to(REPOSITORY / "laion_assets" / "orchestration" / "assets")
         first = Path(found.file_path).read_text().splitlines()[found.line_number - 1]
         assert first.startswith(f"def {table}(step: Step) -> ")
 
@@ -180,7 +180,7 @@ def test_links_lead_to_a_repository_where_one_is_known(tmp_path):
     )
     graph = build_definitions(settings).resolve_asset_graph()
     path, _, line = linked(graph, "images").url.removeprefix(code_url).partition("#L")
-    assert (path, line.isdigit()) == ("laion_assets/assets/images.py", True)
+    assert (path, line.isdigit()) == ("laion_assets/orchestration/assets/images.py", True)
     assert Path(linked(graph, "mine").file_path).is_relative_to(tmp_path), "a file of nobody's repository"
     shipped = Settings(_env_file=None, lake=str(tmp_path / "lake"), code_url=code_url)  # type: ignore[call-arg]
     found = linked(build_definitions(shipped).resolve_asset_graph(), "funnel")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from laion_assets.lake.errors import LakeMismatch
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.errors import LakeMismatch
+from laion_assets.delta.lake import Lake
 from laion_assets.settings import LAKE_SETTINGS_FILE, Settings, SettingsError, load_settings, write_lake_settings
 
 

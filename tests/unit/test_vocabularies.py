@@ -4,10 +4,10 @@ import pyarrow as pa
 
 from laion_assets.clip.embed import EMBEDDING_SCHEMA
 from laion_assets.clip.encoder import PRECISIONS
-from laion_assets.crawl.extract import CANDIDATE_SCHEMA
 from laion_assets.download.driver import result_schema
 from laion_assets.download.failures import Failure
-from laion_assets.lake.tables import FAILURES, SUBSETS, TABLES
+from laion_assets.sources.extract import CANDIDATE_SCHEMA
+from laion_assets.tables.catalogue import FAILURES, SUBSETS, TABLES
 from laion_assets.text.language import LANGUAGE_GROUPS
 
 

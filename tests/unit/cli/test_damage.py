@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from laion_assets.cli.main import main
-from laion_assets.lake.lake import Lake
-from tests.unit.lake.tables_made import FIRST
-from tests.unit.lake.written import MARK, written_lake
+from laion_assets.delta.lake import Lake
+from tests.unit.delta.tables_made import FIRST
+from tests.unit.delta.written import MARK, written_lake
 
 COMMANDS = {
     "status": ["status"],

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from laion_assets.cli import doctor_checks
-from laion_assets.cli.doctor import Check, Finding, answer, ok
-from laion_assets.cli.doctor_encoder import EncoderCheck
+from laion_assets.cli.doctor import checks as doctor_checks
+from laion_assets.cli.doctor.command import Check, Finding, answer, ok
+from laion_assets.cli.doctor.encoder import EncoderCheck
 from laion_assets.cli.main import app
 from laion_assets.clip.encoder import EncoderOptions
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.storage import FolderStorage
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.storage import FolderStorage
 from tests.integration import foreign
 from tests.integration.conftest import serving
 from tests.pipeline.conftest import encoder, free_port

@@ -14,8 +14,8 @@ import pytest
 
 from laion_assets.cli.common import out
 from laion_assets.cli.main import main
-from laion_assets.lake.lake import Lake
-from tests.unit.lake.tables_made import (
+from laion_assets.delta.lake import Lake
+from tests.unit.delta.tables_made import (
     ENCODER,
     FIRST,
     SECOND,

@@ -22,11 +22,11 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 from rich.console import Console
 
-from laion_assets.cli import prompt as prompt_module
-from laion_assets.cli.completion import SqlCompleter, is_complete
-from laion_assets.cli.prompt import Prompt
-from laion_assets.cli.results import Destination
-from laion_assets.lake.lake import Lake
+from laion_assets.cli.sql import prompt as prompt_module
+from laion_assets.cli.sql.completion import SqlCompleter, is_complete
+from laion_assets.cli.sql.prompt import Prompt
+from laion_assets.cli.sql.results import Destination
+from laion_assets.delta.lake import Lake
 from tests.filled import fill
 from tests.unit.sql.model_files import write_model
 

@@ -8,12 +8,12 @@ import dagster as dg
 import pytest
 
 from laion_assets.cli.common import err, out
-from laion_assets.cli.home import dagster_instance
 from laion_assets.cli.main import main
-from laion_assets.cli.registration import register_built, registered
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
+from laion_assets.orchestration.runs.home import dagster_instance
+from laion_assets.orchestration.runs.registration import register_built, registered
 from laion_assets.training.recipe import load_recipes
-from tests.unit.lake.tables_made import made
+from tests.unit.delta.tables_made import made
 
 Run = Callable[..., tuple[int, str, str]]
 ONE, OTHER = "sample-filtered-4k", "vit-h-14-2b"

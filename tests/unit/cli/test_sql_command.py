@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from laion_assets.cli.main import main
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
 from tests.filled import fill
 from tests.unit.sql.model_files import write_model
 

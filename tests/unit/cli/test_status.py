@@ -11,20 +11,20 @@ import pytest
 from rich.console import Console
 
 from laion_assets.cli import status as command
-from laion_assets.cli.attempts import Attempts
-from laion_assets.cli.build import current_states
-from laion_assets.cli.home import dagster_instance
-from laion_assets.cli.model_build import ModelBuilder
-from laion_assets.cli.recipe_build import RecipeBuilder
-from laion_assets.cli.standing import MODELS, STATES, Picture, Standing, as_object, picture_of
 from laion_assets.cli.status import bar, look
 from laion_assets.definitions import build_definitions
-from laion_assets.lake.partition import partition_name
-from laion_assets.lake.stages import PER_CRAWL
-from laion_assets.lake.staleness import State
-from laion_assets.partitions import CRAWLS, Partitions
+from laion_assets.delta.partition import partition_name
+from laion_assets.delta.staleness import State
+from laion_assets.orchestration.partitions import CRAWLS, Partitions
+from laion_assets.orchestration.runs.attempts import Attempts
+from laion_assets.orchestration.runs.build import current_states
+from laion_assets.orchestration.runs.home import dagster_instance
+from laion_assets.orchestration.runs.model_build import ModelBuilder
+from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
+from laion_assets.orchestration.runs.standing import MODELS, STATES, Picture, Standing, as_object, picture_of
 from laion_assets.settings import Settings
 from laion_assets.sql.project import open_project
+from laion_assets.tables.stages import PER_CRAWL
 from tests.pipeline.conftest import Quiet
 from tests.pipeline.trainings import write_recipes
 from tests.unit.sql.model_files import write_model, write_test

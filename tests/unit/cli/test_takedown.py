@@ -8,8 +8,8 @@ import pytest
 
 from laion_assets.cli.common import err, out
 from laion_assets.cli.main import main
-from laion_assets.lake.lake import Lake
-from tests.unit.lake.tables_made import FIRST, made_crawl
+from laion_assets.delta.lake import Lake
+from tests.unit.delta.tables_made import FIRST, made_crawl
 
 Run = Callable[..., tuple[int, str, str]]
 SMALLEST = -(2**63)

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from laion_assets.consent.optout import opted_out
 from laion_assets.download import DownloadOptions
 from laion_assets.download.fetch import Fetcher
 from laion_assets.download.guard import Guard, is_bad_port
-from laion_assets.download.optout import opted_out
 from tests.unit.download.loopback_web import picture
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")

@@ -15,11 +15,11 @@ import psutil
 import pytest
 from PIL import Image
 
+from laion_assets.consent.removals import load_removals
 from laion_assets.download import DownloadOptions, Failure
 from laion_assets.download.driver import DownloadError, download, result_schema
 from laion_assets.download.pool import shut_down
 from laion_assets.images.perceptual_hash import perceptual_hash
-from laion_assets.pairs.removals import load_removals
 from tests.unit.download.loopback_web import picture
 from tests.unit.images.files import bmp, corners, saved, scans, tiff
 from tests.unit.images.png_decoder import claim, encode_png

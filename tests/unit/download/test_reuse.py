@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from laion_assets.consent.removals import Removals, load_removals
 from laion_assets.download.failures import Failure, is_transient
 from laion_assets.download.results import SCHEMA
 from laion_assets.download.reuse import Reuse, plan_attempts
-from laion_assets.pairs.removals import Removals, load_removals
 
 CRAWL = "CC-MAIN-2024-18"
 EARLIER, EARLIEST, LATER = "CC-MAIN-2024-10", "CC-MAIN-2023-50", "CC-MAIN-2024-33"

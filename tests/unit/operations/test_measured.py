@@ -6,14 +6,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from laion_assets.lake.build import lake_build
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.tables import TABLES
+from laion_assets.delta.build import lake_build
+from laion_assets.delta.lake import Lake
 from laion_assets.operations.assumptions import PUBLISHED
 from laion_assets.operations.measured import Measurements, measure
 from laion_assets.sql.session import connect
+from laion_assets.tables.catalogue import TABLES
 from tests.filled import rows_of
-from tests.unit.lake.conftest import PROVENANCE
+from tests.unit.delta.conftest import PROVENANCE
 
 CRAWL = "CC-MAIN-2026-04"
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from laion_assets.consent.removals import Removals, load_removals
 from laion_assets.pairs.dedup import DedupCounts, deduplicate
 from laion_assets.pairs.identity import pair_id, url_id
-from laion_assets.pairs.removals import Removals, load_removals
 
 CANDIDATES = pl.Schema(
     {

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from laion_assets.consent.removals import Removals, load_removals
 from laion_assets.pairs.filter import FilterCounts, FilterError, filter_pairs
 from laion_assets.pairs.policy import POLICIES, FilterOptions, Policy
-from laion_assets.pairs.removals import Removals, load_removals
 from laion_assets.text.language import language_group
 
 PAIRS = pl.Schema({"pair_id": pl.Int64, "url_id": pl.Int64, "url": pl.String, "text": pl.String, "language": pl.String})

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from PIL import Image
 
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
 from laion_assets.report.blocks import Block, Cell
 from laion_assets.sql.session import connect
 

@@ -10,13 +10,13 @@ import pytest
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from laion_assets.cli.main import main
-from laion_assets.lake.errors import ValidationFailed
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.tables import TABLES
+from laion_assets.delta.errors import ValidationFailed
+from laion_assets.delta.lake import Lake
 from laion_assets.lake.takedowns import request_takedown
 from laion_assets.report.models_page import highlighted, write_models_page
 from laion_assets.sql.build import build_model, partitions_of_model
 from laion_assets.sql.project import SOURCES, Project, load_project
+from laion_assets.tables.catalogue import TABLES
 from tests.unit.sql.model_files import declared, publish_files, write_model, write_test
 
 AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)

@@ -5,7 +5,7 @@ import random
 import polars as pl
 import pytest
 
-from laion_assets.pairs.removals import load_removals
+from laion_assets.consent.removals import load_removals
 from laion_assets.report.blocks import Place
 from laion_assets.report.samples import PairSamples, cluster_samples, failure_samples, pair_samples
 from tests.unit.report.conftest import EARLY, LATE, SHA, released, scored

@@ -2,7 +2,7 @@
 
 import pytest
 
-from laion_assets.pairs.removals import Removals, load_removals
+from laion_assets.consent.removals import Removals, load_removals
 from laion_assets.report import drops, pairs, web
 from laion_assets.report.material import Material, Selection
 from laion_assets.report.page import ReportOptions, build_sections, gather

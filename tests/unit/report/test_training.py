@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from laion_assets.pairs.removals import Removals
+from laion_assets.consent.removals import Removals
 from laion_assets.report.blocks import Section
 from laion_assets.report.material import Material
 from laion_assets.report.page import ReportOptions, render

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import polars as pl
 
-from laion_assets.lake.build import lake_build
-from laion_assets.lake.commits import Provenance
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.build import lake_build
+from laion_assets.delta.commits import Provenance
+from laion_assets.delta.lake import Lake
 from laion_assets.sql.project import Project, load_project
 
 PROVENANCE = Provenance(run_id="run", code_version="1", settings_digest="")

@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from laion_assets.lake.build import lake_build
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.tables import TABLES
+from laion_assets.delta.build import lake_build
+from laion_assets.delta.lake import Lake
+from laion_assets.tables.catalogue import TABLES
 from tests.unit.sql.model_files import PROVENANCE
 
 OLD, NEW = "CC-MAIN-2026-04", "CC-MAIN-2026-08"

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from laion_assets.lake.errors import LakeError
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.tables import TABLES
+from laion_assets.delta.errors import LakeError
+from laion_assets.delta.lake import Lake
 from laion_assets.settings import Settings
 from laion_assets.sql.errors import ModelError
 from laion_assets.sql.project import Project, load_project, open_project
 from laion_assets.sql.selection import selected_from, training_stage
 from laion_assets.sql.session import connect
+from laion_assets.tables.catalogue import TABLES
 from tests.unit.sql.model_files import write_model, write_test
 
 GOOD = "SELECT crawl FROM {{ source('wat_files') }}"

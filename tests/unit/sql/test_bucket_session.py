@@ -6,8 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from laion_assets.lake.bucket import s3_client
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.bucket import s3_client
+from laion_assets.delta.lake import Lake
 from laion_assets.sql.guard import NotAQueryError
 from laion_assets.sql.session import connect, query
 from tests.filled import fill

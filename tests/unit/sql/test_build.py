@@ -6,13 +6,13 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from laion_assets.lake.build import PartitionBuild, lake_build
-from laion_assets.lake.errors import PartitionBusy, UpstreamMissing, UpstreamTestsFailed, ValidationFailed
-from laion_assets.lake.inputs import Inputs
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.staleness import State
+from laion_assets.delta.build import PartitionBuild, lake_build
+from laion_assets.delta.errors import PartitionBusy, UpstreamMissing, UpstreamTestsFailed, ValidationFailed
+from laion_assets.delta.inputs import Inputs
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.staleness import State
+from laion_assets.delta.verdicts import failed_tests, verdict
 from laion_assets.lake.takedowns import request_takedown
-from laion_assets.lake.verdicts import failed_tests, verdict
 from laion_assets.sql.build import (
     build_model,
     model_state,

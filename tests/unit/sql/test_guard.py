@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
 from laion_assets.sql.guard import NotAQueryError, reading_statements
 from laion_assets.sql.session import connect, query
 from tests.filled import fill

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from deltalake import CommitProperties, write_deltalake
 
-from laion_assets.lake.build import lake_build
-from laion_assets.lake.commits import Commit
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.stages import PER_CRAWL
+from laion_assets.delta.build import lake_build
+from laion_assets.delta.commits import Commit
+from laion_assets.delta.lake import Lake
 from laion_assets.sql.build import build_model
 from laion_assets.sql.session import connect
-from tests.unit.lake.conftest import PROVENANCE, files_frame
+from laion_assets.tables.stages import PER_CRAWL
+from tests.unit.delta.conftest import PROVENANCE, files_frame
 from tests.unit.sql import shipped_lake as shipped
 from tests.unit.sql.model_files import declared, write_model
 from tests.unit.sql.shipped_lake import shipped_lake

@@ -11,9 +11,9 @@ import polars as pl
 import psutil
 import pytest
 
-from laion_assets.lake.build import lake_build
-from laion_assets.lake.commits import Provenance
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.build import lake_build
+from laion_assets.delta.commits import Provenance
+from laion_assets.delta.lake import Lake
 from laion_assets.sql.session import connect, query
 from tests.filled import fill, rows_of
 

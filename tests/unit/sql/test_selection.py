@@ -5,13 +5,13 @@ import shutil
 import polars as pl
 import pytest
 
-from laion_assets.lake.build import lake_build
-from laion_assets.lake.errors import CheckOutcome, LakeError
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.stages import STAGES
+from laion_assets.delta.build import lake_build
+from laion_assets.delta.errors import CheckOutcome, LakeError
+from laion_assets.delta.lake import Lake
 from laion_assets.sql.build import build_model, record_verdict
 from laion_assets.sql.project import load_project
 from laion_assets.sql.selection import SELECTED, open_selection, selected_from, training_stage
+from laion_assets.tables.stages import STAGES
 from tests.unit.sql.model_files import PROVENANCE, declared, write_model
 from tests.unit.sql.shipped_lake import NEW, OLD, PAIRS, shipped_lake
 

@@ -7,15 +7,15 @@ import duckdb
 import polars as pl
 import pytest
 
-from laion_assets.lake.build import lake_build
-from laion_assets.lake.commits import Provenance
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.tables import TABLES
+from laion_assets.delta.build import lake_build
+from laion_assets.delta.commits import Provenance
+from laion_assets.delta.lake import Lake
 from laion_assets.lake.takedowns import request_takedown
 from laion_assets.sql.guard import NotAQueryError
 from laion_assets.sql.project import PROJECT, load_project
 from laion_assets.sql.session import connect, query
 from laion_assets.sql.versions import NoSuchVersion
+from laion_assets.tables.catalogue import TABLES
 from tests.unit.sql.model_files import write_model
 
 PROVENANCE = Provenance(run_id="run", code_version="1", settings_digest="s")

@@ -4,9 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from laion_assets.lake.lake import Lake
-from laion_assets.lake.tables import TABLES
+from laion_assets.delta.lake import Lake
 from laion_assets.sql.project import SOURCES
+from laion_assets.tables.catalogue import TABLES
 from tests.filled import fill
 from tests.unit.sql.model_files import write_model
 
@@ -17,7 +17,7 @@ OPEN = """
 import sys, time
 from pathlib import Path
 import duckdb
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
 from laion_assets.sql.session import connect
 
 lake = Lake.at(sys.argv[1])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from laion_assets.lake.lake import Lake
+from laion_assets.delta.lake import Lake
 from laion_assets.lake.takedowns import request_takedown, withdraw_takedowns
 from laion_assets.sql.build import build_model, partitions_of_model
 from laion_assets.sql.build import test_model as rerun_tests

@@ -1,0 +1,1 @@
+"""Every chart once, for Dagster's pages and for the reports."""

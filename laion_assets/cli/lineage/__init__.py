@@ -1,0 +1,1 @@
+"""``laion lineage`` and ``laion diff``: where rows came from, and what changed between versions."""

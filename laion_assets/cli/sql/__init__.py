@@ -1,0 +1,1 @@
+"""``laion sql``: queries over everything, in one command or at a prompt."""

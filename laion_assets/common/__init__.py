@@ -1,0 +1,1 @@
+"""Mechanisms that every room may use, each once; they know nothing of ours."""

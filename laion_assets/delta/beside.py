@@ -1,0 +1,242 @@
+"""Whether the files that rows name, beside the tables, are there and hold what the rows say.
+
+Shards and weights have their SHA-256 in the row. Tars of pictures have theirs in the seal of the commit that published
+them; every row names a picture in one. Tars from before seals are read to their end: each picture that a row names must
+be there, be the bytes that were downloaded or decode, and carry the row's SHA-256 in the JSON beside it.
+"""
+
+import hashlib
+import json
+import re
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import duckdb
+
+from laion_assets.delta.build import hive_relation
+from laion_assets.delta.checked import Checked
+from laion_assets.delta.commits import parse
+from laion_assets.delta.errors import LakeError
+from laion_assets.delta.faults import Fault
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import parse_partition, partition_name
+from laion_assets.delta.scope import PictureCheck, Scope, Seen, Watch
+from laion_assets.delta.seals import Bytes, SealDamaged, bytes_of, read_seal
+from laion_assets.delta.storage import plain_name
+from laion_assets.delta.table import Column
+
+_PUBLISHED_BY = re.compile(r"files/[^/]+/(.+)/[0-9a-f]{16,32}/[^/]+")
+_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_FETCHED = 10_000
+_BLOCK = 512
+
+
+@dataclass
+class Beside:
+    """Looks at the files that one column of one table names."""
+
+    lake: Lake
+    scope: Scope
+    checked: Checked
+    picture: PictureCheck
+    watch: Watch
+    seen: Seen
+    unsealed: list[str] = field(default_factory=list)
+    """Tars that are sound as far as can be told, and of whose bytes nothing was recorded."""
+    _published: dict[str, Mapping[str | int | None, list[int]]] = field(default_factory=dict)
+    """By table and bucket, the versions that its commits made."""
+    _there: dict[str, dict[str, tuple[int, str]]] = field(default_factory=dict)
+    """Size and time of each file, by folder: what was looked at so far of a bucket."""
+
+    def faults(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        table: str,
+        column: Column,
+        files: Mapping[str, Mapping[str, int]],
+    ) -> Iterator[Fault]:
+        """What is wrong with the files that the column names.
+
+        Args:
+            con: an engine that reads the lake's files.
+            table: the table.
+            column: names files.
+            files: by partition, its data files.
+        """
+        groups: dict[str, list[str]] = defaultdict(list)
+        for name in files:
+            groups[str(parse_partition(name).get("bucket", ""))].append(name)
+        for names in groups.values():  # a picture that several crawls share lies in one bucket
+            addresses = [self.lake.storage.address(file) for name in names for file in files[name]]
+            yield from self._group(con, table, column, addresses, names)
+
+    def _group(
+        self, con: duckdb.DuckDBPyConnection, table: str, column: Column, addresses: list[str], names: list[str]
+    ) -> Iterator[Fault]:
+        self._there.clear()
+        declared = self.lake.tables[table]
+        digests = self._sealed(table, names) if column.file_sha256 is None else {}
+        key = "sample_key" if "sample_key" in declared.schema.names else "NULL"
+        sha256 = column.file_sha256 or ("sha256" if "sha256" in declared.schema.names else "NULL")
+        selected = ", ".join([f'"{column.name}"', key, sha256, *declared.partition_by])
+        result = con.cursor().execute(
+            f"SELECT {selected} FROM {hive_relation(declared, addresses)} "
+            f'WHERE "{column.name}" IS NOT NULL ORDER BY "{column.name}"'
+        )
+        named: set[str] = set()
+        for name, rows in groupby(_fetched(result), key=lambda row: str(row[0])):
+            wanted: dict[str, str] = {}
+            partitions: dict[str, None] = {}
+            for _, sample, digest, *values in rows:
+                wanted[str(sample)] = str(digest)
+                partitions[partition_name(dict(zip(declared.partition_by, values, strict=True)))] = None
+            named.add(name)
+            if not self.scope.takes(name):
+                continue
+            self.watch.more(1)
+            try:
+                plain_name(name)
+            except LakeError as error:
+                what: str | None = str(error)
+            else:
+                what = self._fault(name, wanted, digests.get(name), has_own_digest=column.file_sha256 is not None)
+            self.watch.done()
+            if what is not None:
+                yield from (Fault(table, partition, name, what) for partition in partitions)
+        if not self.scope.crawls:
+            self.seen.unnamed += self._unnamed(table, names, named)
+
+    def _fault(self, name: str, wanted: Mapping[str, str], sealed: Bytes | None, *, has_own_digest: bool) -> str | None:
+        unit = f"file {name}"
+        try:
+            basis = (self._stat(name), sealed, sorted(wanted.items()))
+            if self.checked.knows(unit, basis):
+                return None
+            self.seen.files, self.seen.bytes = self.seen.files + 1, self.seen.bytes + basis[0][0]
+            found = bytes_of(self.lake.storage, name) if sealed or has_own_digest else None
+            what = self._compared(name, wanted, found, sealed, has_own_digest=has_own_digest)
+        except FileNotFoundError:
+            return "the file is gone"
+        except OSError as error:
+            return f"the file cannot be read: {error.strerror or error}"
+        if what is None and found is None:
+            self.unsealed.append(name)
+        elif what is None:
+            self.checked.sound(unit, basis)
+        return what
+
+    def _stat(self, name: str) -> tuple[int, str]:
+        folder = name.rpartition("/")[0]
+        if folder not in self._there:
+            files = self.lake.storage.files(folder)
+            self._there[folder] = {file.name: (file.bytes, file.modified_at.isoformat()) for file in files}
+        if name not in self._there[folder]:
+            raise FileNotFoundError(name)
+        return self._there[folder][name]
+
+    def _compared(
+        self, name: str, wanted: Mapping[str, str], found: Bytes | None, sealed: Bytes | None, *, has_own_digest: bool
+    ) -> str | None:
+        if found is not None and has_own_digest:
+            expected = {*wanted.values()}
+            return None if expected == {found.sha256} else "the file is not as it was written (SHA-256)"
+        if found is not None and found != sealed:
+            if sealed is not None and found.size != sealed.size:
+                return f"the tar has {found.size:,} bytes of {sealed.size:,}"
+            return "the tar is not as it was written (SHA-256)"
+        with self.lake.storage.local(name) as tar:
+            return tar_fault(tar, wanted, None if sealed else self.picture)
+
+    def _sealed(self, table: str, names: Iterable[str]) -> dict[str, Bytes]:
+        """What is known of the files that commits of these partitions, of any version, published."""
+        if table not in self._published:
+            delta, versions = self.lake.opened(table), defaultdict(list)
+            for entry in self.lake.entries(table, delta, delta.version() + 1):
+                with self.lake.reading(table):
+                    commit = parse(entry)
+                if commit is not None:
+                    versions[parse_partition(commit.partition).get("bucket")].append(commit.version)
+            self._published[table] = versions
+        found: dict[str, Bytes] = {}
+        for bucket in {parse_partition(name).get("bucket") for name in names}:
+            for version in self._published[table].get(bucket, ()):
+                with suppress(SealDamaged):  # told with the log
+                    seal = read_seal(self.lake.storage, table, version)
+                    found.update(seal.beside if seal is not None else {})
+        return found
+
+    def _unnamed(self, table: str, names: Iterable[str], named: set[str]) -> int:
+        folders = {f"files/{table}/{name}" for name in names}
+        there = (file.name for folder in folders for file in self.lake.storage.files(folder))
+        return sum(1 for name in there if name not in named)
+
+
+def publisher(name: str) -> str | None:
+    """The partition under whose folder a file beside the tables was published."""
+    found = _PUBLISHED_BY.fullmatch(name)
+    return found[1] if found else None
+
+
+def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    while batch := result.fetchmany(_FETCHED):
+        yield from batch
+
+
+def tar_fault(tar: Path, wanted: Mapping[str, str], picture: PictureCheck | None) -> str | None:
+    """What is wrong with a tar of pictures; None where nothing is.
+
+    Args:
+        tar: the file.
+        wanted: by sample key, the SHA-256 of the picture as downloaded.
+        picture: looks whether a picture decodes; None: the tar's bytes are known to be right, and members are only
+            counted.
+    """
+    missing = dict(wanted)
+    try:
+        with tarfile.open(tar, "r:") as archive:
+            for member in archive:
+                name = PurePosixPath(member.name)
+                if name.stem not in wanted or not member.isfile():
+                    continue
+                if picture is not None:
+                    file = archive.extractfile(member)
+                    what = _member_fault(name, file.read() if file else b"", wanted[name.stem], picture)
+                    if what is not None:
+                        return what
+                if name.suffix in _PICTURES:
+                    missing.pop(name.stem, None)
+            end = archive.offset
+    except (tarfile.TarError, EOFError, OSError) as error:
+        return f"the tar cannot be read to its end: {error}"
+    if missing:
+        return f"the tar lacks the pictures of {len(missing)} of {len(wanted)} sample keys, {min(missing)} among them"
+    return _end_fault(tar, end) if picture is not None else None
+
+
+def _member_fault(name: PurePosixPath, content: bytes, sha256: str, picture: PictureCheck) -> str | None:
+    if name.suffix == ".json":
+        try:
+            told = json.loads(content).get("sha256")
+        except (ValueError, AttributeError):
+            return f"{name} in it cannot be read"
+        return None if told in (None, sha256) else f"{name} in it speaks of another picture than its row"
+    if name.suffix in _PICTURES and hashlib.sha256(content).hexdigest() != sha256:
+        what = picture(content)  # it was encoded anew when it was stored
+        return None if what is None else f"{name} in it: {what}"
+    return None
+
+
+def _end_fault(tar: Path, end: int) -> str | None:
+    """Whether the archive ends as tars do: with two blocks of zeros at least, and nothing after (POSIX pax, ustar)."""
+    with tar.open("rb") as file:
+        file.seek(end)
+        rest = file.read()
+    if rest.strip(b"\0"):
+        return f"the tar is damaged from byte {end:,} on"
+    return None if len(rest) >= 2 * _BLOCK else "the tar is cut off"

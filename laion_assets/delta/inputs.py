@@ -1,0 +1,156 @@
+"""What partitions are built from, as a lake at rest has it: content digests, and what is not up to date.
+
+A judgement over all partitions of a lake asks the same again and again: every bucket is built from all shards of its
+crawl, and from its bucket in every earlier crawl. Here each answer is found once.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from laion_assets.delta.commits import combined_digest
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import Partition, partition_name
+from laion_assets.tables.stages import Read, Stage
+
+if TYPE_CHECKING:
+    from laion_assets.delta.staleness import PartitionState
+
+Judged = Mapping[tuple[str, str], "PartitionState"]
+"""States of partitions by (table, partition name); those that are not there count as done."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """What one table gives to a partition."""
+
+    digest: str
+    """One digest over the partitions that are there."""
+    lacking: tuple[str, ...]
+    """Of those that are not up to date, why what is built on them is not either."""
+
+
+class Inputs:
+    """The inputs of partitions of one lake at rest.
+
+    Args:
+        lake: the lake, which must not move.
+        judged: states of what is upstream. May grow; but what was asked for once must be complete by then.
+    """
+
+    def __init__(self, lake: Lake, judged: Judged) -> None:
+        self._lake = lake
+        self._judged = judged
+        self._reads: dict[int, tuple[Stage, list[_Reads]]] = {}
+        self._found: dict[tuple[object, ...], dict[tuple[str | int, ...], Input]] = {}
+        self._earlier: dict[tuple[str, str], _Earlier] = {}
+
+    def of(self, stage: Stage, partition: Partition) -> dict[str, Input]:
+        """By table, what goes into one partition of a stage's table."""
+        known = self._reads.get(id(stage))
+        if known is None:
+            known = self._reads[id(stage)] = (stage, self._grouped(stage, tuple(partition)))
+        return {reads.table: self._of_table(reads, partition) for reads in known[1]}
+
+    def _grouped(self, stage: Stage, columns: tuple[str, ...]) -> "list[_Reads]":
+        by_table: dict[str, list[Read]] = defaultdict(list)
+        for read in stage.reads:
+            by_table[read.table].append(read)
+        return [self._how(table, reads, columns) for table, reads in by_table.items()]
+
+    def _how(self, table: str, reads: list[Read], columns: tuple[str, ...]) -> "_Reads":
+        """How a table is read by partitions of these columns."""
+        upstream = self._lake.tables[table].partition_by
+        crawls = {read.crawls for read in reads}
+        # Where one crawl's name begins another's, `A-B` stands before `A/`, and the order of names is another.
+        known = sorted(self._lake.ledger(table).crawls)
+        plain = known == sorted(known, key=lambda crawl: f"{crawl}/")
+        shared = () if crawls == {"all"} else tuple(c for c in columns if c in upstream)
+        return _Reads(
+            table,
+            reads,
+            shared,
+            is_history=crawls == {"earlier"} and "bucket" in columns and plain,
+            is_own=crawls == {"same"} and upstream == columns,
+            found=self._found.setdefault((table, *sorted(crawls), shared, columns), {}),
+        )
+
+    def _of_table(self, reads: "_Reads", partition: Partition) -> Input:
+        if reads.is_own:
+            return self._input(reads.table, [partition_name(partition)])
+        if reads.is_history:
+            return self._of_earlier(reads.table, partition)
+        key = tuple(partition[column] for column in reads.shared)
+        found = reads.found.get(key)
+        if found is None:
+            names = [partition_name(up) for read in reads.reads for up in read.partitions(self._lake, partition)]
+            found = reads.found[key] = self._input(reads.table, names)
+        return found
+
+    def _input(self, table: str, names: Sequence[str]) -> Input:
+        commits = self._lake.ledger(table).commits
+        digests = {name: commits[name].content_digest for name in names if name in commits}
+        lacking = [lack for name in names if (lack := _lack(self._judged.get((table, name)))) is not None]
+        return Input(combined_digest(digests.items()), tuple(lacking))
+
+    def _of_earlier(self, table: str, partition: Partition) -> Input:
+        """The same bucket of every earlier crawl: what the crawl before this one was told, and that crawl itself."""
+        bucket, own = str(partition["bucket"]), str(partition["crawl"])
+        before = self._earlier.get((table, bucket))
+        if before is None or (before.passed and before.passed[-1] >= own):  # at first, or asked out of order
+            before = self._earlier[table, bucket] = _Earlier(sorted(self._lake.ledger(table).crawls))
+        commits = self._lake.ledger(table).commits
+        while before.left and before.left[-1] < own:
+            crawl = before.left.pop()
+            before.passed.append(crawl)
+            name = f"crawl={crawl}/bucket={bucket}"
+            if name in commits:
+                before.add(name, commits[name].content_digest, _lack(self._judged.get((table, name))))
+        return Input(before.digest(), tuple(before.lacking))
+
+
+@dataclass
+class _Reads:
+    """How one table goes into the partitions of another."""
+
+    table: str
+    reads: list[Read]
+    shared: tuple[str, ...]
+    """The columns by which what goes into one partition differs from what goes into others."""
+    is_history: bool
+    """Whether it is the same bucket of earlier crawls."""
+    is_own: bool
+    """Whether it is the partition of the same name."""
+    found: dict[tuple[str | int, ...], Input]
+    """What is known already, by the values of those columns; the same for all that read the table so."""
+
+
+class _Earlier:
+    """One bucket's earlier crawls so far; the digest is that of ``combined_digest``, without starting anew."""
+
+    def __init__(self, crawls: list[str]) -> None:
+        self.left = crawls[::-1]
+        self.passed: list[str] = []
+        self.lacking: list[str] = []
+        self._sha = hashlib.sha256(b"[")
+        self._any = False
+
+    def add(self, name: str, digest: str, lack: str | None) -> None:
+        self._sha.update(f"{', ' if self._any else ''}{json.dumps([name, digest])}".encode())
+        self._any = True
+        if lack is not None:
+            self.lacking.append(lack)
+
+    def digest(self) -> str:
+        whole = self._sha.copy()
+        whole.update(b"]")
+        return whole.hexdigest()[:32]
+
+
+def _lack(state: "PartitionState | None") -> str | None:
+    if state is None or state.state == "done":
+        return None
+    return f"built on {state.state} {state.table} [{state.name}]"

@@ -1,0 +1,123 @@
+"""``lake.json``: what makes a folder, or a prefix of a bucket, a lake, and what never changes about it.
+
+Every commit says the same of its lake, so that a lost marker can be written again: see ``recovery``.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from laion_assets.delta.errors import LakeError, MarkerDamaged
+from laion_assets.delta.storage import Storage
+from laion_assets.tables.catalogue import TABLES
+
+MARKER = "lake.json"
+FORMAT = 1
+"""The format of lakes that this code writes, and the newest that it reads; docs/lake-format.md says what is in it."""
+
+LAKE_KEY = "laion_lake"
+"""Commit metadata that says which lake a commit was made in: its format, shards and buckets, as JSON."""
+
+MOST_PARTITIONS = 10_000
+"""Shards or buckets that a lake can have at most."""
+
+LOG = "_delta_log"
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What ``lake.json`` says."""
+
+    shards: int
+    buckets: int
+    created_at: str
+    format: int = FORMAT
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The same as metadata of a commit."""
+        return {LAKE_KEY: json.dumps({"format": self.format, "shards": self.shards, "buckets": self.buckets})}
+
+    def to_bytes(self) -> bytes:
+        """The content of ``lake.json``."""
+        values = {"format": self.format, "shards": self.shards, "buckets": self.buckets, "created_at": self.created_at}
+        return f"{json.dumps({**values, 'digest': _digest(values)})}\n".encode()
+
+
+def new_marker(shards: int, buckets: int) -> Marker:
+    """The marker of a lake that is made now."""
+    return Marker(shards, buckets, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def read_marker(storage: Storage) -> Marker | None:
+    """What ``lake.json`` says; None where there is no lake, and nothing that could be one.
+
+    Raises:
+        MarkerDamaged: it is gone although there are tables, or it is not as it was written.
+        LakeError: the lake is of a newer format than this code reads.
+    """
+    content = _content(storage)
+    if content is None:
+        found = tables_in(storage)
+        content = _content(storage) if found else None  # somebody may have made the lake in between
+        if content is None:
+            if found:
+                raise MarkerDamaged(_advice(storage, f"has tables ({', '.join(found)}), but its {MARKER} is gone"))
+            return None
+    try:
+        values = json.loads(content)
+    except ValueError as error:
+        raise MarkerDamaged(_advice(storage, f"has a {MARKER} that is torn or was overwritten")) from error
+    marker = _parsed(values) if isinstance(values, dict) else None
+    if marker is not None and marker.format > FORMAT:
+        raise LakeError(
+            f"the lake at {storage.uri} has format {marker.format}, and this version of laion reads formats up to "
+            f"{FORMAT}: install a newer one"
+        )
+    if marker is None:
+        raise MarkerDamaged(_advice(storage, f"has a {MARKER} that is not as it was written"))
+    return marker
+
+
+def _parsed(values: dict[str, Any]) -> Marker | None:
+    """The marker in these values, or of a newer format its number alone; None where they are none."""
+    digest = values.pop("digest", None)
+    written = _number(values.get("format", 1))  # the first lakes did not say
+    if written is not None and written > FORMAT:
+        return Marker(0, 0, "", written)
+    shards, buckets = _number(values.get("shards")), _number(values.get("buckets"))
+    if written is None or shards is None or buckets is None or digest not in (None, _digest(values)):
+        return None
+    return Marker(shards, buckets, str(values.get("created_at", "")), written)
+
+
+def tables_in(storage: Storage) -> list[str]:
+    """The names of the folders that hold a table, or what is left of one of ours."""
+    return [
+        name
+        for name in storage.folders()
+        if f"{name}/{LOG}" in (below := storage.folders(name)) or (name in TABLES and below)
+    ]
+
+
+def _content(storage: Storage) -> bytes | None:
+    try:
+        return storage.read(MARKER)
+    except FileNotFoundError:
+        return None
+
+
+def _advice(storage: Storage, what: str) -> str:
+    return f"the lake at {storage.uri} {what}: `laion restore` writes it again from what the tables say"
+
+
+def _number(value: object) -> int | None:
+    is_number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_PARTITIONS
+    return value if is_number and isinstance(value, int) else None
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

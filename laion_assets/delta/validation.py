@@ -1,0 +1,169 @@
+"""What staged rows must satisfy before they are published, and the digest of what they say."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from laion_assets.delta.errors import CheckOutcome
+from laion_assets.delta.table import Table
+
+_SAMPLE_ROWS = 5
+
+CHECKS = {
+    "conservation": "rows in = rows out + every named drop, exactly",
+    "not_null": "columns declared so hold no null",
+    "unique_key": "the key names one row",
+    "accepted_values": "columns with a fixed vocabulary hold nothing else",
+}
+"""Every check by name; all of them run on the staged rows of every partition of every table."""
+
+
+def relation(table: Table, files: list[Path]) -> str:
+    """SQL over the staged files: a relation with the columns the partition does not fix."""
+    columns = table.staged_schema
+    if not files:
+        nulls = ", ".join(f"NULL::{duckdb_type(str(f.type))} AS {f.name}" for f in columns)
+        return f"(SELECT {nulls} WHERE false)"
+    names = ", ".join("'" + str(f).replace("'", "''") + "'" for f in files)
+    return f"(SELECT {', '.join(columns.names)} FROM read_parquet([{names}], hive_partitioning = false))"
+
+
+@dataclass(frozen=True)
+class RowCheck:
+    """A check that finds the rows that break it."""
+
+    name: str
+    failing: str
+    """SQL that selects the rows that break it; those columns are shown as a sample."""
+    subject: str
+    """What it speaks of, for messages: "nulls in url"."""
+
+
+def run_check(con: duckdb.DuckDBPyConnection, check: RowCheck) -> CheckOutcome:
+    """How many rows break the check, and a sample of them, whatever their number."""
+    count = (con.execute(f"SELECT count(*) FROM ({check.failing})").fetchone() or (0,))[0]
+    if not count:
+        return CheckOutcome(check.name, True, f"no {check.subject}")
+    found = con.execute(f"SELECT * FROM ({check.failing}) ORDER BY ALL LIMIT {_SAMPLE_ROWS}")
+    names = [column[0] for column in found.description or ()]
+    sample = tuple(dict(zip(names, row, strict=True)) for row in found.fetchall())
+    return CheckOutcome(check.name, False, f"{check.subject}: {count:,} rows", count, sample)
+
+
+def validate(
+    con: duckdb.DuckDBPyConnection, table: Table, files: list[Path], rows_in: int, drops: Mapping[str, int]
+) -> tuple[int, tuple[CheckOutcome, ...]]:
+    """Count the staged rows and check them, in bounded memory.
+
+    Returns:
+        The number of rows, and one outcome per name in ``CHECKS``.
+    """
+    rows = relation(table, files)
+    count = count_rows(con, table, files)
+    free = [c for c in table.columns if c.name not in table.partition_by]
+    key = [name for name in table.key if name not in table.partition_by]
+    required = [c.name for c in free if not c.nullable]
+    vocabularies = [c for c in free if c.accepted]
+    outcomes = (
+        _conservation(count, rows_in, drops),
+        _check(con, rows, "not_null", [f"{name} IS NULL" for name in required], key, required, "nulls"),
+        _unique_key(con, key, rows),
+        _check(
+            con,
+            rows,
+            "accepted_values",
+            [f"{c.name} NOT IN {c.accepted!r}" for c in vocabularies],
+            key,
+            [c.name for c in vocabularies],
+            "values outside the vocabulary",
+        ),
+    )
+    return count, outcomes
+
+
+def count_rows(con: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> int:
+    """The number of staged rows."""
+    row = con.execute(f"SELECT count(*) FROM {relation(table, files)}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _conservation(count: int, rows_in: int, drops: Mapping[str, int]) -> CheckOutcome:
+    dropped = sum(drops.values())
+    seen = f"{rows_in} in, {count} out, {dropped} dropped {dict(sorted(drops.items()))}"
+    missing = rows_in - count - dropped
+    if missing:
+        seen += f": {abs(missing)} rows {'lost' if missing > 0 else 'too many'}"
+    return CheckOutcome("conservation", missing == 0, seen, abs(missing))
+
+
+def _check(
+    con: duckdb.DuckDBPyConnection,
+    rows: str,
+    name: str,
+    conditions: list[str],
+    key: list[str],
+    columns: list[str],
+    subject: str,
+) -> CheckOutcome:
+    """One check over several columns: which of them, how many rows, and a sample of those rows."""
+    if not conditions:
+        return CheckOutcome(name, True, f"no {subject}")
+    sums = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions)
+    found = con.execute(f"SELECT {sums} FROM {rows}").fetchone() or ()
+    faults = {column: n for column, n in zip(columns, found, strict=True) if n}
+    if not faults:
+        return CheckOutcome(name, True, f"no {subject}")
+    broken = " OR ".join(c for c, column in zip(conditions, columns, strict=True) if column in faults)
+    shown = ", ".join(dict.fromkeys([*key, *faults]))
+    outcome = run_check(con, RowCheck(name, f"SELECT {shown} FROM {rows} WHERE {broken}", subject))
+    return CheckOutcome(name, False, f"{subject} by column: {faults}", outcome.failing, outcome.sample)
+
+
+def _unique_key(con: duckdb.DuckDBPyConnection, key: list[str], rows: str) -> CheckOutcome:
+    if not key:  # the partition is the key
+        count = (con.execute(f"SELECT count(*) FROM {rows}").fetchone() or (0,))[0]
+        return CheckOutcome("unique_key", count <= 1, f"{count} rows for one key", max(count - 1, 0))
+    names = ", ".join(key)
+    return run_check(con, RowCheck("unique_key", repeated_rows(rows, key), f"repeated ({names})"))
+
+
+def repeated_rows(rows: str, key: Sequence[str]) -> str:
+    """SQL that selects each key that names several rows of ``rows``, with their number; nulls are no key."""
+    names = ", ".join(key)
+    known = " AND ".join(f"{name} IS NOT NULL" for name in key)
+    return f"SELECT {names}, count(*) AS copies FROM {rows} WHERE {known} GROUP BY {names} HAVING count(*) > 1"
+
+
+def content_digest(con: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> str:
+    """A digest of the rows, whatever their order: 32 hex digits.
+
+    The sum over rows of the lower half of MD5 over the digested columns, with the count. MD5 and the textual form of
+    integers, strings and booleans do not change between engine versions as an engine's own hash function may.
+    """
+    values = [
+        f"coalesce({c.name}::VARCHAR, chr(30))"
+        for c in table.columns
+        if c.digested and c.name not in table.partition_by
+    ]
+    row = f"concat_ws(chr(31), {', '.join(values)})" if values else "''"
+    total = con.execute(
+        f"SELECT count(*), sum(md5_number_lower({row})::HUGEINT) FROM {relation(table, files)}"
+    ).fetchone()
+    return hashlib.sha256(repr(total).encode()).hexdigest()[:32]
+
+
+def duckdb_type(arrow: str) -> str:
+    """DuckDB's name of an Arrow type, given as Arrow writes it."""
+    names = {
+        "string": "VARCHAR", "int32": "INTEGER", "int64": "BIGINT", "float": "FLOAT", "double": "DOUBLE",
+        "bool": "BOOLEAN", "timestamp[us, tz=UTC]": "TIMESTAMPTZ", "date32[day]": "DATE", "binary": "BLOB",
+    }  # fmt: skip
+    if arrow.startswith("list<"):
+        return duckdb_type(arrow.split(": ", 1)[1].rstrip(">").strip()) + "[]"
+    if arrow.startswith("map<"):
+        key, value = arrow.removeprefix("map<").rstrip(">").split(",")[:2]
+        return f"MAP({duckdb_type(key.strip())}, {duckdb_type(value.strip())})"
+    return names[arrow]

@@ -1,0 +1,241 @@
+"""Evaluation sets, what checkpoints score on them, and what the scores say together."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from laion_assets.charts.evaluation import robustness_plot, scaling_plot
+from laion_assets.clip.encoder import EncoderError
+from laion_assets.delta.errors import LakeError
+from laion_assets.delta.partition import Partition
+from laion_assets.evaluation import EVALUATOR_VERSION
+from laion_assets.evaluation.benchmark import Benchmark, BenchmarkError, dataset_sha256
+from laion_assets.evaluation.model import load_model
+from laion_assets.evaluation.registry import fingerprints, registered
+from laion_assets.evaluation.retrieval import retrieval
+from laion_assets.evaluation.robustness import effective_robustness
+from laion_assets.evaluation.scaling import fit_scaling
+from laion_assets.evaluation.zero_shot import zero_shot
+from laion_assets.orchestration.assets.metadata import picture
+from laion_assets.orchestration.assets.step import Metadata, Step
+from laion_assets.settings import Settings
+from laion_assets.training.checkpoint import file_sha256
+from laion_assets.training.model_card import CARD, SCORES, add_scores
+
+
+def whole(_: Settings) -> Iterable[Partition]:
+    """The one partition of a table over all recipes."""
+    return [{}]
+
+
+def benchmark_images(step: Step) -> Metadata:
+    """The pictures of an evaluation set, so that copies of them are found in what is learned from."""
+    benchmark = _benchmark(step)
+    same = {
+        "folder": _place(step, benchmark.folder),
+        "task": benchmark.task,
+        "split": benchmark.split,
+        "in_distribution_benchmark": benchmark.in_distribution,
+        "dataset_sha256": _dataset_sha256(benchmark),
+    }
+    for frame in fingerprints(benchmark):
+        step.build.add(frame.with_columns(**{name: pl.lit(value, pl.String) for name, value in same.items()}))
+        step.build.rows_in += frame.height
+    return {"task": benchmark.task, "classes": len(benchmark.classnames), "templates": len(benchmark.templates)}
+
+
+def _place(step: Step, folder: Path) -> str:
+    """Where an evaluation set lies: named from the lake on if it lies there, for lakes are moved."""
+    if step.settings.benchmarks is None:
+        return f"files/benchmarks/{folder.name}"
+    if step.lake.storage.holds(folder):
+        return folder.resolve().relative_to(step.lake.root).as_posix()
+    return str(folder.resolve())
+
+
+def _dataset_sha256(benchmark: Benchmark) -> str:
+    try:
+        return dataset_sha256(benchmark)
+    except BenchmarkError as error:
+        raise LakeError(str(error)) from error
+
+
+def _benchmark(step: Step) -> Benchmark:
+    try:
+        return registered(step.settings.benchmark_folder, str(step.partition["benchmark"]))
+    except BenchmarkError as error:
+        raise LakeError(str(error)) from error
+
+
+def zero_shot_scores(step: Step) -> Metadata:
+    """How well the checkpoints of a recipe name the pictures of a benchmark; none where it is one for retrieval."""
+    benchmark = _measured(step, "zeroshot_classification")
+    if benchmark is None:
+        return {"task": "not a classification benchmark"}
+    rows = []
+    for checkpoint in _checkpoints(step):
+        score = zero_shot(
+            _load(step, checkpoint), benchmark, batch_size=step.settings.evaluation.batch_size, progress=_progress(step)
+        )
+        rows.append(
+            {
+                **_said_of(step, checkpoint),
+                "in_distribution_benchmark": benchmark.in_distribution,
+                "top1": score.top1,
+                "top5": score.top5,
+                "mean_per_class_recall": score.mean_per_class_recall,
+                "standard_error": score.standard_error,
+                "chance": score.chance,
+                "samples": score.samples,
+                "classes": score.classes,
+                "templates": len(benchmark.templates),
+            }
+        )
+    return _stage_scores(step, rows)
+
+
+def retrieval_scores(step: Step) -> Metadata:
+    """How well the checkpoints of a recipe find pictures by text and texts by picture; none for classification."""
+    benchmark = _measured(step, "zeroshot_retrieval")
+    if benchmark is None:
+        return {"task": "not a retrieval benchmark"}
+    rows = []
+    for checkpoint in _checkpoints(step):
+        score = retrieval(
+            _load(step, checkpoint), benchmark, batch_size=step.settings.evaluation.batch_size, progress=_progress(step)
+        )
+        recalls = {f"image_recall_at_{k}": value for k, value in score.image_recall.items()}
+        recalls |= {f"text_recall_at_{k}": value for k, value in score.text_recall.items()}
+        rows.append({**_said_of(step, checkpoint), **recalls, "images": score.images, "captions": score.captions})
+    return _stage_scores(step, rows)
+
+
+def _measured(step: Step, task: str) -> Benchmark | None:
+    """The benchmark if it is one of this task, and still the one that was registered."""
+    benchmark = _benchmark(step)
+    known = step.frame("benchmark_images", columns=("dataset_sha256",)).unique()["dataset_sha256"].to_list()
+    step.frame("clip_checkpoints")  # an input, also where there is nothing to measure
+    if benchmark.task != task:
+        return None
+    if known != [_dataset_sha256(benchmark)]:
+        raise LakeError(
+            f"benchmark {benchmark.name} changed since its pictures were registered, and what is a copy of them may "
+            "have been learned: build its benchmark_images again, then the training set and the checkpoint"
+        )
+    return benchmark
+
+
+def _checkpoints(step: Step) -> list[dict[str, Any]]:
+    rows = step.frame("clip_checkpoints").sort("epoch")
+    chosen = (rows if step.settings.evaluation.all_epochs else rows.filter("final")).to_dicts()
+    step.build.rows_in += len(chosen)
+    return chosen
+
+
+def _load(step: Step, checkpoint: Mapping[str, Any]) -> Any:
+    recipe = step.settings.recipe(str(step.partition["recipe"]))
+    options = step.settings.evaluation
+    with step.lake.storage.local(checkpoint["path"]) as weights:
+        if not weights.is_file() or file_sha256(weights) != checkpoint["sha256"]:
+            raise LakeError(
+                f"{step.lake.storage.address(checkpoint['path'])} is missing or is not what clip_checkpoints says: "
+                f"train {recipe.name} again, or put it back"
+            )
+        try:
+            return load_model(
+                checkpoint["model"],
+                str(weights),
+                model_configs=recipe.model_configs,
+                device=options.device,
+                precision=options.precision,
+            )
+        except EncoderError as error:
+            raise LakeError(str(error)) from error
+
+
+def _progress(step: Step) -> Any:
+    rows = step.build.con.execute("SELECT count(*) FROM benchmark_images").fetchone()
+    return step.progress(int(rows[0]) if rows else 0, "pictures")
+
+
+def _said_of(step: Step, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    known = step.build.con.execute("SELECT any_value(dataset_sha256) FROM benchmark_images").fetchone()
+    return {
+        "epoch": checkpoint["epoch"],
+        "checkpoint_sha256": checkpoint["sha256"],
+        "dataset_sha256": known[0] if known else None,
+        "precision": step.settings.evaluation.precision,
+        "evaluator_version": EVALUATOR_VERSION,
+        "evaluated_at": datetime.now(UTC),
+    }
+
+
+def _stage_scores(step: Step, rows: Sequence[Mapping[str, Any]]) -> Metadata:
+    step.build.add(pl.DataFrame(rows, infer_schema_length=None))
+    shown = [{**row, "benchmark": step.partition["benchmark"]} for row in rows]
+    for folder in {str(PurePosixPath(row["path"]).parent) for row in step.frame("clip_checkpoints").to_dicts()}:
+        _note_scores(step, folder, shown)
+    left_out = {"epoch", "checkpoint_sha256", "dataset_sha256", "precision", "evaluator_version", "evaluated_at"}
+    last = {name: value for name, value in rows[-1].items() if name not in left_out and value is not None}
+    return {
+        name.replace("_", " "): round(value, 4) if isinstance(value, float) else value for name, value in last.items()
+    }
+
+
+def _note_scores(step: Step, folder: str, shown: Sequence[Mapping[str, Any]]) -> None:
+    """Bring the model card beside a checkpoint up to date, and the scores beside it."""
+    storage, here = step.lake.storage, step.build.folder.path / "card"
+    here.mkdir()
+    for name in (CARD, SCORES):
+        if storage.exists(f"{folder}/{name}"):
+            (here / name).write_bytes(storage.read(f"{folder}/{name}"))
+    add_scores(here, step.table, shown)
+    for file in here.iterdir():
+        storage.replace(f"{folder}/{file.name}", file.read_bytes())
+
+
+def robustness(step: Step) -> Metadata:
+    """Accuracy under shift beside accuracy in distribution, of every recipe's final checkpoint."""
+    scores = _final(step, step.frame("zero_shot_scores"))
+    found = effective_robustness(
+        scores.select(
+            "recipe", "epoch", "benchmark", "in_distribution_benchmark", "samples", accuracy="top1"
+        ).with_columns(baseline=pl.lit(value=True))
+    )
+    step.build.add(found)
+    step.build.rows_in = scores.filter(pl.col("in_distribution_benchmark").is_not_null()).height
+    step.build.drop("in-distribution benchmark not measured", step.build.rows_in - found.height)
+    return picture("shift", robustness_plot(found), "accuracy under shift against accuracy in distribution")
+
+
+def _final(step: Step, scores: pl.DataFrame) -> pl.DataFrame:
+    checkpoints = step.frame("clip_checkpoints").filter("final").rename({"sha256": "checkpoint_sha256"})
+    # A score of weights that were replaced since is no longer one of the recipe.
+    return scores.join(
+        checkpoints.select("recipe", "epoch", "checkpoint_sha256", "seed", "arm", "gmacs_per_sample", "samples_seen"),
+        on=["recipe", "epoch", "checkpoint_sha256"],
+    )
+
+
+def scaling_laws(step: Step) -> Metadata:
+    """Error against compute of completed schedules, by benchmark and arm, with a fit where there is enough for one."""
+    classified = _final(step, step.frame("zero_shot_scores")).with_columns(error=1 - pl.col("top1"))
+    retrieved = _final(step, step.frame("retrieval_scores")).with_columns(
+        error=1 - (pl.col("image_recall_at_1") + pl.col("text_recall_at_1")) / 2
+    )
+    wanted = ("benchmark", "arm", "recipe", "seed", "error")
+    points = pl.concat(
+        frame.select(*wanted, compute=pl.col("gmacs_per_sample") * pl.col("samples_seen"))
+        for frame in (classified, retrieved)
+    )
+    laws = fit_scaling(points)
+    step.build.add(laws)
+    step.build.rows_in = points.select("benchmark", "arm").n_unique()
+    return {
+        **picture("scaling", scaling_plot(points, laws), "error against compute"),
+        "laws": dg.MetadataValue.int(laws.filter(pl.col("error_model").is_not_null()).height),
+    }

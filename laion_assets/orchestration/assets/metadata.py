@@ -1,0 +1,241 @@
+"""What Dagster's pages say: of a table, from its declarations; of a materialisation, from its commit; and pictures."""
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pyarrow as pa
+
+from laion_assets.charts.figures import at_a_glance, plain_markdown
+from laion_assets.delta.commits import Commit
+from laion_assets.delta.cost import readable_bytes
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import Partition, parse_partition
+from laion_assets.delta.table import Table
+from laion_assets.settings import SHAPED_BY
+from laion_assets.sql.model import Model
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.stages import STAGES
+
+_ANEW: Mapping[str, frozenset[str]] = {
+    "training_sets": frozenset({"sha256", "shard_path", "split"}),
+    "clip_checkpoints": frozenset({"sha256", "seed"}),
+    "zero_shot_scores": frozenset({"precision"}),
+    "retrieval_scores": frozenset({"precision"}),
+}
+"""Columns that are called like one of what they are made from, and speak of something else: a tar, not a picture."""
+
+_RERUN: Mapping[str, str] = {
+    **dict.fromkeys(("crawl_snapshots", "wat_files", "images"), "recorded"),
+    **dict.fromkeys(("clip_embeddings", "calibrations", "clip_checkpoints"), "numeric"),
+    **dict.fromkeys(("zero_shot_scores", "retrieval_scores"), "numeric"),
+}
+"""What a rerun on the same inputs gives, where it is not the same rows; `ARCHITECTURE.md` says what is promised."""
+
+_SHOWN_AT_ONCE = 1_000
+"""Characters of Markdown from which on Dagster's pages want a click."""
+
+_COMMANDS: Mapping[str, str] = {
+    **dict.fromkeys(("benchmark_images", "training_sets", "clip_checkpoints"), "laion train RECIPE"),
+    **dict.fromkeys(
+        ("zero_shot_scores", "retrieval_scores", "robustness", "scaling_laws"),
+        "laion evaluate RECIPE --benchmark BENCHMARK",
+    ),
+    "calibrations": "laion build CRAWL",
+    "takedowns": "laion takedown domain example.org",
+    "model_tests": "laion models run",
+}
+"""What writes a table, where it is not ``laion build CRAWL --until TABLE``."""
+
+
+def description(table: Table) -> str:
+    """What the page of a table's asset says of it, as Markdown."""
+    stage = STAGES.get(table.name)
+    reads = dict.fromkeys(read.table for read in stage.reads) if stage else {}
+    changed = [f"`{name}`" for name in (*SHAPED_BY.get(table.name, ()), *reads)]
+    lines = {
+        "Partitions": " × ".join(table.partition_by) or "none, it is built whole",
+        "Key": _codes(table.key),
+        "Made from": _codes(reads),
+        "Stale when": f"{_any_of(changed)} changes, or its code version is raised" if changed else "",
+        "Ask it": f'`laion sql "FROM {table.name} LIMIT 10"`',
+        "Write it": f"`{_COMMANDS.get(table.name, f'laion build CRAWL --until {table.name}')}`",
+    }
+    return _described(table.description, lines)
+
+
+def model_description(model: Model) -> str:
+    """What the page of a SQL model's asset says of it, as Markdown."""
+    lines = {
+        "Partitions": "crawl" if model.is_incremental else "none, it is built whole",
+        "Stale when": "a table it reads, or its SQL, changes" if not model.is_view else "",
+        "Ask it": f'`laion sql "FROM {model.name} LIMIT 10"`',
+        "Write it": f"`laion models run --select {model.name}`",
+    }
+    return _described(model.description, lines)
+
+
+def _described(first: str, lines: Mapping[str, str]) -> str:
+    # Lists show the beginning as it is written here, marks of Markdown and all: few of them, and late.
+    return f"{first}\n\n" + "  \n".join(f"{what}: {text}" for what, text in lines.items() if text)
+
+
+def _codes(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _any_of(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def tags(table: str, pool: str | None) -> dict[str, str]:
+    """By what assets are found in lists: what a rerun gives, and which scarce thing a step needs."""
+    return {"rerun": _RERUN.get(table, "pure"), **({"needs": pool} if pool else {})}
+
+
+def definition_metadata(table: Table, uri: str | None) -> dict[str, Any]:
+    """What is known of a table before anything is built.
+
+    Args:
+        table: the table.
+        uri: where the lake lies; None for a view, which lies nowhere.
+    """
+    place = {} if uri is None else {"dagster/uri": f"{uri.rstrip('/')}/{table.name}"}
+    return {"dagster/table_name": table.name, **place, "dagster/column_schema": column_schema(table)}
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """The table's columns as Dagster shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                c.name,
+                str(c.type),
+                c.description,
+                constraints=dg.TableColumnConstraints(nullable=c.nullable, unique=table.key == (c.name,)),
+            )
+            for c in table.columns
+        ]
+    )
+
+
+def column_lineage(table: str) -> dg.TableColumnLineage:
+    """Which upstream columns each column comes from: a column that keeps its name keeps its meaning, but for a few."""
+    declared, anew = TABLES[table], _ANEW.get(table, frozenset())
+    upstream = [TABLES[r.table] for r in STAGES[table].reads if r.table not in (table, "takedowns", "calibrations")]
+    return dg.TableColumnLineage(
+        {
+            column.name: [
+                dg.TableColumnDep(dg.AssetKey(source.name), column.name)
+                for source in upstream
+                if column.name in source.schema.names and column.name not in anew
+            ]
+            for column in declared.columns
+        }
+    )
+
+
+def commit_metadata(
+    commit: Commit, table: Table, lineage: dg.TableColumnLineage, lake: Lake, seconds: float
+) -> dict[str, Any]:
+    """Rows, drops, bytes, version, schema and lineage of a published partition."""
+    files = [size for _, size in lake.partition_sizes(commit.table, parse_partition(commit.partition))]
+    whole = lake.sizes(commit.table)
+    return {
+        "rows in": commit.rows_in,
+        "rows dropped": sum(commit.drops.values()),
+        "dagster/partition_row_count": commit.rows,
+        **({"drops": counts_table(commit.drops, "reason")} if any(commit.drops.values()) else {}),
+        **({"counts": counts_table(commit.counts, "what")} if commit.counts else {}),
+        "size": readable_bytes(sum(files)),
+        **_cost(commit),
+        # Numbers that Dagster plots over partitions.
+        "seconds": round(seconds, 2),
+        "bytes": sum(files),
+        "files": len(files),
+        **({"read": _reads(commit)} if commit.upstreams else {}),
+        "content digest": commit.content_digest,
+        "delta version": commit.version,
+        "dagster/row_count": whole["rows"],  # of all partitions, as the page of the asset takes them
+        "dagster/size_bytes": whole["bytes"],
+        "dagster/column_schema": column_schema(table),
+        "dagster/column_lineage": lineage,
+    }
+
+
+def _cost(commit: Commit) -> dict[str, Any]:
+    """What the step used, for Dagster's plots over time; ``step_metrics`` has it as a table."""
+    names = {"cpu_seconds": "processor seconds", "peak_memory_bytes": "peak memory (bytes)", "device": "device"}
+    cost = dict(commit.cost)
+    peak = commit.cost.get("peak_memory_bytes")
+    readable = {} if peak is None else {"peak memory": readable_bytes(peak)}
+    return {**readable, **{shown: cost[name] for name, shown in names.items() if name in cost}}
+
+
+def arranged(shown: Mapping[str, Any], books: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person looks for stands above the books, and what takes a screen of its own below them."""
+    long = {name: value for name, value in shown.items() if isinstance(value, dg.JsonMetadataValue)}
+    return {**{name: value for name, value in shown.items() if name not in long}, **books, **long}
+
+
+def _reads(commit: Commit) -> dg.MetadataValue:
+    lines = [f"| {name} | {r.version} | {r.partitions:,} |" for name, r in commit.upstreams.items()]
+    return dg.MetadataValue.md("\n".join(["| table | version | partitions |", "|---|---:|---:|", *lines]))
+
+
+def counts_table(counts: dict[str, int], what: str) -> dg.MetadataValue:
+    """Counts by name as a table, the largest first."""
+    rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    lines = [f"| {what} | rows |", "|---|---:|", *(f"| {name} | {count:,} |" for name, count in rows)]
+    return dg.MetadataValue.md("\n".join(lines) if rows else "none")
+
+
+def preview(lake: Lake, table: Table, partition: Partition) -> dict[str, dg.MetadataValue]:
+    """The first rows of a partition; nothing of a table of the catalogue that speaks of single pairs.
+
+    What Dagster was told it keeps: a pair that is removed later must not stand in its history.
+    """
+    spoken_of = {"pair_id", "url_id", "value"} & {*table.schema.names}
+    return {} if table.name in TABLES and spoken_of else {"first rows": first_rows(lake, table, partition)}
+
+
+def first_rows(lake: Lake, table: Table, partition: Partition, rows: int = 15) -> dg.MetadataValue:
+    """The first rows of a partition as a table, without vectors, bytes, and what the partition fixes."""
+    columns = [c.name for c in table.columns if c.name not in partition and not _is_hard_to_read(c.type)]
+    return rows_table(lake.rows(table.name, partition, columns, first=rows))
+
+
+def rows_table(frame: pl.DataFrame) -> dg.MetadataValue:
+    """A frame as a table."""
+    lines = [f"| {' | '.join(frame.columns)} |", "|" + "---|" * frame.width]
+    lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in frame.iter_rows()]
+    return dg.MetadataValue.md("\n".join(lines) if frame.height else "no rows")
+
+
+def _is_hard_to_read(type_: pa.DataType) -> bool:
+    return any(is_such(type_) for is_such in (pa.types.is_list, pa.types.is_binary, pa.types.is_map))
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else plain_markdown(str(value))
+
+
+def picture(name: str, png: bytes, title: str) -> dict[str, dg.MetadataValue]:
+    """A PNG for Dagster's pages, which show it at a click, and before it one so small that they show it at once."""
+    whole = dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
+    return {**glance(name, png, title), name: whole}
+
+
+def glance(name: str, image: bytes | None, title: str) -> dict[str, dg.MetadataValue]:
+    """A picture that pages show without a click; nothing where there is none, or it cannot be made so small."""
+    before, after = f"![{title}](data:image/webp;base64,", ")"
+    small = None if image is None else at_a_glance(image, (_SHOWN_AT_ONCE - len(before + after)) * 3 // 4 - 3)
+    if small is None:
+        return {}
+    return {f"{name}, at a glance": dg.MetadataValue.md(f"{before}{base64.b64encode(small).decode()}{after}")}

@@ -1,0 +1,268 @@
+"""How an asset becomes a step: its edges, its partitions, its checks, and the one way its rows are published.
+
+An asset function gets a :class:`Step`, reads through it, stages rows into it, and returns metadata a person would look
+at. Everything else, from pinned reads to the reported checks, is here and the same for every table.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import dagster as dg
+import polars as pl
+
+from laion_assets.common.progress import Progress
+from laion_assets.consent.removals import Removals, load_removals
+from laion_assets.delta.build import PartitionBuild, lake_build
+from laion_assets.delta.commits import Provenance
+from laion_assets.delta.errors import LakeError
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.partition import Partition, parse_partition
+from laion_assets.delta.validation import CHECKS
+from laion_assets.lake.precedents import CHECK, MEANING, surprises
+from laion_assets.orchestration.assets.metadata import (
+    arranged,
+    column_lineage,
+    commit_metadata,
+    definition_metadata,
+    description,
+    preview,
+    tags,
+)
+from laion_assets.orchestration.assets.publishing import Published, keys_of, publish_each
+from laion_assets.orchestration.assets.source_links import function_link
+from laion_assets.orchestration.execution.executors import asset_options
+from laion_assets.orchestration.partitions import Partitions
+from laion_assets.orchestration.resources import LakeResource, SourceResource
+from laion_assets.settings import Settings
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.needs import need_of
+from laion_assets.tables.stages import PER_CRAWL, STAGES
+
+Metadata: TypeAlias = Mapping[str, Any]
+StepFunction: TypeAlias = Callable[["Step"], Metadata | None]
+
+
+@dataclass
+class Step:
+    """One partition of one table being built, as an asset function sees it."""
+
+    table: str
+    partition: Partition
+    settings: Settings
+    lake: Lake
+    build: PartitionBuild
+    source: SourceResource
+    log: Any
+    run_tags: Mapping[str, str]
+    instance: dg.DagsterInstance
+    row_groups: int | None = None
+    warnings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def crawl(self) -> str:
+        """The crawl of this partition."""
+        return str(self.partition["crawl"])
+
+    @property
+    def label(self) -> str:
+        """Table and partition, for people."""
+        return f"{self.table} {' '.join(str(v) for v in self.partition.values())}"
+
+    def read(
+        self,
+        table: str,
+        view: str | None = None,
+        *,
+        crawls: str | None = None,
+        columns: tuple[str, ...] = ("*",),
+        where: str = "true",
+    ) -> str:
+        """Make a view of what this stage reads of ``table``; gives its name."""
+        name = view or table
+        read = STAGES[self.table].read(table, crawls)
+        self.build.view(name, table, read.partitions(self.lake, self.partition), columns=columns, where=where)
+        return name
+
+    def frame(self, table: str, **options: Any) -> pl.DataFrame:
+        """What this stage reads of a small ``table``, in memory."""
+        return self.build.con.table(self.read(table, **options)).pl()
+
+    def lake_frame(self, table: str) -> pl.DataFrame:
+        """A small table as it is now, for what is only shown: no input in the sense of lineage."""
+        partitions = [parse_partition(name) for name in self.lake.ledger(table).commits]
+        self.build.view(f"{table}_now", table, partitions, lineage=False)
+        return self.build.con.table(f"{table}_now").pl()
+
+    @cached_property
+    def removals(self) -> Removals:
+        """Takedowns and deny lists: an input of dedup, images and filter.
+
+        Raises:
+            LakeError: ``takedowns`` holds requests that were not written through the lake; none is passed over.
+        """
+        removals = load_removals(self.frame("takedowns"), **_lists(self.settings))
+        if removals.digest != self.build.provenance.externals["removals"]:
+            raise LakeError(
+                "takedowns changed while this step began, or holds rows that `laion takedown` did not write: "
+                "run the step again, and enter such rows with `laion takedown`"
+            )
+        return removals
+
+    def progress(self, total: int, unit: str) -> Progress:
+        """A callback that counts ``unit``s of this step's work."""
+        return Progress(self.label, total, unit, self.log.info)
+
+    def warn(self, check: str, message: str) -> None:
+        """Let the check called ``check`` fail as a warning: shown, stops nothing."""
+        self.log.warning(message)
+        self.warnings[check] = message
+
+
+def current_removals(lake: Lake, settings: Settings) -> Removals:
+    """Takedowns and deny lists as they are now, outside a step."""
+    takedowns = lake.scan("takedowns").collect() if lake.exists("takedowns") else None
+    return load_removals(takedowns, **_lists(settings))
+
+
+def removals_digest(lake: Lake, settings: Settings) -> str | None:
+    """The digest of takedowns and deny lists, for a judgement; None where a list is not there, as on another machine.
+
+    Raises:
+        RemovalError: an entry of them is not what it has to be.
+    """
+    if all(Path(path).is_file() for paths in _lists(settings).values() for path in paths):
+        return current_removals(lake, settings).digest
+    return None
+
+
+def _lists(settings: Settings) -> dict[str, tuple[str, ...]]:
+    deny = settings.deny
+    return {"url_lists": deny.url_lists, "domain_lists": deny.domain_lists, "hash_lists": deny.hash_lists}
+
+
+def stage_asset(
+    function: StepFunction,
+    *,
+    settings: Settings,
+    partitions: Partitions,
+    kinds: set[str],
+    warnings: Mapping[str, str] | None = None,
+    whole: Callable[[Settings], Iterable[Partition]] | None = None,
+    more_deps: Iterable[dg.AssetDep] = (),
+) -> dg.AssetsDefinition:
+    """The Dagster asset of the table that ``function`` is named after.
+
+    Args:
+        function: builds one partition of the table.
+        settings: the settings of this code location.
+        partitions: the partitions of the lake.
+        kinds: Dagster's kinds, beside ``deltalake``.
+        warnings: checks, with their meanings, that ``function`` may let fail by :meth:`Step.warn`.
+        whole: the Delta partitions to build where the asset has none in Dagster.
+        more_deps: edges beside those of what the stage always reads.
+    """
+    table = getattr(function, "__name__", "")
+    stage = STAGES[table]
+    declared = TABLES[table]
+    definition = partitions.definition(table)
+    warned = {**(warnings or {}), **({CHECK: MEANING} if table in PER_CRAWL else {})}
+    specs = [
+        dg.AssetCheckSpec(name, asset=table, description=text, blocking=name in CHECKS, partitions_def=definition)
+        for name, text in {**CHECKS, **warned}.items()
+    ]
+
+    @dg.asset(
+        name=table,
+        description=description(declared),
+        group_name=stage.group,
+        code_version=stage.code_version,
+        kinds={"deltalake", *kinds},
+        tags=tags(table, need_of(table, settings.limits).pool),
+        partitions_def=definition,
+        deps=[
+            dg.AssetDep(read.table, partition_mapping=partitions.mapping(read, table))
+            for read in stage.reads
+            if read.table != table  # Dagster refuses a table that reads its own earlier crawls: see staleness
+        ]
+        + list(more_deps),
+        check_specs=specs,
+        output_required=False,
+        **asset_options(table, settings),
+        backfill_policy=dg.BackfillPolicy.multi_run(1) if definition else None,
+        metadata={**definition_metadata(declared, settings.lake), **function_link(function, settings.code_url)},
+    )
+    def asset(context: dg.AssetExecutionContext, lake: LakeResource, source: SourceResource) -> Iterator[Any]:
+        opened = lake.open()
+
+        def build(partition: Partition) -> Published:
+            return _build(context, function, table, partition, opened, source, settings, warned)
+
+        places: list[tuple[str | None, Partition]] = []
+        for key in keys_of(context):
+            if key is None:
+                places += [(None, partition) for partition in (whole(settings) if whole else ())]
+            else:
+                places.append((key, partitions.partition(table, key)))
+        yield from publish_each(context, settings, table, places, build)
+
+    return asset
+
+
+def _build(
+    context: dg.AssetExecutionContext,
+    function: StepFunction,
+    table: str,
+    partition: Partition,
+    lake: Lake,
+    source: SourceResource,
+    settings: Settings,
+    warnings: Mapping[str, str],
+) -> Published:
+    """Build and publish one partition."""
+    started = time.monotonic()
+    expected = settings.expectation(table, partition, current_removals(lake, settings).digest)
+    if expected.settings_digest is None:
+        raise LakeError(expected.missing or f"the settings that shape {table} cannot be read")
+    provenance = Provenance(
+        run_id=context.run.run_id,
+        code_version=STAGES[table].code_version,
+        settings_digest=expected.settings_digest,
+        externals=expected.externals,
+    )
+    with lake_build(lake, table, partition, provenance) as build:
+        build.engine_bytes = min(build.engine_bytes, need_of(table, settings.limits).memory_bytes // 2)
+        step = Step(table, partition, settings, lake, build, source, context.log, context.run.tags, context.instance)
+        shown = function(step) or {}
+        commit = build.publish(row_groups=step.row_groups)
+    if CHECK in warnings:
+        unusual = surprises(commit, lake.ledger(table), _files_read(lake))
+        if unusual:
+            step.warn(CHECK, "; ".join(unusual))
+    declared = TABLES[table]
+    metadata = commit_metadata(commit, declared, column_lineage(table), lake, time.monotonic() - started)
+    return Published(
+        arranged({**shown, **preview(lake, declared, partition)}, metadata),
+        commit.content_digest,
+        build.checks,
+        [_warning_result(table, name, step.warnings.get(name)) for name in warnings],
+    )
+
+
+def _files_read(lake: Lake) -> dict[str, int]:
+    """By crawl, the files that were taken of it."""
+    listed = lake.ledger("wat_files").commits
+    return {str(parse_partition(name)["crawl"]): commit.rows for name, commit in listed.items()}
+
+
+def _warning_result(table: str, name: str, message: str | None) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=table,
+        check_name=name,
+        passed=message is None,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=message or "nothing unusual",
+    )

@@ -1,0 +1,149 @@
+"""How the whole lake stands at one moment, and what each partition would be built from now."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from laion_assets.delta.inputs import Inputs
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.ledger_cache import no_collection
+from laion_assets.delta.partition import WHOLE, Partition
+from laion_assets.delta.staleness import Expectation, Groups, Judge, PartitionState, standing_digest
+from laion_assets.orchestration.assets.step import current_removals
+from laion_assets.settings import Settings
+from laion_assets.sql.build import EXPECTATION, declared, model_states, stage_of, tests_version
+from laion_assets.sql.project import Project
+from laion_assets.tables.stages import PER_CRAWL, STAGES, Stage
+
+CALIBRATIONS = "calibrations"
+PARTITION_STATES = "partition_states"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The lake at one moment."""
+
+    lake: Lake
+    """At rest."""
+    project: Project
+    registered: frozenset[str]
+    """The crawls that Dagster knows, and so can build."""
+    crawls: Sequence[str]
+    """Those, and all that the lake holds; by name."""
+    groups: Groups
+    models: Mapping[tuple[str, str], PartitionState]
+    expectations: Mapping[str, Expectation]
+    stages: Mapping[str, Stage] = field(repr=False)
+    """By asset, what it is built from: the stages, and the models."""
+    inputs: Inputs = field(repr=False)
+    """Their content."""
+    calibration_due: bool = False
+
+    @cached_property
+    def standing(self) -> str:
+        """Digest of how everything stands: what the table ``partition_states`` would record now."""
+        states = [state for group in self.groups.values() for state in group.open]
+        return standing_digest(self.crawls, [*states, *self.models.values()])
+
+    @property
+    def states_due(self) -> bool:
+        """Whether ``partition_states`` shows something else than there is."""
+        ledger = self.lake.ledger(PARTITION_STATES)
+        commit = ledger.commits.get(WHOLE)
+        told = commit is not None and WHOLE not in ledger.damaged and commit.externals.get("standing") == self.standing
+        return bool(self.crawls) and not told
+
+    def input_digest(self, asset: str, partition: Partition, *more: str) -> str:
+        """Digest of everything that a build of one partition would be made of now.
+
+        Args:
+            asset: table or model.
+            partition: the partition.
+            more: what else tells this attempt from others.
+        """
+        if asset == PARTITION_STATES:
+            return _digest([self.standing])
+        stage, expected = self.stages[asset], self.expectations.get(asset, EXPECTATION)
+        told = [stage.code_version, expected.settings_digest, dict(expected.externals), more]
+        if asset in self.project.models:
+            told.append(tests_version(self.project.models[asset]))
+        if asset != CALIBRATIONS:
+            told.append({table: found.digest for table, found in self.inputs.of(stage, partition).items()})
+        return _digest(told)
+
+
+class Overview:
+    """Looks at one lake, again and again; what did not change is not judged again."""
+
+    def __init__(self, settings: Settings, project: Project) -> None:
+        self.settings = settings
+        self.project = project
+        self.judge = Judge()
+        self._lake: Lake | None = None
+        self._still: tuple[object, Lake, Inputs] | None = None
+        self._removals: tuple[object, str] = (None, "")
+        self._models: tuple[object, Mapping[tuple[str, str], PartitionState]] = (None, {})
+
+    @cached_property
+    def _stages(self) -> Mapping[str, Stage]:
+        return {**STAGES, **{name: stage_of(self.project, name) for name in self.project.enabled}}
+
+    def look(self, registered: Sequence[str]) -> Picture:
+        """The lake as it is now.
+
+        Args:
+            registered: the crawls that Dagster knows.
+        """
+        lake, inputs = self._at_rest()
+        built = {crawl for table in PER_CRAWL for crawl in lake.ledger(table).crawls}
+        crawls = sorted(built | set(registered))
+        expectations = self.settings.expectations(self._removals_digest(lake))
+        with no_collection():
+            groups = self.judge.judge(lake, crawls, expectations)
+        models = self._model_states(lake, groups)
+        due = calibration_is_due(lake, self.settings)
+        return Picture(
+            lake, self.project, frozenset(registered), crawls, groups, models, expectations, self._stages, inputs, due
+        )
+
+    def _at_rest(self) -> tuple[Lake, Inputs]:
+        """The lake as it is now, and what is known of its content: the same as before where nothing was committed."""
+        if self._lake is None:
+            self._lake = declared(self.settings.open_lake(), self.project)
+        lake = self._lake.at_rest()
+        versions = [lake.ledger(name).version for name in lake.tables]
+        if self._still is None or self._still[0] != versions:
+            self._still = (versions, lake, Inputs(lake, {}))
+        return self._still[1], self._still[2]
+
+    def _removals_digest(self, lake: Lake) -> str:
+        deny = self.settings.deny
+        lists = [Path(p) for p in (*deny.url_lists, *deny.domain_lists, *deny.hash_lists)]
+        state = [(str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in lists if p.exists()]
+        seen = (lake.ledger("takedowns").version, state)
+        if self._removals[0] != seen:
+            self._removals = (seen, current_removals(lake, self.settings).digest)
+        return self._removals[1]
+
+    def _model_states(self, lake: Lake, groups: Groups) -> Mapping[tuple[str, str], PartitionState]:
+        seen = ([lake.ledger(name).version for name in lake.tables], list(groups.values()))
+        if self._models[0] != seen:
+            judged = {(s.table, s.name): s for group in groups.values() for s in group.open}
+            self._models = (seen, model_states(self.project, lake, judged, self._stages))
+        return self._models[1]
+
+
+def calibration_is_due(lake: Lake, settings: Settings) -> bool:
+    """Whether the thresholds of the encoders have to be measured, or measured anew."""
+    if settings.calibration.pairs is None:
+        return False
+    expected = settings.expectations("")[CALIBRATIONS].settings_digest
+    ledger = lake.ledger(CALIBRATIONS)
+    return not any(expected in (None, c.settings_digest) and ledger.is_trusted(c) for c in ledger.commits.values())
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

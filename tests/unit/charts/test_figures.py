@@ -1,0 +1,183 @@
+"""Pictures for people: they open, they say what they show, and no text of the web becomes markup in them."""
+
+import base64
+import io
+import re
+import struct
+import tarfile
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from laion_assets.charts.figures import (
+    THUMBNAIL_PIXELS,
+    Sample,
+    at_a_glance,
+    contact_sheet,
+    histogram,
+    read_pictures,
+    strip,
+    thumbnail,
+)
+from tests.unit.images.files import corners, saved, tiff
+from tests.unit.images.png_decoder import encode_png
+
+
+def encoded(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (300, 200)) -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, size).save(file, kind)
+    return file.getvalue()
+
+
+def drawn(groups, thresholds=None) -> Image.Image:
+    png = histogram(groups, thresholds or {}, title="a title", label="cosine")
+    image = Image.open(io.BytesIO(png))
+    image.load()
+    assert image.format == "PNG"
+    return image
+
+
+@pytest.mark.parametrize("most", [100, 700, 5_000])
+def test_a_picture_is_seen_at_a_glance_in_as_many_bytes_as_there_are(most):
+    rng = np.random.default_rng(0)
+    png = histogram({"en": rng.normal(size=500).astype(np.float32)}, {}, title="a title", label="cosine")
+    small = at_a_glance(png, most)
+    if most == 100:
+        assert small is None
+        return
+    assert len(small) <= most
+    assert Image.open(io.BytesIO(small)).width >= 120
+    assert np.asarray(Image.open(io.BytesIO(small))).std() > 5
+
+
+def test_pictures_stand_side_by_side_and_those_that_do_not_open_are_left_out():
+    row = strip([encoded(), b"no picture", encoded(size=(10, 200))], pixels=40)
+    assert Image.open(io.BytesIO(row)).size == (80, 40)
+    assert strip([b"no picture"]) is None
+
+
+def test_a_histogram_is_a_picture_with_a_curve_for_each_group():
+    rng = np.random.default_rng(0)
+    groups = {name: rng.normal(size=500).astype(np.float32) for name in ("en", "multi")}
+    both = drawn(groups, {"en": 0.3})
+    assert both.width > 400
+    assert np.asarray(both).std() > 5
+    assert np.asarray(drawn({"en": groups["en"]})).tobytes() != np.asarray(both).tobytes()
+
+
+@pytest.mark.parametrize("values", [[], [0.25], [0.5] * 100, [-1.0, 1.0]])
+def test_a_histogram_can_be_drawn_of_anything(values):
+    drawn({"en": np.array(values, np.float32), "multi": np.array([], np.float32)}, {"en": 0.28, "nolang": 0.26})
+
+
+def cells(sheet: str) -> list[str]:
+    """The cells of a Markdown table, without its head."""
+    lines = sheet.splitlines()[2:]
+    return [cell for line in lines for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def test_a_contact_sheet_is_a_table_of_all_samples():
+    sheet = contact_sheet([Sample(encoded(), f"text {n}", f"note {n}") for n in range(5)], columns=4)
+    lines = sheet.splitlines()
+    assert len(lines) == 6
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    shown = [cell.strip() for cell in cells(sheet)]
+    pictures, words = shown[:4] + shown[8:12], shown[4:8] + shown[12:]
+    assert words == [*(f"text {n} *note {n}*" for n in range(5)), "", "", ""]
+    assert [cell.startswith("![picture](data:image/jpeg;base64,") for cell in pictures] == [True] * 5 + [False] * 3
+    assert contact_sheet([]) == "none"
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("PNG", "RGBA"), ("PNG", "I;16"), ("PNG", "P"), ("PNG", "1"), ("JPEG", "CMYK"), ("GIF", "P"), ("WEBP", "RGB")],
+)
+def test_thumbnails_are_small_whatever_the_picture_is(kind, mode):
+    cell, _ = cells(contact_sheet([Sample(encoded(kind, mode), "a text", "a note")], columns=1))
+    found = re.search(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)\)", cell)
+    small = Image.open(io.BytesIO(base64.b64decode(found[1])))
+    assert max(small.size) == THUMBNAIL_PIXELS
+    assert abs(small.width / small.height - 1.5) < 0.05
+
+
+def test_thumbnails_are_upright_and_never_white_by_16_bits():
+    turned = saved(corners().rotate(90, expand=True), "PNG", exif=b"Exif\0\0" + tiff(6))
+    dark = encode_png(np.full((16, 24, 1), 0x3000, np.uint16))
+    for body, expected in ((turned, np.asarray(corners(), int)), (dark, 0x30)):
+        with Image.open(io.BytesIO(thumbnail(body))) as small:
+            assert np.abs(np.asarray(small, int) - expected).mean() < 10
+
+
+def test_thumbnails_have_the_size_and_format_that_is_asked_for():
+    with Image.open(io.BytesIO(thumbnail(encoded(), 30, "WEBP"))) as small:
+        assert (small.format, small.size) == ("WEBP", (30, 20))
+    with Image.open(io.BytesIO(thumbnail(encoded(size=(12, 8)), 30))) as small:
+        assert (small.format, small.size) == ("JPEG", (12, 8))
+
+
+def test_a_picture_that_would_fill_the_memory_is_not_decoded():
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b""))]
+    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    assert thumbnail(bomb) is None
+
+
+@pytest.mark.parametrize(
+    "image", [None, b"", b"<svg/>", encoded()[:60], encoded("JPEG")[:200], b"\x89PNG\r\n\x1a\n" + b"\0" * 99]
+)
+def test_a_picture_that_cannot_be_shown_leaves_its_text(image):
+    picture, words = cells(contact_sheet([Sample(image, "a text", "a note")], columns=1))
+    assert picture.strip() == "no picture"
+    assert "a text" in words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a | b || c",
+        "first\nsecond\r\n| third |",
+        "<script>alert('x')</script><img src=x onerror=y>",
+        "[a link](javascript:x) ![picture](http://x/y.png)",
+        "*bold* _under_ `code` ~~gone~~ # head",
+        "back\\slash \\| pipe",
+        "&lt;b&gt; stays as it is written",
+    ],
+)
+def test_texts_of_the_web_stay_texts(text):
+    sheet = contact_sheet([Sample(None, text, text)] * 2, columns=2)
+    assert len(sheet.splitlines()) == 4
+    assert len(cells(sheet)) == 4
+    assert "<" not in sheet
+    # Every character that Markdown could read as markup is escaped; what is left says what the text said.
+    shown = re.sub(r"\\([\\`*_{}\[\]()#+\-.!|~])", "", cells(sheet)[2].rpartition(" *")[0])
+    assert re.search(r"[\\`*_{}\[\]()#+\-.!|~]", shown) is None
+
+
+def test_scripts_stay_as_they_are_and_long_texts_are_cut():
+    arabic, thai = "قطة سوداء على سجادة", "แมวสีดำนอนหลับ"
+    sheet = contact_sheet([Sample(None, arabic, ""), Sample(None, thai, ""), Sample(None, "x" * 5000, "")])
+    assert arabic in sheet
+    assert thai in sheet
+    assert len(sheet) < 1000
+
+
+def test_pictures_are_read_from_a_tar_by_their_keys(tmp_path):
+    content = {"000.jpg": b"one", "000.txt": b"text", "001.png": b"two", "002.json": b"{}", "003.webp": b"three"}
+    with tarfile.open(tmp_path / "some.tar", "w") as archive:
+        for name, data in content.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    tar = str(tmp_path / "some.tar")
+    assert read_pictures(tar, ["000", "003"]) == {"000": b"one", "003": b"three"}
+    assert read_pictures(tar, ["001", "002", "nothing"]) == {"001": b"two"}
+    assert read_pictures(tar, []) == {}
+    with pytest.raises(OSError, match="absent"):
+        read_pictures(str(tmp_path / "absent.tar"), ["000"])
+    (tmp_path / "broken.tar").write_bytes(b"no tar at all" * 100)
+    with pytest.raises(tarfile.TarError):
+        read_pictures(str(tmp_path / "broken.tar"), ["000"])

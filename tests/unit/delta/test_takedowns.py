@@ -1,0 +1,88 @@
+"""Removal requests: none is lost, whoever enters them."""
+
+import polars as pl
+import pytest
+from deltalake import write_deltalake
+
+from laion_assets.consent.removals import in_force, load_removals
+from laion_assets.delta.errors import LakeError, UpstreamNotValidated
+from laion_assets.delta.lake import Lake
+from laion_assets.lake.takedowns import request_takedown, withdraw_takedowns
+from laion_assets.sql import connect
+
+
+def requests(lake: Lake) -> list[tuple[str, str, str | None]]:
+    return connect(lake).sql("SELECT kind, value, reason FROM takedowns ORDER BY ALL").fetchall()
+
+
+def test_requests_of_one_kind_are_kept_beside_one_another(lake: Lake) -> None:
+    request_takedown(lake, "domain", "a.example", "asked")
+    request_takedown(lake, "domain", "b.example", None)
+    request_takedown(lake, "url", "http://c.example/x.jpg", None)
+    assert requests(lake) == [
+        ("domain", "a.example", "asked"),
+        ("domain", "b.example", None),
+        ("url", "http://c.example/x.jpg", None),
+    ]
+
+
+def test_the_same_request_again_is_one_request(lake: Lake) -> None:
+    request_takedown(lake, "domain", "a.example", None)
+    request_takedown(lake, "domain", "a.example", "now with a reason")
+    assert requests(lake) == [("domain", "a.example", "now with a reason")]
+
+
+def test_an_unknown_kind_is_refused(lake: Lake) -> None:
+    with pytest.raises(LakeError, match="url, domain, sha256, pair_id"):
+        request_takedown(lake, "phone", "12345", None)
+    assert requests(lake) == []
+
+
+def test_a_request_that_another_tool_wrote_is_not_written_over(lake: Lake) -> None:
+    request_takedown(lake, "domain", "a.example", None)
+    written = pl.scan_delta(lake.path("takedowns")).collect().with_columns(value=pl.lit("b.example"))
+    write_deltalake(lake.path("takedowns"), written.to_arrow(), mode="append")
+    with pytest.raises(UpstreamNotValidated):
+        request_takedown(lake, "domain", "c.example", None)
+
+
+def standing(lake: Lake) -> set[tuple[str, str]]:
+    return {(kind, str(value)) for _, kind, value in in_force(lake.scan("takedowns").collect())}
+
+
+def test_a_withdrawn_request_stays_to_be_read_and_counts_no_more(lake: Lake) -> None:
+    request_takedown(lake, "domain", "a.example", "asked")
+    request_takedown(lake, "domain", "b.example", None)
+    withdraw_takedowns(lake, "domain", ["a.example"], "a mistake")
+    assert requests(lake) == [
+        ("domain", "a.example", "asked"),
+        ("domain", "b.example", None),
+        ("withdrawal", "domain a.example", "a mistake"),
+    ]
+    assert standing(lake) == {("domain", "b.example")}
+
+
+def test_a_request_that_is_entered_again_counts_again_and_can_be_withdrawn_again(lake: Lake) -> None:
+    for _ in range(2):
+        request_takedown(lake, "pair_id", "-92", None)
+        assert standing(lake) == {("pair_id", "-92")}
+        withdraw_takedowns(lake, "pair_id", ["-92"], None)
+        assert standing(lake) == set()
+    assert len(requests(lake)) == 2
+
+
+def test_a_withdrawal_takes_back_the_request_that_it_names_and_no_other(lake: Lake) -> None:
+    for kind, value in (("domain", "a.example"), ("url", "http://a.example/"), ("domain", "b.a.example")):
+        request_takedown(lake, kind, value, None)
+    withdraw_takedowns(lake, "url", ["http://a.example/"], None)
+    assert standing(lake) == {("domain", "a.example"), ("domain", "b.a.example")}
+    assert len(load_removals(lake.scan("takedowns").collect()).frame) == 2
+
+
+def test_removals_are_what_they_were_once_a_request_is_withdrawn(lake: Lake) -> None:
+    request_takedown(lake, "domain", "a.example", None)
+    before = load_removals(lake.scan("takedowns").collect()).digest
+    request_takedown(lake, "sha256", "0" * 64, None)
+    assert load_removals(lake.scan("takedowns").collect()).digest != before
+    withdraw_takedowns(lake, "sha256", ["0" * 64], None)
+    assert load_removals(lake.scan("takedowns").collect()).digest == before
