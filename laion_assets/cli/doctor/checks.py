@@ -20,8 +20,8 @@ from packaging.requirements import Requirement
 
 from laion_assets.cli.common import settings_of
 from laion_assets.cli.crawls import listed_crawls
-from laion_assets.cli.doctor.command import Check, Finding, Level, fail, ok, warn
 from laion_assets.cli.doctor.encoder import EncoderCheck
+from laion_assets.cli.doctor.findings import Check, Finding, Level, fail, ok, warn
 from laion_assets.common.messages import SETTINGS as ALERT_SETTINGS
 from laion_assets.common.messages import receivers
 from laion_assets.common.shipped import PACKAGE, shipped

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from laion_assets.cli.doctor.command import Finding, fail, ok, warn
+from laion_assets.cli.doctor.findings import Finding, fail, ok, warn
 from laion_assets.clip.encoder import EncoderOptions, encoder_name
 
 _SECONDS = 180.0

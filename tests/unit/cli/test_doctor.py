@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from laion_assets.cli.doctor import checks as doctor_checks
-from laion_assets.cli.doctor.command import Check, Finding, answer, ok
 from laion_assets.cli.doctor.encoder import EncoderCheck
+from laion_assets.cli.doctor.findings import Check, Finding, answer, ok
 from laion_assets.cli.main import app
 from laion_assets.clip.encoder import EncoderOptions
 from laion_assets.delta.lake import Lake
