@@ -29,7 +29,8 @@ from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, partition_name
 from laion_assets.delta.staleness import Expectation
 from laion_assets.settings import Settings
-from laion_assets.tables.stages import PER_CRAWL, STAGES, partitions_of
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.stages import PER_CRAWL, partitions_of, partitions_read
 
 SHARDS = 64
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -79,14 +80,14 @@ def record(
 ) -> Commit:
     """What a build of one partition records, had its inputs the content of ``digests``."""
     upstreams = {}
-    for read in STAGES[table].reads:
+    for read in TABLES[table].reads:
         if read.table in ("takedowns", "calibrations"):
             names = []
-        elif read.crawls == "earlier":
+        elif read.periods == "earlier":
             own = (str(partition["crawl"]), partition["bucket"])
             names = [f"crawl={c}/bucket={own[1]}" for c in crawls if c < own[0]]
         else:
-            names = [partition_name(p) for p in read.partitions(lake, partition)]
+            names = [partition_name(p) for p in partitions_read(lake, read, partition)]
         read_digests = [(name, digests[read.table][name]) for name in names]
         upstreams[read.table] = UpstreamRead(1, combined_digest(read_digests), len(read_digests))
     name = partition_name(partition)
@@ -98,7 +99,7 @@ def record(
         drops={"duplicate": 15_000, "earlier_crawl": 5_000},
         content_digest=uuid.uuid5(uuid.NAMESPACE_URL, f"{table} {name}").hex,
         run_id=str(uuid.uuid5(uuid.NAMESPACE_OID, name)),
-        code_version=STAGES[table].code_version,
+        code_version=TABLES[table].code_version,
         settings_digest=expected.settings_digest or "",
         externals=dict(expected.externals),
         upstreams=upstreams,

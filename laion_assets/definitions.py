@@ -39,7 +39,8 @@ from laion_assets.settings import Settings, load_settings
 from laion_assets.sql.project import open_project
 from laion_assets.sql.selection import selected_from
 from laion_assets.tables.catalogue import MODEL_TESTS, TABLES
-from laion_assets.tables.stages import OPERATIONS, PER_CRAWL, STAGES
+from laion_assets.tables.groups import OPERATIONS
+from laion_assets.tables.stages import PER_CRAWL
 
 # Multi-dimensional partition mappings, backfill policies and checks of single partitions are what this project is
 # about; Dagster calls the first two beta and the last a preview.
@@ -82,7 +83,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     written_beside = [
         dg.AssetSpec(name, description=description(TABLES[name]), group_name=group, kinds={"deltalake"}, deps=deps)
         for name, group, deps in (
-            ("takedowns", STAGES["takedowns"].group, ()),
+            ("takedowns", TABLES["takedowns"].group, ()),
             (MODEL_TESTS.name, OPERATIONS, project.enabled),
         )
     ]

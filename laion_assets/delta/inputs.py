@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from laion_assets.delta.commits import combined_digest
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, partition_name
-from laion_assets.tables.stages import Read, Stage
+from laion_assets.delta.table import Read, Table
+from laion_assets.tables.stages import partitions_read
 
 if TYPE_CHECKING:
     from laion_assets.delta.staleness import PartitionState
@@ -44,18 +45,18 @@ class Inputs:
     def __init__(self, lake: Lake, judged: Judged) -> None:
         self._lake = lake
         self._judged = judged
-        self._reads: dict[int, tuple[Stage, list[_Reads]]] = {}
+        self._reads: dict[int, tuple[Table, list[_Reads]]] = {}
         self._found: dict[tuple[object, ...], dict[tuple[str | int, ...], Input]] = {}
         self._earlier: dict[tuple[str, str], _Earlier] = {}
 
-    def of(self, stage: Stage, partition: Partition) -> dict[str, Input]:
+    def of(self, stage: Table, partition: Partition) -> dict[str, Input]:
         """By table, what goes into one partition of a stage's table."""
         known = self._reads.get(id(stage))
         if known is None:
             known = self._reads[id(stage)] = (stage, self._grouped(stage, tuple(partition)))
         return {reads.table: self._of_table(reads, partition) for reads in known[1]}
 
-    def _grouped(self, stage: Stage, columns: tuple[str, ...]) -> "list[_Reads]":
+    def _grouped(self, stage: Table, columns: tuple[str, ...]) -> "list[_Reads]":
         by_table: dict[str, list[Read]] = defaultdict(list)
         for read in stage.reads:
             by_table[read.table].append(read)
@@ -64,7 +65,7 @@ class Inputs:
     def _how(self, table: str, reads: list[Read], columns: tuple[str, ...]) -> "_Reads":
         """How a table is read by partitions of these columns."""
         upstream = self._lake.tables[table].partition_by
-        crawls = {read.crawls for read in reads}
+        crawls = {read.periods for read in reads}
         # Where one crawl's name begins another's, `A-B` stands before `A/`, and the order of names is another.
         known = sorted(self._lake.ledger(table).crawls)
         plain = known == sorted(known, key=lambda crawl: f"{crawl}/")
@@ -86,7 +87,7 @@ class Inputs:
         key = tuple(partition[column] for column in reads.shared)
         found = reads.found.get(key)
         if found is None:
-            names = [partition_name(up) for read in reads.reads for up in read.partitions(self._lake, partition)]
+            names = [partition_name(up) for read in reads.reads for up in partitions_read(self._lake, read, partition)]
             found = reads.found[key] = self._input(reads.table, names)
         return found
 

@@ -17,7 +17,9 @@ from laion_assets.delta.commits import combined_digest
 from laion_assets.delta.inputs import Inputs, Judged
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, partition_name
-from laion_assets.tables.stages import PER_CRAWL, STAGES, Stage, partitions_of
+from laion_assets.delta.table import Table
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.stages import PER_CRAWL, partitions_of
 
 
 class State(StrEnum):
@@ -127,7 +129,7 @@ class Judge:
     ) -> CrawlStates:
         states = {}
         for partition in partitions_of(lake, table, crawl):
-            state = judge(lake, STAGES[table], partition, expected, {}, inputs)
+            state = judge(lake, TABLES[table], partition, expected, {}, inputs)
             states[state.name] = state
         self.judged += len(states)
         return CrawlStates(states, tuple(s for s in states.values() if s.state is not State.DONE), basis)
@@ -135,12 +137,12 @@ class Judge:
     def _basis(
         self, lake: Lake, table: str, crawl: str, expected: Expectation, groups: Mapping[tuple[str, str], CrawlStates]
     ) -> tuple[Any, ...]:
-        stage, own = STAGES[table], lake.ledger(table)
+        stage, own = TABLES[table], lake.ledger(table)
         basis: list[Any] = [expected, stage.code_version, own.touched.get(crawl), own.foreign_version]
         for read in stage.reads:
-            if "crawl" not in lake.tables[read.table].partition_by or read.crawls == "all":
+            if "crawl" not in lake.tables[read.table].partition_by or read.periods == "all":
                 basis.append(lake.ledger(read.table).version)
-            elif read.crawls == "same":
+            elif read.periods == "same":
                 basis.append(groups[read.table, crawl])
             else:
                 ledger = lake.ledger(read.table)
@@ -155,7 +157,7 @@ def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 def judge(
-    lake: Lake, stage: Stage, partition: Partition, expected: Expectation, judged: Judged, inputs: Inputs | None = None
+    lake: Lake, stage: Table, partition: Partition, expected: Expectation, judged: Judged, inputs: Inputs | None = None
 ) -> PartitionState:
     """The state of one partition.
 
@@ -167,7 +169,7 @@ def judge(
         judged: states of partitions upstream, by (table, partition name); those that are not there count as done.
         inputs: what is known already of inputs, instead of ``judged``.
     """
-    table, name = stage.table, partition_name(partition)
+    table, name = stage.name, partition_name(partition)
     ledger = lake.ledger(table)
     commit = ledger.commits.get(name)
     if commit is None:

@@ -8,7 +8,7 @@ import polars as pl
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Commit, Provenance
 from laion_assets.delta.lake import Lake
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import TABLES
 
 _TABLE = "takedowns"
 
@@ -45,7 +45,7 @@ def withdraw_takedowns(lake: Lake, kind: str, values: Collection[str], reason: s
 
 
 def _enter(lake: Lake, kind: str, values: Collection[str], reason: str | None) -> Commit:
-    provenance = Provenance(run_id="", code_version=STAGES[_TABLE].code_version, settings_digest="")
+    provenance = Provenance(run_id="", code_version=TABLES[_TABLE].code_version, settings_digest="")
     with lake_build(lake, _TABLE, {"kind": kind}, provenance) as build:
         build.resumable("requests")  # held from reading to writing, so that no request is written over
         build.own_earlier_rows("own_rows")

@@ -10,8 +10,8 @@ from typing import Final
 import dagster as dg
 
 from laion_assets.delta.partition import Partition
+from laion_assets.delta.table import Read
 from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import Read
 
 CRAWLS = dg.DynamicPartitionsDefinition(name="crawl")
 """Crawls by Common Crawl's own names; registered by `laion build` or a sensor."""

@@ -4,6 +4,8 @@ import hashlib
 import json
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import duckdb
 
@@ -14,6 +16,7 @@ from laion_assets.delta.inputs import Inputs, Judged
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, literal, partition_name
 from laion_assets.delta.staleness import Expectation, PartitionState, State, judge
+from laion_assets.delta.table import Read, Table
 from laion_assets.delta.validation import RowCheck, run_check
 from laion_assets.delta.verdicts import (
     content_judged,
@@ -29,7 +32,7 @@ from laion_assets.sql.metrics import STEP_METRICS, metrics_in_logs
 from laion_assets.sql.model import Model
 from laion_assets.sql.project import RECORDS, Project, tables_of
 from laion_assets.tables.catalogue import MODEL_TESTS
-from laion_assets.tables.stages import PER_CRAWL, Read, Stage
+from laion_assets.tables.stages import PER_CRAWL, partitions_read
 
 EXPECTATION = Expectation(settings_digest="")
 """No setting shapes a model's rows."""
@@ -47,22 +50,22 @@ def views_under(project: Project, name: str) -> list[str]:
     return [name for name in project.models if name in found]
 
 
-def stage_of(project: Project, name: str) -> Stage:
+def stage_of(project: Project, name: str) -> Table:
     """What a model is built from: the tables it names, itself and through views.
 
     A model that is built crawl by crawl sees of every table its own crawl alone.
     """
     model = project.models[name]
-    crawls = "same" if model.is_incremental else "all"
+    periods: Literal["same", "all"] = "same" if model.is_incremental else "all"
     tables: list[str] = []
     for part in (name, *views_under(project, name)):
         for source in project.sources(part):
             tables += PER_CRAWL if source in RECORDS else [source]
         tables += [n for n in project.upstream(part) if not project.models[n].is_view]
-    return Stage(
-        table=MODEL_TESTS.name if model.is_view else name,
+    return replace(
+        MODEL_TESTS if model.is_view else model.table(),
         code_version=_rows_version(project, name),
-        reads=tuple(Read(table=table, crawls=crawls) for table in dict.fromkeys(tables)),  # type: ignore[arg-type]
+        reads=tuple(Read(table=table, periods=periods) for table in dict.fromkeys(tables)),
         group=model.layer,
     )
 
@@ -92,7 +95,7 @@ def partitions_of_model(lake: Lake, model: Model) -> list[Partition]:
 
 
 def model_state(
-    project: Project, lake: Lake, name: str, partition: Partition, inputs: Inputs, stage: Stage | None = None
+    project: Project, lake: Lake, name: str, partition: Partition, inputs: Inputs, stage: Table | None = None
 ) -> PartitionState:
     """Whether a model's partition is there, up to date and tested; ``inputs`` as for :func:`judge`."""
     model = project.models[name]
@@ -127,7 +130,7 @@ def declared(lake: Lake, project: Project) -> Lake:
 
 
 def model_states(
-    project: Project, lake: Lake, judged: Judged | None = None, stages: Mapping[str, Stage] | None = None
+    project: Project, lake: Lake, judged: Judged | None = None, stages: Mapping[str, Table] | None = None
 ) -> dict[tuple[str, str], PartitionState]:
     """The state of every partition of every enabled model, by (model, partition name).
 
@@ -177,7 +180,7 @@ def open_inputs(
     Raises:
         LakeError: an input was never built, was written without validation, or its tests failed.
     """
-    places = {read.table: read.partitions(build.lake, partition) for read in stage_of(project, name).reads}
+    places = {read.table: partitions_read(build.lake, read, partition) for read in stage_of(project, name).reads}
     for table, partitions in places.items() if tables else ():
         build.view(table, table, partitions)
     create_macros(build.con)

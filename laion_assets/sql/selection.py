@@ -9,10 +9,10 @@ import duckdb
 from laion_assets.delta.build import PartitionBuild
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.partition import parse_partition
+from laion_assets.delta.table import Read, Table
 from laion_assets.sql.build import declared, open_inputs, stage_of
 from laion_assets.sql.project import Project
 from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import STAGES, Read, Stage
 
 SELECTED = "selected"
 """The view that :func:`open_selection` makes."""
@@ -23,22 +23,22 @@ ALWAYS_CURRENT = ("benchmark_images", "takedowns")
 _KEY = ("crawl", "bucket", "pair_id")
 
 
-def training_stage(project: Project, source: str) -> Stage:
+def training_stage(project: Project, source: str) -> Table:
     """What a training set selected from ``source`` is built from.
 
     Raises:
         LakeError: there is no such table or model, the model cannot run, or it is no list of pairs.
     """
-    stage = STAGES["training_sets"]
+    stage = TABLES["training_sets"]
     found = {read.table: read for read in stage.reads}
     if source in TABLES:
         columns = TABLES[source].schema.names
-        found.setdefault(source, Read(table=source, crawls="all"))
+        found.setdefault(source, Read(table=source, periods="all"))
     elif source in project.enabled:
         model = project.models[source]
         columns = [column.name for column in model.columns]
-        for read in stage_of(project, source).reads if model.is_view else (Read(table=source, crawls="all"),):
-            found.setdefault(read.table, replace(read, crawls="all"))
+        for read in stage_of(project, source).reads if model.is_view else (Read(table=source, periods="all"),):
+            found.setdefault(read.table, replace(read, periods="all"))
     elif source in project.models:
         raise LakeError(f"a recipe selects from {source}, which cannot run: {project.models[source].disabled}")
     else:
@@ -64,7 +64,7 @@ def selected_from(sources: Iterable[str], project: Project) -> dict[str, bool]:
     for source in {*sources}:
         with suppress(LakeError):
             tables.update(read.table for read in training_stage(project, source).reads)
-    tables -= {read.table for read in STAGES["training_sets"].reads}
+    tables -= {read.table for read in TABLES["training_sets"].reads}
     return {
         name: bool(TABLES[name].partition_by) if name in TABLES else project.models[name].is_incremental
         for name in sorted(tables)

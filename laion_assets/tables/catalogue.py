@@ -5,8 +5,9 @@ Adding a table means adding a declaration here and an asset that fills it. Types
 
 import pyarrow as pa
 
-from laion_assets.delta.table import Table
+from laion_assets.delta.table import Numbered, Read, Table
 from laion_assets.tables.columns import BOOL, DOUBLE, FLOAT, INT, LONG, STRING, TIME, VECTOR, column
+from laion_assets.tables.groups import CRAWL, OPERATIONS, PAIRS
 from laion_assets.tables.training import (
     BENCHMARK_IMAGES,
     CLIP_CHECKPOINTS,
@@ -39,9 +40,16 @@ FAILURES = (
 )
 
 
-_CRAWL = column("crawl", STRING, "Common Crawl's name of the snapshot, CC-MAIN-2024-10.")
-_SHARD = column("shard", INT, "File number modulo the lake's number of shards.")
-_BUCKET = column("bucket", INT, "url_id modulo the lake's number of buckets: all pairs of one url share a bucket.")
+_CRAWL = column("crawl", STRING, "Common Crawl's name of the snapshot, CC-MAIN-2024-10.", is_period=True)
+_SHARD = column(
+    "shard", INT, "File number modulo the lake's number of shards.", numbered=Numbered(count="shards", of="file_number")
+)
+_BUCKET = column(
+    "bucket",
+    INT,
+    "url_id modulo the lake's number of buckets: all pairs of one url share a bucket.",
+    numbered=Numbered(count="buckets", of="url_id"),
+)
 _PAIR_ID = column("pair_id", LONG, "First 64 bits of MurmurHash3-x64-128 over url+text; LAION's `hash`.")
 _URL_ID = column("url_id", LONG, "First 64 bits of MurmurHash3-x64-128 over the url.")
 _URL = column("url", STRING, "The image's absolute http(s) address.")
@@ -68,6 +76,8 @@ CRAWL_SNAPSHOTS = Table(
     description="One row per Common Crawl snapshot.",
     key=("crawl",),
     partition_by=("crawl",),
+    code_version="2",
+    group=CRAWL,
     columns=(
         _CRAWL,
         column("name", STRING, "The name Common Crawl gives the snapshot, 'August 2025 Index'."),
@@ -85,6 +95,9 @@ WAT_FILES = Table(
     key=("crawl", "file_number"),
     partition_by=("crawl",),
     order_by=("file_number",),
+    code_version="2",
+    reads=(Read(table="crawl_snapshots"),),
+    group=CRAWL,
     columns=(
         _CRAWL,
         column("file_number", INT, "Position in the crawl's list, from 0."),
@@ -99,6 +112,9 @@ CANDIDATE_PAIRS = Table(
     key=("crawl", "file_number", "record_offset", "link_position"),
     partition_by=("crawl", "shard"),
     order_by=("bucket", "file_number", "record_offset", "link_position"),
+    code_version="3",
+    reads=(Read(table="wat_files"),),
+    group=CRAWL,
     columns=(_CRAWL, _SHARD, _BUCKET, *_PAIR_COLUMNS),
 )
 
@@ -108,6 +124,9 @@ UNIQUE_PAIRS = Table(
     key=("pair_id",),
     partition_by=("crawl", "bucket"),
     order_by=("pair_id",),
+    code_version="2",
+    reads=(Read(table="candidate_pairs"), Read(table="unique_pairs", periods="earlier"), Read(table="takedowns")),
+    group=PAIRS,
     columns=(
         _CRAWL,
         _BUCKET,
@@ -122,6 +141,9 @@ IMAGES = Table(
     key=("crawl", "url"),
     partition_by=("crawl", "bucket"),
     order_by=("url_id",),
+    code_version="2",
+    reads=(Read(table="unique_pairs"), Read(table="takedowns")),
+    group=PAIRS,
     columns=(
         _CRAWL,
         _BUCKET,
@@ -160,6 +182,9 @@ CLIP_EMBEDDINGS = Table(
     description="Image and text vector and their similarity, one row per pair and encoder.",
     key=("pair_id", "encoder"),
     partition_by=("crawl", "bucket"),
+    code_version="2",
+    reads=(Read(table="unique_pairs"), Read(table="images")),
+    group=PAIRS,
     columns=(
         _CRAWL,
         _BUCKET,
@@ -183,6 +208,15 @@ FILTERED_PAIRS = Table(
     key=("pair_id",),
     partition_by=("crawl", "bucket"),
     order_by=("pair_id",),
+    code_version="2",
+    reads=(
+        Read(table="unique_pairs"),
+        Read(table="images"),
+        Read(table="clip_embeddings"),
+        Read(table="calibrations"),
+        Read(table="takedowns"),
+    ),
+    group=PAIRS,
     columns=(
         _CRAWL,
         _BUCKET,
@@ -211,6 +245,8 @@ CALIBRATIONS = Table(
     description="The similarity threshold of each encoder and language group, with how well it separates.",
     key=("encoder_sha256", "language_group"),
     partition_by=("encoder_sha256",),
+    code_version="3",
+    group=PAIRS,
     columns=(
         column("encoder_sha256", STRING, "SHA-256 of the encoder's weights."),
         column("encoder", STRING, "Name of the encoder: model and weights."),
@@ -236,6 +272,8 @@ TAKEDOWNS = Table(
     description="One row per request to remove an address, a site, a picture or a pair, or to withdraw one of these.",
     key=("kind", "value"),
     partition_by=("kind",),
+    code_version="1",
+    group=PAIRS,
     columns=(
         column("requested_at", TIME, "When removal was asked for."),
         column("kind", STRING, "What `value` names.", accepted=("url", "domain", "sha256", "pair_id", "withdrawal")),
@@ -255,6 +293,7 @@ MODEL_TESTS = Table(
     key=("model", "scope", "test"),
     partition_by=("model", "scope"),
     order_by=("test",),
+    group=OPERATIONS,
     columns=(
         column("model", STRING, "The SQL model."),
         column("scope", STRING, "The crawl that was tested, or `all`."),
@@ -272,6 +311,9 @@ PARTITION_STATES = Table(
     key=("table_name", "partition"),
     partition_by=(),
     order_by=("table_name", "partition"),
+    code_version="1",
+    # Reads the commit records of all tables, and no rows.
+    group=OPERATIONS,
     columns=(
         column("table_name", STRING, "The table, or SQL model."),
         column("partition", STRING, "The partition, crawl=CC-MAIN-2024-10/bucket=3."),

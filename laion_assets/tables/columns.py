@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from laion_assets.delta.table import Column
+from laion_assets.delta.table import Column, Numbered
 
 STRING, INT, LONG = pa.string(), pa.int32(), pa.int64()
 FLOAT, DOUBLE, BOOL = pa.float32(), pa.float64(), pa.bool_()
@@ -20,6 +20,8 @@ def column(
     digested: bool = True,
     names_file: bool = False,
     file_sha256: str | None = None,
+    is_period: bool = False,
+    numbered: Numbered | None = None,
 ) -> Column:
     """A column; see :class:`Column`."""
     return Column(
@@ -31,4 +33,6 @@ def column(
         digested=digested,
         names_file=names_file or file_sha256 is not None,
         file_sha256=file_sha256,
+        is_period=is_period,
+        numbered=numbered,
     )

@@ -2,8 +2,9 @@
 
 import pyarrow as pa
 
-from laion_assets.delta.table import Table
+from laion_assets.delta.table import Read, Table
 from laion_assets.tables.columns import BOOL, DOUBLE, INT, LONG, STRING, TIME, column
+from laion_assets.tables.groups import EVALUATION, TRAINING
 
 _RECIPE = column("recipe", STRING, "Name of the recipe.")
 _BENCHMARK = column("benchmark", STRING, "Name of the benchmark.")
@@ -16,6 +17,8 @@ BENCHMARK_IMAGES = Table(
     key=("benchmark", "sample_key"),
     partition_by=("benchmark",),
     order_by=("sample_key",),
+    code_version="2",
+    group=TRAINING,
     columns=(
         _BENCHMARK,
         column("sample_key", STRING, "Key of the sample in the benchmark's tars."),
@@ -39,6 +42,15 @@ TRAINING_SETS = Table(
     partition_by=("recipe",),
     order_by=("split", "shard_path"),
     pins_sources=True,
+    code_version="2",
+    # What the selection's SQL reads comes on top: see `sql.selection`.
+    reads=(
+        Read(table="unique_pairs", periods="all"),
+        Read(table="images", periods="all"),
+        Read(table="benchmark_images", periods="all"),
+        Read(table="takedowns"),
+    ),
+    group=TRAINING,
     columns=(
         _RECIPE,
         column("split", STRING, "Whether it is learned from.", accepted=("train", "validation")),
@@ -62,6 +74,9 @@ CLIP_CHECKPOINTS = Table(
     partition_by=("recipe",),
     order_by=("epoch",),
     pins_sources=True,
+    code_version="1",
+    reads=(Read(table="training_sets"),),
+    group=TRAINING,
     columns=(
         _RECIPE,
         _EPOCH,
@@ -112,6 +127,9 @@ ZERO_SHOT_SCORES = Table(
     key=("recipe", "epoch", "benchmark"),
     partition_by=("recipe", "benchmark"),
     order_by=("epoch",),
+    code_version="1",
+    reads=(Read(table="clip_checkpoints"), Read(table="benchmark_images")),
+    group=EVALUATION,
     columns=(
         *_SCORED,
         column("in_distribution_benchmark", STRING, "The benchmark whose shifted version this is.", nullable=True),
@@ -132,6 +150,9 @@ RETRIEVAL_SCORES = Table(
     key=("recipe", "epoch", "benchmark"),
     partition_by=("recipe", "benchmark"),
     order_by=("epoch",),
+    code_version="1",
+    reads=(Read(table="clip_checkpoints"), Read(table="benchmark_images")),
+    group=EVALUATION,
     columns=(
         *_SCORED,
         *(
@@ -151,6 +172,9 @@ ROBUSTNESS = Table(
     description="One row per final checkpoint and shifted benchmark: accuracy there beside accuracy in distribution.",
     key=("recipe", "epoch", "benchmark"),
     order_by=("recipe", "epoch", "benchmark"),
+    code_version="1",
+    reads=(Read(table="zero_shot_scores", periods="all"), Read(table="clip_checkpoints", periods="all")),
+    group=EVALUATION,
     columns=(
         _RECIPE,
         _EPOCH,
@@ -176,6 +200,13 @@ SCALING_LAWS = Table(
     description="One row per benchmark and arm: error against compute, of completed schedules.",
     key=("benchmark", "arm"),
     order_by=("benchmark", "arm"),
+    code_version="1",
+    reads=(
+        Read(table="zero_shot_scores", periods="all"),
+        Read(table="retrieval_scores", periods="all"),
+        Read(table="clip_checkpoints", periods="all"),
+    ),
+    group=EVALUATION,
     columns=(
         _BENCHMARK,
         column("arm", STRING, "What the recipes have in common."),

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from laion_assets.sample.options import CRAWLS
 from laion_assets.sql.project import open_project
-from laion_assets.tables.catalogue import MODEL_TESTS
+from laion_assets.tables.catalogue import MODEL_TESTS, TABLES
 from laion_assets.tables.stages import STAGES
 from laion_assets.training.recipe import load_recipes
 from tests.browser.conftest import ASKED_FOR, BENCHMARKS, Site, finish
@@ -35,7 +35,7 @@ def test_a_partition_and_a_backfill_are_built_from_the_pages(site: Site) -> None
 
 def look_at_the_graph(visitor: Visitor) -> None:
     page = visitor.open("/asset-groups")
-    for group in dict.fromkeys(stage.group for stage in STAGES.values()):
+    for group in dict.fromkeys(TABLES[name].group for name in STAGES):
         expect(page.get_by_role("button", name=group).first).to_be_visible()
     visitor.shoot("graph")
 

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
-from laion_assets.tables.stages import Stage
+from laion_assets.tables.catalogue import TABLES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
@@ -220,8 +220,8 @@ def asset_path(name: str, view: str = "overview", partition: str | None = None) 
     return f"/assets/{name}?view={view}{chosen}"
 
 
-def stages_path(stages: Mapping[str, Stage]) -> str:
+def stages_path(stages: Sequence[str]) -> str:
     """The graph of some stages, its groups open."""
-    groups = [f"global@global:{group}" for group in dict.fromkeys(stage.group for stage in stages.values())]
+    groups = [f"global@global:{group}" for group in dict.fromkeys(TABLES[name].group for name in stages)]
     keys = " or ".join(f'key:"{table}"' for table in stages)
     return f"/asset-groups~{quote(keys)}?expanded={quote(','.join(groups))}"

@@ -20,7 +20,7 @@ from laion_assets.orchestration.runs.build import Builder, Request
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import CalibrationOptions, DenyOptions, Settings
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import TABLES
 from tests.pipeline.conftest import (
     BUILT,
     Built,
@@ -242,7 +242,7 @@ def test_what_other_code_may_have_got_wrong_is_fetched_and_embedded_again(
 ) -> None:
     """The lake of the version before: what it stored lying on its side or white is not taken over."""
     for table in ("images", "clip_embeddings"):
-        monkeypatch.setitem(STAGES, table, dataclasses.replace(STAGES[table], code_version="next"))  # type: ignore[arg-type]
+        monkeypatch.setitem(TABLES, table, dataclasses.replace(TABLES[table], code_version="next"))
     settings = lake_copy()
     assert builder(settings).build(Request(crawls=CRAWLS)).failures == []
     known = rows(undisturbed.lake, "images")

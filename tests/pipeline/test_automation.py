@@ -18,7 +18,8 @@ from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import AutomationOptions, Settings
-from laion_assets.tables.stages import PER_CRAWL, STAGES
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.stages import PER_CRAWL
 from tests.pipeline.conftest import Built, MakeSettings, digests, materialise, unfinished
 from tests.pipeline.daemon import Clock, Daemon, described
 from tests.unit.sql.model_files import write_model
@@ -168,8 +169,8 @@ def test_attempts_lie_apart_and_begin_anew_when_the_inputs_change(
     assert len(at_work.runs_of("clip_embeddings")) == 2 * first
     now.seconds += 100 * 3600
     assert {described(r)[0] for r in at_work.look()} == {("partition_states",)}, "twice was asked for, and no more"
-    stage = dataclasses.replace(STAGES["clip_embeddings"], code_version="next")
-    monkeypatch.setitem(STAGES, "clip_embeddings", stage)  # type: ignore[arg-type]
+    stage = dataclasses.replace(TABLES["clip_embeddings"], code_version="next")
+    monkeypatch.setitem(TABLES, "clip_embeddings", stage)
     repaired = at_work.restart(at_work.settings)
     assert len([r for r in repaired.look() if "clip_embeddings" in described(r)[0]]) == first
 
@@ -257,8 +258,8 @@ def test_a_new_encoder_makes_embeddings_thresholds_and_filter_run(
 def test_a_new_code_version_makes_that_stage_run(
     daemon: Callable[..., Daemon], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = STAGES["unique_pairs"]
-    monkeypatch.setitem(STAGES, "unique_pairs", dataclasses.replace(stage, code_version="next"))  # type: ignore[arg-type]
+    stage = TABLES["unique_pairs"]
+    monkeypatch.setitem(TABLES, "unique_pairs", dataclasses.replace(stage, code_version="next"))
     at_work = daemon()
     stale = shown(at_work)
     reason = f"code version {stage.code_version}, now next"

@@ -15,7 +15,7 @@ from laion_assets.delta.build import PartitionBuild
 from laion_assets.delta.staging import Part
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import CalibrationOptions, Settings
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import TABLES
 from tests.pipeline.conftest import BUILT, Built, assert_same_rows, environment, evaluations, unfinished, versions
 
 CRAWL = CRAWLS[1]
@@ -91,7 +91,7 @@ def test_a_lost_row_is_caught_before_the_commit(
 ) -> None:
     settings = lake_copy()
     before = versions(settings.open_lake())
-    monkeypatch.setitem(STAGES, table, dataclasses.replace(STAGES[table], code_version="next"))  # type: ignore[index]
+    monkeypatch.setitem(TABLES, table, dataclasses.replace(TABLES[table], code_version="next"))
     with monkeypatch.context() as patch:
         lose(patch)
         # Without it, rows are only appended where a download is tried again, and chance puts those into buckets.

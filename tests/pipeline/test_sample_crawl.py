@@ -24,7 +24,8 @@ from laion_assets.sample.world import COLOUR, SHAPE, TEXTURE, VALUES, held_out
 from laion_assets.settings import Settings
 from laion_assets.sources.index import list_files
 from laion_assets.sources.sources import open_source
-from laion_assets.tables.stages import PER_CRAWL, STAGES, partitions_of
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.stages import PER_CRAWL, partitions_of, partitions_read
 from tests.pipeline.conftest import BUILT, Built, Web, evaluations, rows, unfinished
 
 PAIR = ["url", "text"]
@@ -187,9 +188,9 @@ def test_commits_name_what_they_were_built_from(undisturbed: Built) -> None:
     for table in BUILT:
         for name, commit in lake.ledger(table).commits.items():
             assert commit.validated
-            assert commit.code_version == STAGES[table].code_version
-            for read in STAGES[table].reads:
-                partitions = read.partitions(lake, parse_partition(name))
+            assert commit.code_version == TABLES[table].code_version
+            for read in TABLES[table].reads:
+                partitions = partitions_read(lake, read, parse_partition(name))
                 assert read.table in commit.upstreams, (table, name)
                 upstream = commit.upstreams[read.table]
                 if partitions and read.table != table:

@@ -22,8 +22,9 @@ from laion_assets.sql.build import stage_of
 from laion_assets.sql.project import load_project
 from laion_assets.sql.selection import training_stage
 from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.groups import SQL
 from laion_assets.tables.needs import GPU_NODES, need_of, op_tags
-from laion_assets.tables.stages import PER_CRAWL, SQL, STAGES, partitions_of
+from laion_assets.tables.stages import PER_CRAWL, STAGES, partitions_of, partitions_read
 from laion_assets.training.recipe import load_recipes
 from tests.unit.sql.model_files import write_model
 
@@ -111,7 +112,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.mark.parametrize("table", STAGES)
 def test_an_asset_hangs_on_what_its_stage_reads(graph, table):
-    declared = {read.table for read in STAGES[table].reads} - {table}
+    declared = {read.table for read in TABLES[table].reads} - {table}
     if table == "training_sets":  # and on what its recipes select from
         sources = {recipe.selection.source for recipe in load_recipes().values()}
         declared |= {read.table for source in sources for read in training_stage(load_project(), source).reads}
@@ -126,9 +127,9 @@ def test_an_asset_is_described_by_its_table(definitions, graph, table):
     first, *lines = node.description.splitlines()
     assert first == TABLES[table].description
     assert f'Ask it: `laion sql "FROM {table} LIMIT 10"`  ' in lines
-    assert node.group_name == STAGES[table].group
+    assert node.group_name == TABLES[table].group
     assert "deltalake" in node.kinds
-    assert node.code_version == (STAGES[table].code_version if table in BUILT else None)
+    assert node.code_version == (TABLES[table].code_version if table in BUILT else None)
 
 
 def test_groups_are_few_are_listed_as_data_flows_and_hang_together(graph):
@@ -227,7 +228,7 @@ def test_a_partition_depends_on_exactly_those_that_its_step_reads(graph, instanc
     assert set(definition.get_partition_keys(dynamic_partitions_store=instance)) == {partitions.key(p) for p in own}
     key = dg.AssetKey(table)
     for partition in own[:: max(1, len(own) // 4)]:
-        for read in STAGES[table].reads:
+        for read in TABLES[table].reads:
             if read.table == table or "crawl" not in TABLES[read.table].partition_by:
                 continue
             mapping = graph.get_partition_mapping(key, dg.AssetKey(read.table))
@@ -238,7 +239,7 @@ def test_a_partition_depends_on_exactly_those_that_its_step_reads(graph, instanc
                 datetime(2025, 1, 1, tzinfo=UTC),
                 instance,
             )
-            expected = {partitions.key(p) for p in read.partitions(lake, partition)}
+            expected = {partitions.key(p) for p in partitions_read(lake, read, partition)}
             assert set(mapped.partitions_subset.get_partition_keys()) == expected
             assert list(mapped.required_but_nonexistent_subset.get_partition_keys()) == []
 

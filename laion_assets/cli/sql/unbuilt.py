@@ -35,7 +35,7 @@ class Reading:
         never built, each with the command that builds it; None where there is no such.
         """
         names = names_read(con, query)
-        if not self._lacking(names) and names <= STAGES.keys():
+        if not self._lacking(names) and names <= {*STAGES}:
             return None
         project = open_project(self.models)
         stored = {name for wanted in names for name in _stored(project, wanted)}

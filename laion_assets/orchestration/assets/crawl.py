@@ -13,7 +13,7 @@ from laion_assets.pairs.identity import bucket
 from laion_assets.sources.counts import ExtractionCounts
 from laion_assets.sources.extract import extract
 from laion_assets.sources.index import Format, count_files, list_crawls, read_file_list
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import TABLES
 
 
 def crawl_snapshots(step: Step) -> Metadata:
@@ -73,7 +73,7 @@ def candidate_pairs(step: Step) -> Metadata:
     work = {
         "files": files.select("file_number", "path").rows(),
         "options": asdict(step.settings.extraction),
-        "code_version": STAGES["candidate_pairs"].code_version,
+        "code_version": TABLES["candidate_pairs"].code_version,
         "source": step.source.uri,
         "buckets": step.lake.buckets,
     }

@@ -18,8 +18,7 @@ from laion_assets.delta.partition import Partition
 from laion_assets.orchestration.assets.metadata import picture, rows_table
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.settings import Settings
-from laion_assets.tables.catalogue import SUBSETS
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import SUBSETS, TABLES
 from laion_assets.text.language import LanguageIdentifier, language_group
 from laion_assets.text.normalise import normalise
 
@@ -105,7 +104,7 @@ def clip_embeddings(step: Step) -> Metadata:
 def _outdated_since(step: Step) -> datetime | None:
     """When this partition was published last, where that was done by other code."""
     commit = step.lake.commit("clip_embeddings", step.partition)
-    if commit is None or commit.code_version == STAGES["clip_embeddings"].code_version:
+    if commit is None or commit.code_version == TABLES["clip_embeddings"].code_version:
         return None
     return datetime.fromtimestamp(commit.timestamp_ms / 1000, UTC)
 

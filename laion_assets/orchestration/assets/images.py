@@ -13,7 +13,7 @@ from laion_assets.download.reuse import Reuse, plan_attempts
 from laion_assets.lake.precedents import PICTURES
 from laion_assets.orchestration.assets.metadata import counts_table
 from laion_assets.orchestration.assets.step import Metadata, Step
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import TABLES
 
 REFETCH_TAG = "laion/refetch"
 """A run with this tag attempts every url again, known or not."""
@@ -57,7 +57,7 @@ def _earlier_rows(step: Step) -> None:
     for name, commit in ledger.commits.items():
         partition = parse_partition(name)
         if partition["bucket"] == step.partition["bucket"] and ledger.has_sound_rows(commit):
-            by_age[commit.code_version != STAGES["images"].code_version].append(partition)
+            by_age[commit.code_version != TABLES["images"].code_version].append(partition)
             broken.update(ledger.damaged.get(name, ()))
     for outdated, partitions in by_age.items():
         step.build.view(f"earlier_images_{outdated}", "images", partitions, lineage=False)

@@ -17,7 +17,6 @@ from laion_assets.delta.table import Table
 from laion_assets.settings import SHAPED_BY
 from laion_assets.sql.model import Model
 from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import STAGES
 
 _ANEW: Mapping[str, frozenset[str]] = {
     "training_sets": frozenset({"sha256", "shard_path", "split"}),
@@ -52,8 +51,7 @@ _COMMANDS: Mapping[str, str] = {
 
 def description(table: Table) -> str:
     """What the page of a table's asset says of it, as Markdown."""
-    stage = STAGES.get(table.name)
-    reads = dict.fromkeys(read.table for read in stage.reads) if stage else {}
+    reads = dict.fromkeys(read.table for read in table.reads)
     changed = [f"`{name}`" for name in (*SHAPED_BY.get(table.name, ()), *reads)]
     lines = {
         "Partitions": " × ".join(table.partition_by) or "none, it is built whole",
@@ -124,7 +122,7 @@ def column_schema(table: Table) -> dg.TableSchema:
 def column_lineage(table: str) -> dg.TableColumnLineage:
     """Which upstream columns each column comes from: a column that keeps its name keeps its meaning, but for a few."""
     declared, anew = TABLES[table], _ANEW.get(table, frozenset())
-    upstream = [TABLES[r.table] for r in STAGES[table].reads if r.table not in (table, "takedowns", "calibrations")]
+    upstream = [TABLES[r.table] for r in TABLES[table].reads if r.table not in (table, "takedowns", "calibrations")]
     return dg.TableColumnLineage(
         {
             column.name: [

@@ -25,7 +25,8 @@ from laion_assets.sql.column_lineage import column_lineage
 from laion_assets.sql.model import Model
 from laion_assets.sql.project import RECORDS, Project, tables_of
 from laion_assets.tables.catalogue import MODEL_TESTS, TABLES
-from laion_assets.tables.stages import PER_CRAWL, SQL
+from laion_assets.tables.groups import SQL
+from laion_assets.tables.stages import PER_CRAWL
 
 
 def model_assets(project: Project, settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:

@@ -40,7 +40,7 @@ from laion_assets.orchestration.resources import LakeResource, SourceResource
 from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.needs import need_of
-from laion_assets.tables.stages import PER_CRAWL, STAGES
+from laion_assets.tables.stages import PER_CRAWL, partitions_read
 
 Metadata: TypeAlias = Mapping[str, Any]
 StepFunction: TypeAlias = Callable[["Step"], Metadata | None]
@@ -83,8 +83,8 @@ class Step:
     ) -> str:
         """Make a view of what this stage reads of ``table``; gives its name."""
         name = view or table
-        read = STAGES[self.table].read(table, crawls)
-        self.build.view(name, table, read.partitions(self.lake, self.partition), columns=columns, where=where)
+        read = TABLES[self.table].read(table, crawls)
+        self.build.view(name, table, partitions_read(self.lake, read, self.partition), columns=columns, where=where)
         return name
 
     def frame(self, table: str, **options: Any) -> pl.DataFrame:
@@ -166,7 +166,7 @@ def stage_asset(
         more_deps: edges beside those of what the stage always reads.
     """
     table = getattr(function, "__name__", "")
-    stage = STAGES[table]
+    stage = TABLES[table]
     declared = TABLES[table]
     definition = partitions.definition(table)
     warned = {**(warnings or {}), **({CHECK: MEANING} if table in PER_CRAWL else {})}
@@ -229,7 +229,7 @@ def _build(
         raise LakeError(expected.missing or f"the settings that shape {table} cannot be read")
     provenance = Provenance(
         run_id=context.run.run_id,
-        code_version=STAGES[table].code_version,
+        code_version=TABLES[table].code_version,
         settings_digest=expected.settings_digest,
         externals=expected.externals,
     )

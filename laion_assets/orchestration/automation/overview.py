@@ -12,11 +12,13 @@ from laion_assets.delta.lake import Lake
 from laion_assets.delta.ledger_cache import no_collection
 from laion_assets.delta.partition import WHOLE, Partition
 from laion_assets.delta.staleness import Expectation, Groups, Judge, PartitionState, standing_digest
+from laion_assets.delta.table import Table
 from laion_assets.orchestration.assets.step import current_removals
 from laion_assets.settings import Settings
 from laion_assets.sql.build import EXPECTATION, declared, model_states, stage_of, tests_version
 from laion_assets.sql.project import Project
-from laion_assets.tables.stages import PER_CRAWL, STAGES, Stage
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.stages import PER_CRAWL
 
 CALIBRATIONS = "calibrations"
 PARTITION_STATES = "partition_states"
@@ -36,7 +38,7 @@ class Picture:
     groups: Groups
     models: Mapping[tuple[str, str], PartitionState]
     expectations: Mapping[str, Expectation]
-    stages: Mapping[str, Stage] = field(repr=False)
+    stages: Mapping[str, Table] = field(repr=False)
     """By asset, what it is built from: the stages, and the models."""
     inputs: Inputs = field(repr=False)
     """Their content."""
@@ -88,8 +90,8 @@ class Overview:
         self._models: tuple[object, Mapping[tuple[str, str], PartitionState]] = (None, {})
 
     @cached_property
-    def _stages(self) -> Mapping[str, Stage]:
-        return {**STAGES, **{name: stage_of(self.project, name) for name in self.project.enabled}}
+    def _stages(self) -> Mapping[str, Table]:
+        return {**TABLES, **{name: stage_of(self.project, name) for name in self.project.enabled}}
 
     def look(self, registered: Sequence[str]) -> Picture:
         """The lake as it is now.

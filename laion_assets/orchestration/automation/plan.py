@@ -13,10 +13,11 @@ from typing import TypeAlias
 
 from laion_assets.delta.partition import WHOLE, Partition, partition_name
 from laion_assets.delta.staleness import PartitionState, State
+from laion_assets.delta.table import Read
 from laion_assets.orchestration.automation.overview import CALIBRATIONS, PARTITION_STATES, Picture
 from laion_assets.sql.commits import COMMITS
 from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import PER_CRAWL, STAGES, Read
+from laion_assets.tables.stages import PER_CRAWL
 
 LONG = frozenset({"candidate_pairs", "images", "clip_embeddings", CALIBRATIONS})
 """Stages of which one partition may take hours: each is a run of its own."""
@@ -136,7 +137,7 @@ class Plan:
 
     def _stage(self, state: PartitionState) -> None:
         found = _Upstream()
-        for read in STAGES[state.table].reads:
+        for read in TABLES[state.table].reads:
             self._look_upstream(read, state, found)
         blocked = found.blocked or state.partition["crawl"] not in self._picture.registered
         due = state.state is State.MISSING or bool(state.reasons) or (state.table, state.name) in self._again
@@ -152,7 +153,7 @@ class Plan:
 
     def _look_upstream(self, read: Read, state: PartitionState, found: "_Upstream") -> None:
         """What one read says of a partition. Crawls are settled in order, so that all earlier ones are by then."""
-        if read.crawls == "earlier":
+        if read.periods == "earlier":
             found.waits |= (read.table, state.partition["bucket"]) in self._unready_history
         elif "crawl" not in TABLES[read.table].partition_by:
             found.take(read.table, self.standings.get((read.table, WHOLE)), chained=False)

@@ -12,7 +12,7 @@ from laion_assets.orchestration.runs.runner import Outcome, Reporter, Runner, er
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states, partitions_of_model, stage_of
 from laion_assets.sql.project import Project
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.stages import PER_CRAWL, partitions_read
 
 _BAR = "SQL models"
 
@@ -85,7 +85,7 @@ class ModelBuilder:
             partition_name(upstream) in self._lake.ledger(read.table).commits
             for read in stage_of(self._project, name).reads
             if read.table in PER_CRAWL
-            for upstream in read.partitions(self._lake, partition)
+            for upstream in partitions_read(self._lake, read, partition)
         )
         models = self._project.models
         return built and all(

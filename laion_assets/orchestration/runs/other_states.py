@@ -17,7 +17,7 @@ from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states
 from laion_assets.sql.project import Project
 from laion_assets.sql.selection import training_stage
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import TABLES
 from laion_assets.training.recipe import RecipeError
 
 _OVER_ALL: Final = ("robustness", "scaling_laws")
@@ -96,7 +96,7 @@ def _state(
     removals: str | None,
     judged: Mapping[tuple[str, str], PartitionState],
 ) -> PartitionState:
-    stage, expected = STAGES[table], Expectation(settings_digest=None)
+    stage, expected = TABLES[table], Expectation(settings_digest=None)
     try:
         expected = settings.expectation(table, partition, removals)
         if table == "training_sets":

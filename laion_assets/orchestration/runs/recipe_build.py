@@ -18,7 +18,7 @@ from laion_assets.settings import Settings
 from laion_assets.sql.build import declared
 from laion_assets.sql.project import open_project
 from laion_assets.sql.selection import training_stage
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import TABLES
 
 PINNED = (
     "settings changed",
@@ -51,7 +51,7 @@ def checkpoint_state(lake: Lake, settings: Settings, recipe: str) -> PartitionSt
 
 
 def _state(lake: Lake, settings: Settings, table: str, partition: Partition) -> PartitionState:
-    stage = STAGES[table]
+    stage = TABLES[table]
     if table == "training_sets":
         source = settings.recipe(str(partition["recipe"])).selection.source
         stage = training_stage(open_project(settings.models), source)

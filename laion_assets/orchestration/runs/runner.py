@@ -27,8 +27,9 @@ from laion_assets.orchestration.partitions import Partitions
 from laion_assets.orchestration.runs.abandoned import BUILDER_TAG, builder_lock, ending_abandoned_runs, other_builders
 from laion_assets.orchestration.runs.registration import register_built
 from laion_assets.settings import Settings
+from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.needs import RetryOptions, need_of
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.stages import partitions_read
 
 
 class Reporter(Protocol):
@@ -251,8 +252,8 @@ class Runner:
         """Whether nothing that goes into the partition failed in this build; noted as left out otherwise."""
         lacking = any(
             outcome.lacks(read.table, partition_name(upstream))
-            for read in STAGES[table].reads
-            for upstream in read.partitions(self._lake, partition)
+            for read in TABLES[table].reads
+            for upstream in partitions_read(self._lake, read, partition)
         )
         if lacking:
             outcome.left_out.append((table, partition_name(partition)))

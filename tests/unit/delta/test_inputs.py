@@ -7,7 +7,8 @@ from laion_assets.delta.inputs import Inputs
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import partition_name
 from laion_assets.delta.staleness import Expectation, Judge, PartitionState, State, judge, lake_states
-from laion_assets.tables.stages import PER_CRAWL, STAGES, partitions_of
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.stages import PER_CRAWL, STAGES, partitions_of, partitions_read
 
 CRAWLS = ["CC-1", "CC-2", "CC-2-B", "CC-3"]
 EXPECTED = dict.fromkeys(STAGES, Expectation(settings_digest="s"))
@@ -19,7 +20,7 @@ def commit(lake: Lake, table: str, name: str, content: str, upstreams: dict[str,
     version = ledger.version + 1
     record = Commit(
         table=table, partition=name, rows=1, rows_in=1, drops={}, content_digest=content, run_id="r",
-        code_version=STAGES[table].code_version, settings_digest="s", externals={}, upstreams=upstreams or {},
+        code_version=TABLES[table].code_version, settings_digest="s", externals={}, upstreams=upstreams or {},
         counts={},
     )  # fmt: skip
     ledger.advance([{**record.to_metadata(), "version": version, "timestamp": 0, "operation": "WRITE"}], version)
@@ -28,9 +29,9 @@ def commit(lake: Lake, table: str, name: str, content: str, upstreams: dict[str,
 def build(lake: Lake, table: str, partition: dict[str, object], content: str | None = None) -> None:
     """A commit of one partition, built from what the lake has now."""
     upstreams = {}
-    for read in STAGES[table].reads:
+    for read in TABLES[table].reads:
         commits = lake.ledger(read.table).commits
-        names = [partition_name(p) for p in read.partitions(lake, partition)]  # type: ignore[arg-type]
+        names = [partition_name(p) for p in partitions_read(lake, read, partition)]  # type: ignore[arg-type]
         digests = [(name, commits[name].content_digest) for name in names if name in commits]
         upstreams[read.table] = UpstreamRead(0, combined_digest(digests), len(digests))
     name = partition_name(partition)  # type: ignore[arg-type]
@@ -54,7 +55,7 @@ def one_by_one(lake: Lake) -> list[PartitionState]:
     for table in PER_CRAWL:
         for crawl in CRAWLS:
             for partition in partitions_of(lake, table, crawl):
-                state = judge(lake, STAGES[table], partition, EXPECTED[table], states)
+                state = judge(lake, TABLES[table], partition, EXPECTED[table], states)
                 states[table, state.name] = state
     return list(states.values())
 
@@ -81,7 +82,7 @@ def test_many_are_judged_as_each_alone(lake: Lake, still: Lake, crawls: list[str
 
 
 def test_inputs_asked_for_out_of_order_are_the_same(still: Lake) -> None:
-    stage = STAGES["unique_pairs"]
+    stage = TABLES["unique_pairs"]
     wanted = [{"crawl": crawl, "bucket": 1} for crawl in ("CC-3", "CC-1", "CC-2", "CC-3", "CC-1")]
     shared = Inputs(still, {})
     assert [shared.of(stage, p) for p in wanted] == [Inputs(still, {}).of(stage, p) for p in wanted]

@@ -8,7 +8,8 @@ from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Provenance
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.staleness import Expectation, State, lake_states
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.stages import STAGES, partitions_read
 from tests.unit.delta.conftest import files_frame
 
 EXPECTED = dict.fromkeys(STAGES, Expectation(settings_digest="s"))
@@ -17,11 +18,11 @@ EXPECTED = dict.fromkeys(STAGES, Expectation(settings_digest="s"))
 def publish(
     lake: Lake, table: str, crawl: str, rows: pl.DataFrame, *, settings: str = "s", code: str | None = None
 ) -> None:
-    provenance = Provenance(run_id="r", code_version=code or STAGES[table].code_version, settings_digest=settings)
+    provenance = Provenance(run_id="r", code_version=code or TABLES[table].code_version, settings_digest=settings)
     partition = {"crawl": crawl}
     with lake_build(lake, table, partition, provenance) as build:
-        for read in STAGES[table].reads:
-            build.view(read.table, read.table, read.partitions(lake, partition))
+        for read in TABLES[table].reads:
+            build.view(read.table, read.table, partitions_read(lake, read, partition))
         build.add(rows)
         build.rows_in = rows.height
         build.publish()
@@ -96,5 +97,5 @@ def test_what_is_built_on_something_stale_says_so_and_is_mended_by_building_that
 def test_a_new_code_version_makes_stale(lake: Lake) -> None:
     publish(lake, "crawl_snapshots", "CC-1", snapshot("one"), code="0")
     assert state_of(lake, "crawl_snapshots").reasons == (
-        f"code version 0, now {STAGES['crawl_snapshots'].code_version}",
+        f"code version 0, now {TABLES['crawl_snapshots'].code_version}",
     )

@@ -25,7 +25,7 @@ from laion_assets.delta.logs import LogDamaged
 from laion_assets.delta.scope import Scope
 from laion_assets.delta.staleness import Expectation, State, judge
 from laion_assets.delta.verify import Report, verify_lake
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import TABLES
 from laion_assets.training.shards import ShardError
 from tests.s3 import BUCKET, environment, s3_server
 from tests.unit.delta.conftest import PROVENANCE
@@ -204,7 +204,7 @@ def state(lake: Lake, table: str, partition: str) -> tuple[State, tuple[str, ...
     opened = Lake.at(lake.uri)
     fixed = {k: int(v) if v.isdigit() else v for k, v in (item.split("=") for item in partition.split("/"))}
     expected = Expectation(settings_digest="s", externals={})
-    found = judge(opened, STAGES[table], fixed, expected, {})
+    found = judge(opened, TABLES[table], fixed, expected, {})
     return found.state, tuple(reason for reason in found.reasons if "damaged" in reason)
 
 

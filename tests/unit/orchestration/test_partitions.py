@@ -58,7 +58,7 @@ def test_keys_name_partitions_and_nothing_is_lost_on_the_way(partitions, instanc
     ],
 )
 def test_what_a_partition_is_built_from_is_of_the_same_recipe_and_benchmark(partitions, upstream, downstream, kind):
-    [read] = [read for read in STAGES[downstream].reads if read.table == upstream]
+    [read] = [read for read in TABLES[downstream].reads if read.table == upstream]
     assert isinstance(partitions.mapping(read, downstream), kind)
 
 
@@ -66,7 +66,7 @@ def test_a_score_hangs_on_its_own_recipe_and_benchmark(partitions, instance):
     scores = partitions.definition("zero_shot_scores")
     key = partitions.key({"recipe": "a.short", "benchmark": "shifted"})
     for table, expected in (("clip_checkpoints", "a.short"), ("benchmark_images", "shifted")):
-        [read] = [read for read in STAGES["zero_shot_scores"].reads if read.table == table]
+        [read] = [read for read in TABLES["zero_shot_scores"].reads if read.table == table]
         mapped = partitions.mapping(read, "zero_shot_scores").get_upstream_mapped_partitions_result_for_partitions(
             scores.subset_with_partition_keys([key]),
             scores,

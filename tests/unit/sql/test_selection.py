@@ -11,11 +11,11 @@ from laion_assets.delta.lake import Lake
 from laion_assets.sql.build import build_model, record_verdict
 from laion_assets.sql.project import load_project
 from laion_assets.sql.selection import SELECTED, open_selection, selected_from, training_stage
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import TABLES
 from tests.unit.sql.model_files import PROVENANCE, declared, write_model
 from tests.unit.sql.shipped_lake import NEW, OLD, PAIRS, shipped_lake
 
-ALWAYS = {read.table for read in STAGES["training_sets"].reads}
+ALWAYS = {read.table for read in TABLES["training_sets"].reads}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_a_pair_leads_to_its_picture_and_its_record(lake):
 
 def test_what_a_selection_is_built_from_follows_its_source():
     def reads(source):
-        return {read.table: read.crawls for read in training_stage(SHIPPED, source).reads}
+        return {read.table: read.periods for read in training_stage(SHIPPED, source).reads}
 
     assert set(reads("unique_pairs")) == ALWAYS
     assert set(reads("filtered_pairs")) == {*ALWAYS, "filtered_pairs"}
