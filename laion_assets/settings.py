@@ -45,6 +45,7 @@ from laion_assets.sources.extract import ExtractionOptions
 from laion_assets.sql import PROJECT
 from laion_assets.tables.needs import GPU_NODES, Executor, Limits, RetryOptions
 from laion_assets.tables.stages import STAGES
+from laion_assets.text.language import LANGUAGE_GROUPS
 from laion_assets.training.compute import ComputeOptions
 from laion_assets.training.recipe import RECIPES, Recipe, RecipeError, open_recipes, recipe_named
 
@@ -282,7 +283,7 @@ class Settings(BaseSettings):
     def encoders(self) -> dict[str, EncoderOptions]:
         """The encoder of each language group."""
         other = self.multilingual_encoder or self.encoder
-        return {"en": self.encoder, "multi": other, "nolang": other}
+        return {group: self.encoder if group == "en" else other for group in LANGUAGE_GROUPS}
 
     def open_lake(self, *, create: bool = True) -> Lake:
         """Open the lake these settings name."""

@@ -19,8 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from laion_assets.clip.encoder import Encoder, cosine_similarity
-
-LANGUAGE_GROUPS: Final = ("en", "multi", "nolang")
+from laion_assets.text.language import LANGUAGE_GROUPS
 
 CALIBRATION_SCHEMA: Final[dict[str, pl.DataType]] = {
     "encoder_sha256": pl.String(),

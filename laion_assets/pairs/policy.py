@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from laion_assets.text.language import LANGUAGE_GROUPS
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
@@ -102,7 +104,7 @@ class FilterOptions:
     @property
     def thresholds(self) -> dict[str, float]:
         """The thresholds that are set here, by language group."""
-        given = {"en": self.threshold_en, "multi": self.threshold_multi, "nolang": self.threshold_nolang}
+        given = {group: getattr(self, f"threshold_{group}") for group in LANGUAGE_GROUPS}
         return {group: threshold for group, threshold in given.items() if threshold is not None}
 
     def resolve(self) -> Policy:

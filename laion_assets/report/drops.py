@@ -16,7 +16,8 @@ from laion_assets.report.blocks import (
     ratio,
     share,
 )
-from laion_assets.report.material import GROUPS, Material, Row
+from laion_assets.report.material import Material, Row
+from laion_assets.text.language import LANGUAGE_GROUPS
 
 _STAGES = {
     "candidate_pairs": ("extraction", "image links"),
@@ -139,7 +140,7 @@ def contact_sheets(lake: Material) -> Sequence[Block]:
         ("Just below the threshold", lake.pairs.below, "Pairs that the threshold kept out, the nearest first."),
     )
     blocks: list[Block] = []
-    for group, meaning in GROUPS.items():
+    for group, meaning in LANGUAGE_GROUPS.items():
         found = [Sheet(title=title, cards=cards[group], note=note) for title, cards, note in sheets if cards.get(group)]
         if found:
             blocks += [Heading(name=group, text=meaning), *found]

@@ -15,9 +15,6 @@ Row: TypeAlias = dict[str, Any]
 
 BUILD_MODELS = "laion models run"
 
-GROUPS: Mapping[str, str] = {"en": "English", "multi": "other languages", "nolang": "no clear language"}
-"""What each language group is called on the page."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:

@@ -21,10 +21,11 @@ from laion_assets.report.blocks import (
     size,
     words,
 )
-from laion_assets.report.material import GROUPS, Material, Row
+from laion_assets.report.material import Material, Row
+from laion_assets.text.language import LANGUAGE_GROUPS
 
 _STAGES = ("candidates", "unique_pairs", "downloaded", "embedded", "kept")
-_LEGEND = tuple(GROUPS.items())
+_LEGEND = tuple(LANGUAGE_GROUPS.items())
 _MOST_LANGUAGES = 24
 _MOST_CRAWLS = 6
 _WORD_LANGUAGES, _WORDS = 8, 12
@@ -87,7 +88,7 @@ def similarity(lake: Material) -> Sequence[Block]:
         marks = [(value, f"threshold {value:.3f}") for value in thresholds.get((encoder, subset), ())]
         said = f"{figure(pairs)} pairs, {figure(released)} of them released ({percent(ratio(released, pairs))})"
         svg = histogram(
-            f"Similarity, {GROUPS[subset]}", f"{said}; {', '.join(text for _, text in marks)}",
+            f"Similarity, {LANGUAGE_GROUPS[subset]}", f"{said}; {', '.join(text for _, text in marks)}",
             bins, tone=subset, label="similarity (cosine)", span=span, marks=marks,
         )  # fmt: skip
         of_encoder = f", {encoder}" if len(encoders) > 1 else ""
@@ -169,7 +170,7 @@ def captions(lake: Material) -> Sequence[Block]:
         SELECT characters_low AS low, language_group(language) AS subset, sum(pairs)::BIGINT AS pairs
         FROM caption_lengths GROUP BY ALL ORDER BY low, subset""")
     plots = []
-    for subset, meaning in GROUPS.items():
+    for subset, meaning in LANGUAGE_GROUPS.items():
         counts = {row["low"]: row["pairs"] for row in rows if row["subset"] == subset}
         bins = [(figure(low), {subset: counts.get(low, 0)}) for low in sorted({row["low"] for row in rows})]
         total = sum(counts.values())

@@ -6,6 +6,7 @@ Adding a table means adding a declaration here and an asset that fills it. Types
 import pyarrow as pa
 
 from laion_assets.delta.table import Numbered, Read, Table
+from laion_assets.download.failures import Failure
 from laion_assets.tables.columns import BOOL, DOUBLE, FLOAT, INT, LONG, STRING, TIME, VECTOR, column
 from laion_assets.tables.groups import CRAWL, OPERATIONS, PAIRS
 from laion_assets.tables.training import (
@@ -17,28 +18,10 @@ from laion_assets.tables.training import (
     TRAINING_SETS,
     ZERO_SHOT_SCORES,
 )
+from laion_assets.text.language import LANGUAGE_GROUPS
 
-SUBSETS = ("en", "multi", "nolang")
-FAILURES = (
-    "dns",
-    "connect",
-    "timeout",
-    "protocol",
-    "http_4xx",
-    "http_5xx",
-    "not_an_image",
-    "decode",
-    "too_small",
-    "too_large",
-    "too_costly",
-    "aspect",
-    "opted_out",
-    "blocked_address",
-    "hash_listed",
-    "deny_listed",
-    "other",
-)
-
+FAILURES = tuple(map(str, Failure))
+SUBSETS = tuple(LANGUAGE_GROUPS)
 
 _CRAWL = column("crawl", STRING, "Common Crawl's name of the snapshot, CC-MAIN-2024-10.", is_period=True)
 _SHARD = column(

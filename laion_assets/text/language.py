@@ -1,6 +1,6 @@
 """Language identification of short texts with fastText's lid.176, offline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -91,8 +91,8 @@ class LanguageIdentifier:
         return pl.when(known).then(pl.col("language")).otherwise(pl.lit(NO_LANGUAGE)).alias("language")
 
 
-LANGUAGE_GROUPS = ("en", "multi", NO_LANGUAGE)
-"""The subsets that pairs are published and thresholds are set in."""
+LANGUAGE_GROUPS: Mapping[str, str] = {"en": "English", "multi": "other languages", NO_LANGUAGE: "no clear language"}
+"""The subsets that pairs are published and thresholds are set in, with what each is."""
 
 
 def language_group(language: pl.Expr) -> pl.Expr:

@@ -4,9 +4,11 @@ import pyarrow as pa
 
 from laion_assets.clip.embed import EMBEDDING_SCHEMA
 from laion_assets.clip.encoder import PRECISIONS
+from laion_assets.clip.thresholds import LAION_THRESHOLDS
 from laion_assets.download.driver import result_schema
 from laion_assets.download.failures import Failure
 from laion_assets.sources.extract import CANDIDATE_SCHEMA
+from laion_assets.sql.project import load_project
 from laion_assets.tables.catalogue import FAILURES, SUBSETS, TABLES
 from laion_assets.text.language import LANGUAGE_GROUPS
 
@@ -19,8 +21,15 @@ def test_failures_are_those_of_the_download() -> None:
     assert set(FAILURES) == {str(failure) for failure in Failure}
 
 
+def test_a_model_accepts_the_failures_that_there_are() -> None:
+    tests = load_project().models["link_rot"].tests
+    (accepted,) = (test.options["values"] for test in tests if test.name == "accepted_values_failure")
+    assert [*accepted] == [*Failure]
+
+
 def test_subsets_are_the_language_groups() -> None:
-    assert SUBSETS == LANGUAGE_GROUPS
+    assert tuple(LANGUAGE_GROUPS) == SUBSETS
+    assert {*LAION_THRESHOLDS} == {*LANGUAGE_GROUPS}
 
 
 def test_precisions_are_those_of_the_encoder() -> None:
