@@ -292,19 +292,12 @@ class _Asked:
 
     def daemon(self) -> Iterator[Finding]:
         """Whether the daemon is alive, where a sensor or schedule that is on needs it."""
-        from dagster._core.scheduler.instigation import InstigatorStatus
-        from dagster._daemon.controller import get_daemon_statuses
-
+        from laion_assets.orchestration.dagster_internals import beating_daemons, running_instigators
         from laion_assets.orchestration.runs.home import dagster_instance
 
         instance = dagster_instance()
-        on = {
-            state.instigator_name
-            for state in instance.all_instigator_state(instigator_statuses={InstigatorStatus.RUNNING})
-        }
-        statuses = get_daemon_statuses(instance, instance.get_required_daemon_types(), ignore_errors=True)
-        beating = [name for name, status in statuses.items() if status.healthy]
-        if beating:
+        on = running_instigators(instance)
+        if beating_daemons(instance):
             yield ok("daemon", f"alive; {_listed(on) or 'no sensor or schedule'} on")
         elif on:
             yield fail("daemon", f"not running, and {_listed(on)} on", "run `laion ui`, or `dagster-daemon run`")

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import polars as pl
-from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from laion_assets.delta.staleness import PartitionState, State, lake_states, standing_digest
 from laion_assets.orchestration.assets.step import Metadata, Step, current_removals
+from laion_assets.orchestration.dagster_internals import failed_keys
 from laion_assets.orchestration.partitions import CRAWLS, Partitions
 from laion_assets.sql.build import declared, model_states
 from laion_assets.sql.project import open_project
@@ -56,10 +56,8 @@ def _failed(
     for table, names in keys.items():
         columns = tuple(next(s.partition for s in states if s.table == table))
         definition = partitions.of_columns(columns)
-        if definition is None:
-            continue
-        status = instance.get_status_by_partition(dg.AssetKey(table), list(names), definition) or {}
-        found |= {(table, names[key]) for key, how in status.items() if how is AssetPartitionStatus.FAILED}
+        if definition is not None:
+            found |= {(table, names[key]) for key in failed_keys(instance, table, names, definition)}
     return found
 
 

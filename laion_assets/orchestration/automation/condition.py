@@ -5,19 +5,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.sensor_definition import SensorEvaluationContext, SensorExecutionData
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
-from dagster._record import copy
 
 from laion_assets.delta.ledger_cache import no_collection
 from laion_assets.orchestration.automation.attempts import Attempts
 from laion_assets.orchestration.automation.overview import Overview
 from laion_assets.orchestration.automation.plan import Plan, Run, Standing, items_of
 from laion_assets.orchestration.automation.runs import Keys, busy_partitions, registered_crawls, unfinished_runs
+from laion_assets.orchestration.dagster_internals import (
+    PARTITION_TAG,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    SensorResult,
+    SensorTick,
+    with_requests,
+)
 
 NAME = "build_due"
 
@@ -131,11 +132,11 @@ class DueSensor(dg.AutomationConditionSensorDefinition):
             description="Builds whatever is missing or stale, as soon as what it is built from is up to date.",
         )
 
-    def evaluate_tick(self, context: SensorEvaluationContext) -> SensorExecutionData:
+    def evaluate_tick(self, context: SensorTick) -> SensorResult:
         """One look at the lake."""
         data = super().evaluate_tick(context)
         requests = self._grouped(data.run_requests or [])
-        return copy(data, run_requests=requests, skip_message=None if requests else self._decisions.why_nothing)
+        return with_requests(data, requests, None if requests else self._decisions.why_nothing)
 
     def _grouped(self, requests: Sequence[dg.RunRequest]) -> list[dg.RunRequest]:
         by_key = {request.partition_key: request for request in requests}
@@ -151,15 +152,13 @@ def over_range(request: dg.RunRequest, keys: Sequence[str | None]) -> dg.RunRequ
     """A request for one partition, or for all from the first key to the last."""
     if len(keys) == 1:
         return request
-    tags = {
-        n: v for n, v in request.tags.items() if n != PARTITION_NAME_TAG and not n.startswith(f"{PARTITION_NAME_TAG}/")
-    }
+    tags = {n: v for n, v in request.tags.items() if n != PARTITION_TAG and not n.startswith(f"{PARTITION_TAG}/")}
     return request.with_replaced_attrs(partition_key=None, tags={**tags, **range_tags(keys)})
 
 
 def range_tags(keys: Sequence[str | None]) -> Mapping[str, str]:
     """The tags of a run over all partitions from the first key to the last."""
-    return {ASSET_PARTITION_RANGE_START_TAG: str(keys[0]), ASSET_PARTITION_RANGE_END_TAG: str(keys[-1])}
+    return {RANGE_START_TAG: str(keys[0]), RANGE_END_TAG: str(keys[-1])}
 
 
 def with_condition(assets: Iterable[Any], names: Iterable[str], condition: Due) -> list[Any]:

@@ -6,8 +6,8 @@ from itertools import islice, pairwise
 from typing import Any
 
 import dagster as dg
-from dagster._utils.schedules import cron_string_iterator
 
+from laion_assets.orchestration.dagster_internals import ticks_of
 from laion_assets.settings import AutomationOptions
 from laion_assets.tables.stages import PER_CRAWL
 
@@ -22,8 +22,8 @@ def kept_by(cron: str) -> dg.FreshnessPolicy:
     Args:
         cron: when the schedule runs, in UTC. Where its runs lie unevenly the longest time between two counts.
     """
-    ticks = islice(cron_string_iterator(_A_DAY_IN_2026, cron, "UTC"), _TICKS)
-    longest = max(later - earlier for earlier, later in pairwise(ticks))
+    ticks = islice(ticks_of(cron, _A_DAY_IN_2026), _TICKS)
+    longest = timedelta(seconds=max(later - earlier for earlier, later in pairwise(ticks)))
     return dg.FreshnessPolicy.time_window(fail_window=2.25 * longest, warn_window=1.25 * longest)
 
 

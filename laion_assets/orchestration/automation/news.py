@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import dagster as dg
 from dagster import DagsterEventType, DagsterRun
-from dagster._core.definitions.freshness import FreshnessState
-from dagster._core.storage.tags import PARTITION_NAME_TAG, WILL_RETRY_TAG
 
 from laion_assets.common.messages import Message
 from laion_assets.delta.faults import rebuild
@@ -14,6 +12,7 @@ from laion_assets.delta.partition import WHOLE
 from laion_assets.orchestration.automation.maintenance import NAME as MAINTENANCE
 from laion_assets.orchestration.automation.runs import Keys, failure_words
 from laion_assets.orchestration.automation.verification import NAME as VERIFICATION
+from laion_assets.orchestration.dagster_internals import PARTITION_TAG, became_overdue, is_retried
 from laion_assets.tables.catalogue import TABLES
 
 _EVENTS = 200
@@ -74,8 +73,7 @@ class Bulletin:
         lines = []
         for record in records:
             event = record.event_log_entry.dagster_event
-            change = event.event_specific_data if event is not None else None
-            if getattr(change, "new_state", None) is FreshnessState.FAIL and event is not None:
+            if event is not None and became_overdue(event):
                 name = event.asset_key.to_user_string() if event.asset_key else "an asset"
                 lines.append(f"{name}: has not been built in the time that it may take; {_start(name)}")
         return News(lines, str(records[-1].storage_id) if records else since)
@@ -94,7 +92,7 @@ class Bulletin:
         return News([line for run in runs if run is not None for line in told(instance, run)], found.cursor)
 
     def _failures(self, instance: dg.DagsterInstance, run: DagsterRun) -> Iterator[str]:
-        if run.tags.get(WILL_RETRY_TAG) == "true":
+        if is_retried(run):
             return
         events = _events(instance, run, DagsterEventType.STEP_FAILURE)
         for event in events:
@@ -125,7 +123,7 @@ class Bulletin:
         if run.job_name in _JOBS:
             return run.job_name, ""
         names = [name for table, name in self._keys.names(run, instance) if table == asset and name != WHOLE]
-        key = run.tags.get(PARTITION_NAME_TAG)
+        key = run.tags.get(PARTITION_TAG)
         if not names and key is not None and asset in TABLES and TABLES[asset].partition_by:
             columns = sorted(TABLES[asset].partition_by)
             names = ["/".join(f"{column}={value}" for column, value in zip(columns, key.split("|"), strict=False))]

@@ -8,21 +8,17 @@ from datetime import datetime
 
 import dagster as dg
 from dagster import DagsterEventType, DagsterRun, DagsterRunStatus
-from dagster._core.definitions.partitions.context import partition_loading_context
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
 
 from laion_assets.delta.partition import WHOLE, Partition, partition_name
+from laion_assets.orchestration.dagster_internals import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from laion_assets.orchestration.partitions import CRAWLS, Partitions, parse_key
 from laion_assets.sql.project import Project
 from laion_assets.tables.catalogue import TABLES
 
 _MOST_FAILED_RUNS = 500
 _MESSAGE_CHARACTERS = 120
+_ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+_UNFINISHED = [status for status in DagsterRunStatus if status not in _ENDED]
 
 
 class Keys:
@@ -54,14 +50,14 @@ class Keys:
                     yield asset, partition_name(parse_key(columns, key))
 
     def _run_keys(self, asset: str, run: DagsterRun, instance: dg.DagsterInstance) -> Iterable[str]:
-        start, end = (run.tags.get(tag) for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG))
+        start, end = (run.tags.get(tag) for tag in (RANGE_START_TAG, RANGE_END_TAG))
         definition = self.definition(asset)
         if start and end and definition is not None:
-            with partition_loading_context(dynamic_partitions_store=instance):
+            with dg.partition_loading_context(dynamic_partitions_store=instance):
                 if not (definition.has_partition_key(start) and definition.has_partition_key(end)):
                     return []
                 return definition.get_partition_keys_in_range(dg.PartitionKeyRange(start, end))
-        return [run.tags[PARTITION_NAME_TAG]] if PARTITION_NAME_TAG in run.tags else []
+        return [run.tags[PARTITION_TAG]] if PARTITION_TAG in run.tags else []
 
 
 def registered_crawls(instance: dg.DagsterInstance) -> list[str]:
@@ -71,7 +67,7 @@ def registered_crawls(instance: dg.DagsterInstance) -> list[str]:
 
 def unfinished_runs(instance: dg.DagsterInstance) -> list[DagsterRun]:
     """Every run that is queued or under way."""
-    return list(instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)))
+    return list(instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)))
 
 
 def busy_partitions(runs: Iterable[DagsterRun], keys: Keys, instance: dg.DagsterInstance) -> frozenset[tuple[str, str]]:

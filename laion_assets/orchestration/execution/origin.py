@@ -1,39 +1,27 @@
 """Where a run comes from, in Dagster's own terms: the code location and the job that its pages know it by.
 
 A run without an origin is on no timeline, under no job and in no filter, and cannot be started again from its page.
-What Dagster needs for one has private names only; they stand here and nowhere else.
 """
 
-import sys
 from typing import Any, Final
 
 import dagster as dg
-from dagster._core.code_pointer import ModuleCodePointer
-from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
-from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
-from dagster._core.origin import get_python_environment_entry_point
-from dagster._core.remote_origin import RemoteJobOrigin, RemoteRepositoryOrigin
-from dagster._core.workspace.load import location_origins_from_yaml_paths
 
 from laion_assets.common.shipped import shipped
+from laion_assets.orchestration import dagster_internals
+from laion_assets.orchestration.dagster_internals import JobOrigin, LoadableJob
 
 _MADE_HERE: Final = "create_run_for_job"
 
 
-def loadable_job(name: str) -> ReconstructableJob:
+def loadable_job(name: str) -> LoadableJob:
     """The job of that name, as another process can load it: with the settings of its environment."""
-    repository = ReconstructableRepository(
-        ModuleCodePointer("laion_assets.definitions", "defs"),
-        executable_path=sys.executable,
-        entry_point=get_python_environment_entry_point(sys.executable),  # a bare `dagster` need not be on the path
-    )
-    return repository.get_reconstructable_job(name)
+    return dagster_internals.loadable_job("laion_assets.definitions", "defs", name)
 
 
-def job_origin(name: str) -> RemoteJobOrigin:
+def job_origin(name: str) -> JobOrigin:
     """The job of that name as Dagster's pages know it: of the code location in ``workspace.yaml``."""
-    (location,) = location_origins_from_yaml_paths([str(shipped("workspace.yaml"))])
-    return RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME).get_job_origin(name)
+    return dagster_internals.workspace_job(shipped("workspace.yaml"), name)
 
 
 def give_runs_an_origin(instance: dg.DagsterInstance) -> None:

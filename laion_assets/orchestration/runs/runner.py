@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import dagster as dg
-from dagster._utils.interrupts import _received_interrupt
 
 from laion_assets.cli.common import UsageError, err
 from laion_assets.common.logs import shown_level
@@ -21,6 +20,7 @@ from laion_assets.delta.commits import Commit
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.leftovers import is_being_built
 from laion_assets.delta.partition import Partition, partition_name
+from laion_assets.orchestration.dagster_internals import ask_executors_to_stop, forget_interrupt
 from laion_assets.orchestration.execution.executors import ensure_reachable
 from laion_assets.orchestration.execution.origin import give_runs_an_origin, loadable_job
 from laion_assets.orchestration.partitions import Partitions
@@ -338,9 +338,9 @@ def stop_runs(runs: Collection[Future[Any]]) -> None:
     no handler here, since signals come to the main thread, and several look.
     """
     while not all(run.done() for run in runs):  # `wait` waits for cancelled ones too
-        _received_interrupt["received"] = True
+        ask_executors_to_stop()
         time.sleep(0.1)
-    _received_interrupt["received"] = False
+    forget_interrupt()
 
 
 def error_of(events: Iterable[dg.DagsterEvent]) -> str:
