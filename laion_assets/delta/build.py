@@ -45,6 +45,7 @@ from laion_assets.delta.faults import rebuild
 from laion_assets.delta.history import LakeHistory, lost
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, literal, ordered, partition_name, predicate
+from laion_assets.delta.publishing import publishing
 from laion_assets.delta.seals import Bytes, write_seal
 from laion_assets.delta.staging import Part, StagingFolder
 from laion_assets.delta.table import Table
@@ -288,6 +289,7 @@ class PartitionBuild:
 
     # -- publishing ----------------------------------------------------------------------------------------------
 
+    @publishing()
     def publish(self, *, row_groups: int | None = None) -> Commit:
         """Validate what was staged and publish it as the partition, in one commit.
 

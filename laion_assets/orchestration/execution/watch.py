@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from pathlib import Path
-from types import FrameType
 
-from laion_assets.delta.build import PartitionBuild
 from laion_assets.delta.engine import interrupt_engines
+from laion_assets.delta.publishing import is_publishing
 from laion_assets.tables.needs import Need, declared_as
 
 _PROC = Path("/proc")
@@ -106,23 +105,14 @@ class _Watch(threading.Thread):
             )
         return None
 
-    def end(self, _: int, frame: FrameType | None) -> None:
+    def end(self, *_: object) -> None:
         """End the step from inside, by an exception; later if it is just being published."""
-        if self.verdict is not None and not _publishing(frame):
+        if self.verdict is not None and not is_publishing():
             raise LimitExceeded(self.verdict)
 
     def stop(self) -> None:
         self._over.set()
         self.join()
-
-
-def _publishing(frame: FrameType | None) -> bool:
-    """Whether rows are being written to Delta: an exception out of the rows' iterator would abort the process."""
-    while frame is not None:
-        if frame.f_code is PartitionBuild.publish.__code__:
-            return True
-        frame = frame.f_back
-    return False
 
 
 def memory_held(pid: int, *, exact: bool = True) -> int:
