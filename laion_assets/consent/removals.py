@@ -19,6 +19,7 @@ from typing import Literal, Self
 import duckdb
 import polars as pl
 
+from laion_assets.common.files import appearing
 from laion_assets.consent.urls import (
     WRITTEN_FORMS,
     canonical_host,
@@ -78,10 +79,8 @@ class Removals:
 
     def write(self, path: str | Path) -> None:
         """Write the entries to a Parquet file that ``RemovalMatcher.read`` reads; replaces it at once, by rename."""
-        target = Path(path)
-        unfinished = target.with_name(f"{target.name}.unfinished")
-        self.frame.write_parquet(unfinished)
-        unfinished.replace(target)
+        with appearing(Path(path)) as fresh:
+            self.frame.write_parquet(fresh)
 
     def matcher(self) -> "RemovalMatcher":
         """The entries as a matcher of single urls, pairs and pictures."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from laion_assets.common.files import write_file
 from laion_assets.delta.commits import Ledger
 
 _FORMAT = 2
@@ -63,11 +64,9 @@ def keep_ledger(path: str, table_id: str, ledger: Ledger, newest: str, known: in
     if ledger.version - known < _WORTH_KEEPING:
         return
     file = _file(path)
-    fresh = file.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_bytes(msgspec.msgpack.encode(_Kept(_FORMAT, table_id, newest, ledger)))
-        fresh.replace(file)
+        write_file(file, msgspec.msgpack.encode(_Kept(_FORMAT, table_id, newest, ledger)))
 
 
 def entry_digest(entry: Mapping[str, Any]) -> str:

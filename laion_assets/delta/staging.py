@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from laion_assets.common.files import fresh_path, remove_unfinished, write_file
 from laion_assets.delta.errors import PartitionBusy
 
 _GLANCE_SECONDS = 0.3
@@ -31,7 +32,7 @@ class Part:
 
     def __init__(self, final: Path, schema: pa.Schema) -> None:
         self._final = final
-        self._fresh = final.with_suffix(".unfinished")
+        self._fresh = fresh_path(final)
         self._schema = schema
         self._writer = pq.ParquetWriter(self._fresh, schema, compression="zstd", compression_level=1)
 
@@ -48,9 +49,7 @@ class Part:
         """Make the part count, with a note such as its counts beside it (written first: it is never without)."""
         self._writer.close()
         if note is not None:
-            fresh = self._final.with_suffix(".note.unfinished")
-            fresh.write_text(note)
-            fresh.replace(self._final.with_suffix(".note"))
+            write_file(self._final.with_suffix(".note"), note)
         self._fresh.replace(self._final)
 
     def __enter__(self) -> Self:
@@ -82,6 +81,7 @@ class StagingFolder:
                         "done, the same command builds what is still missing"
                     )
                 time.sleep(0.01)
+        remove_unfinished(self.path)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -104,9 +104,7 @@ class StagingFolder:
         """
         file = self.path / "mark"
         if not file.is_file():
-            fresh = file.with_suffix(".unfinished")
-            fresh.write_text(uuid.uuid4().hex[:16])
-            fresh.replace(file)
+            write_file(file, uuid.uuid4().hex[:16])
         return file.read_text()
 
     def part(self, name: str, schema: pa.Schema) -> Part:

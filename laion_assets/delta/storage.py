@@ -7,7 +7,6 @@ this machine: they are fetched (:meth:`Storage.mirror`) and published (:meth:`St
 import os
 import re
 import shutil
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 
 import duckdb
 
+from laion_assets.common.files import fresh_path, write_file
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.space import disk_trouble
 
@@ -163,20 +163,19 @@ class FolderStorage(Storage):
     def create(self, name: str, content: bytes) -> bool:
         path = self._path(name)
         fresh = _fresh(path)
-        fresh.write_bytes(content)
         try:
+            fresh.write_bytes(content)
             os.link(fresh, path)  # fails if the name exists: of two creators one wins
         except FileExistsError:
             return False
         finally:
-            fresh.unlink()
+            fresh.unlink(missing_ok=True)
         return True
 
     def replace(self, name: str, content: bytes) -> None:
         path = self._path(name)
-        fresh = _fresh(path)
-        fresh.write_bytes(content)
-        fresh.replace(path)
+        _make_folder(path.parent)
+        write_file(path, content)
 
     def files(self, folder: str = "") -> Iterator[StoredFile]:
         for parent, folders, names in os.walk(self._path(folder)):
@@ -262,11 +261,15 @@ def plain_name(name: str) -> str:
 
 
 def _fresh(path: Path) -> Path:
+    _make_folder(path.parent)
+    return fresh_path(path)
+
+
+def _make_folder(folder: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LakeError(disk_trouble(error) or f"cannot write to {path.parent}: {error}") from error
-    return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        raise LakeError(disk_trouble(error) or f"cannot write to {folder}: {error}") from error
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,6 +1,5 @@
 """The rows a download gives: one for each url, in one Parquet file beside each tar."""
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from laion_assets.common.files import put_into_place
 
 _REQUEST_KEY = b"laion.request"
 
@@ -74,11 +75,8 @@ def write_rows(rows: Sequence[Row], path: Path, *, request: str, scratch: Path) 
     """
     ordered = sorted(rows, key=lambda row: (row["url_id"], row["url"]))
     table = pa.Table.from_pylist(ordered, schema=SCHEMA).replace_schema_metadata({_REQUEST_KEY: request.encode()})
-    with scratch.open("wb") as file:
-        pq.write_table(table, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.rename(path)
+    pq.write_table(table, scratch, compression="zstd")
+    put_into_place(scratch, path, durable=True)
 
 
 def answers(path: Path, request: str) -> bool:

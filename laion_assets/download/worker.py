@@ -6,7 +6,6 @@ url; what it loses (it prints exceptions of a sample and goes on) is found by co
 
 import io
 import json
-import os
 import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from laion_assets.common.files import put_into_place
 from laion_assets.download.failures import Failure, failure_of_message
 from laion_assets.download.fetch import Fetched, Fetcher, Removal
 from laion_assets.download.options import DownloadOptions
@@ -107,9 +107,7 @@ def run_tar(task: TarTask, slots: Slots | None, count: Callable[[], None]) -> No
         notes.account_for(entry)
     scratch = Path(task.scratch)
     unfinished = scratch / f"{task.number:0{TAR_NUMBER_DIGITS}d}.tar"
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    unfinished.rename(task.tar)
+    put_into_place(unfinished, Path(task.tar), durable=True)
     write_rows(notes.rows, Path(task.rows), request=task.request, scratch=scratch / "rows")
 
 

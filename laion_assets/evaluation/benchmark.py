@@ -18,14 +18,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
-import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from laion_assets.common.files import appearing_folder
 from laion_assets.evaluation.tars import DamagedTar, add_sample, is_key, read_samples
 
 Task = Literal["zeroshot_classification", "zeroshot_retrieval"]
@@ -184,23 +183,13 @@ def write_benchmark(
         raise BenchmarkError(f"{folder} exists already; remove it, or write elsewhere")
     if per_tar < 1:
         raise BenchmarkError(f"per_tar: expected at least 1, found {per_tar}")
-    staged = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    replaced = staged.with_suffix(".old")
-    try:
-        (staged / split).mkdir(parents=True)
+    with appearing_folder(folder) as staged:
+        (staged / split).mkdir()
         _describe(staged, task, classnames, templates)
         if in_distribution is not None:
             (staged / IN_DISTRIBUTION_FILE).write_text(f"{in_distribution}\n", "utf-8")
         _write_tars(staged / split, written, task, len(classnames), per_tar)
         read_benchmark(staged, split=split)
-        if folder.exists():
-            folder.rename(replaced)
-        staged.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
-        if replaced.exists() and not folder.exists():
-            replaced.rename(folder)
     return read_benchmark(folder, split=split)
 
 

@@ -1,10 +1,11 @@
 """What every page is made with: templates that escape what they are given, and a file that is written all at once."""
 
-import os
 import re
 from pathlib import Path
 
 from markupsafe import Markup, escape
+
+from laion_assets.common.files import write_file
 
 _QUOTED = re.compile(r"`([^`]+)`")
 
@@ -37,10 +38,5 @@ def write_page(output: Path, page: str) -> int:
         OSError: it cannot be written.
     """
     content = page.encode("utf-8")
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(output)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_file(output, content)
     return len(content)

@@ -7,7 +7,6 @@ import base64
 import gzip
 import hashlib
 import json
-import shutil
 import uuid
 import zlib
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 from warcio.warcwriter import WARCWriter
 
+from laion_assets.common.files import appearing_folder, write_file
 from laion_assets.sample.pages import TRANSPORT_DAMAGE, Page, html_metadata
 
 _RAW_BYTES = "\ue0f0"
@@ -99,25 +99,21 @@ def write_crawl(
     total = 0
     for total, page in enumerate(pages, start=1):
         files[(total - 1) % wat_files].append(page)
-    final = root / "crawl-data" / crawl
-    staged = final.with_name(f".{crawl}.staged")
-    shutil.rmtree(staged, ignore_errors=True)
     wat_paths, warc_paths = [], []
     step = (last - first) / wat_files
-    for number, members in enumerate(files):
-        file = _file(crawl, number, first + number * step)
-        segment = staged / file.folder
-        (segment / "wat").mkdir(parents=True, exist_ok=True)
-        (segment / "warc").mkdir(parents=True, exist_ok=True)
-        warc, wat = _write_file(file, sorted(members, key=lambda page: page.damage == "clipped"))
-        (segment / "warc" / file.warc_name).write_bytes(warc)
-        (segment / "wat" / file.wat_name).write_bytes(wat)
-        warc_paths.append(f"crawl-data/{crawl}/{file.folder}/warc/{file.warc_name}")
-        wat_paths.append(f"crawl-data/{crawl}/{file.folder}/wat/{file.wat_name}")
-    for name, paths in (("wat.paths.gz", wat_paths), ("warc.paths.gz", warc_paths)):
-        (staged / name).write_bytes(gzip.compress("".join(f"{path}\n" for path in paths).encode(), mtime=0))
-    shutil.rmtree(final, ignore_errors=True)
-    staged.rename(final)
+    with appearing_folder(root / "crawl-data" / crawl) as staged:
+        for number, members in enumerate(files):
+            file = _file(crawl, number, first + number * step)
+            segment = staged / file.folder
+            (segment / "wat").mkdir(parents=True, exist_ok=True)
+            (segment / "warc").mkdir(parents=True, exist_ok=True)
+            warc, wat = _write_file(file, sorted(members, key=lambda page: page.damage == "clipped"))
+            (segment / "warc" / file.warc_name).write_bytes(warc)
+            (segment / "wat" / file.wat_name).write_bytes(wat)
+            warc_paths.append(f"crawl-data/{crawl}/{file.folder}/warc/{file.warc_name}")
+            wat_paths.append(f"crawl-data/{crawl}/{file.folder}/wat/{file.wat_name}")
+        for name, paths in (("wat.paths.gz", wat_paths), ("warc.paths.gz", warc_paths)):
+            (staged / name).write_bytes(gzip.compress("".join(f"{path}\n" for path in paths).encode(), mtime=0))
     _list_crawl(root, crawl, first, last)
     return CrawlFiles(crawl, tuple(wat_paths), tuple(warc_paths), total)
 
@@ -151,9 +147,7 @@ def _list_crawl(root: Path, crawl: str, first: datetime, last: datetime) -> None
         "to": f"{last:%Y-%m-%dT%H:%M:%S}",
     }
     listed = sorted([*(other for other in listed if other["id"] != crawl), entry], key=lambda c: c["id"], reverse=True)
-    staged = path.with_name(".collinfo.json.staged")
-    staged.write_text(json.dumps(listed, indent=1) + "\n", "utf-8")
-    staged.replace(path)
+    write_file(path, json.dumps(listed, indent=1) + "\n")
 
 
 def _write_file(file: _File, pages: Sequence[Page]) -> tuple[bytes, bytes]:

@@ -4,7 +4,6 @@ Pictures and captions come from the same world as the crawl's, from other random
 among them. The training itself is `clip.training`'s business.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from laion_assets.common.files import appearing
 from laion_assets.sample import captions
 from laion_assets.sample.plan import place_picture
 from laion_assets.sample.web import encode
@@ -80,9 +80,8 @@ def write_calibration(path: Path, n: int = 3_000, seed: int = 0) -> None:
         )
     ]
     texts, languages, _ = _captions(scenes, seed, "calibration", 1)
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
-    pl.DataFrame({"image": images, "text": texts, "language": languages}).write_parquet(staged)
-    staged.replace(path)
+    with appearing(path) as fresh:
+        pl.DataFrame({"image": images, "text": texts, "language": languages}).write_parquet(fresh)
 
 
 def _clean_pairs(n: int, seed: int, purpose: Purpose, captions_per_picture: int) -> CaptionedPictures:

@@ -5,8 +5,6 @@ What is in it is decided by `plan`, `dirt` and `layout`; here it is rendered and
 
 import hashlib
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from laion_assets.common.files import appearing_folder
 from laion_assets.sample.archive import write_crawl
 from laion_assets.sample.dirt import add_dirt
 from laion_assets.sample.layout import lay_out
@@ -87,17 +86,8 @@ def publish(
         return found
     if found is None and root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise SampleError(f"{root} holds files that are no sample: name an empty or a new folder")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    staged = root.with_name(f".{root.name}.staged-{os.getpid()}")
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir()
-    try:
+    with appearing_folder(root) as staged:
         _write(staged, options, digest, progress)
-        if root.exists():
-            shutil.rmtree(root)
-        staged.rename(root)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
     published = find_sample(root)
     if published is None:
         raise SampleError(f"{root} vanished while the sample was written: publish it again")

@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 
+from laion_assets.common.files import write_file
 from laion_assets.sql.macros import MACROS
 
 _FORMAT = "1"
@@ -49,11 +50,9 @@ class ModelCache:
         """Keep what was used, and nothing else, for the next process."""
         if self._used == self._known:
             return
-        fresh = self._file.with_suffix(f".{os.getpid()}")
         with suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps(self._used), encoding="utf-8")
-            fresh.replace(self._file)
+            write_file(self._file, json.dumps(self._used))
 
     def _read(self) -> dict[str, Any]:
         try:

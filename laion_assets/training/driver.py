@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from laion_assets.clip.cpu import CPU_ENVIRONMENT
 from laion_assets.clip.weights import write_weights
+from laion_assets.common.files import write_file
 from laion_assets.training.checkpoint import (
     CheckpointError,
     TrainingState,
@@ -207,9 +208,7 @@ class Training:
             finished_at=log.ended,
             resumed_from=resumed_from,
         )
-        fresh = self._record_path(state.epoch).with_suffix(".unfinished")
-        fresh.write_text(json.dumps(asdict(record)))
-        fresh.replace(self._record_path(state.epoch))
+        write_file(self._record_path(state.epoch), json.dumps(asdict(record)), durable=True)
         for older in self.work.glob("state-*.pt"):
             if int(older.stem.split("-")[1]) < state.epoch - 1:  # one more than is needed, should the last one break
                 older.unlink()

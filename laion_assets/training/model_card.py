@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from laion_assets.common.files import write_file
 from laion_assets.training.driver import EpochRecord
 from laion_assets.training.recipe import Recipe
 
@@ -42,10 +43,10 @@ def write_model_card(
         preprocess: how pictures are made ready for it, in open_clip's words; None: as open_clip does by itself.
     """
     described = {"model_cfg": json.loads(config), "preprocess_cfg": dict(preprocess or {})}
-    _replace(folder / CONFIG, json.dumps(described, indent=2, sort_keys=True) + "\n")
+    write_file(folder / CONFIG, json.dumps(described, indent=2, sort_keys=True) + "\n")
     if recipe.model_configs is not None:
-        (folder / f"{recipe.model}.json").write_text(config + "\n")
-    _replace(folder / CARD, _card(recipe, records, versions, samples))
+        write_file(folder / f"{recipe.model}.json", config + "\n")
+    write_file(folder / CARD, _card(recipe, records, versions, samples))
 
 
 def add_scores(folder: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -62,18 +63,12 @@ def add_scores(folder: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> N
         known[f"{table} / epoch {row['epoch']} / {row['benchmark']}"] = {
             name: value for name, value in row.items() if isinstance(value, float | int) and name != "epoch"
         }
-    _replace(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
+    write_file(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
     card = folder / CARD
     if card.is_file():
         before, heading, after = card.read_text().partition(_SCORES_HEADING)
         rest = after[after.find("\n## ") :] if "\n## " in after else ""
-        _replace(card, f"{before}{heading}\n{_scores(known)}{rest}")
-
-
-def _replace(path: Path, text: str) -> None:
-    fresh = path.with_suffix(".unfinished")
-    fresh.write_text(text)
-    fresh.replace(path)
+        write_file(card, f"{before}{heading}\n{_scores(known)}{rest}")
 
 
 def _scores(known: Mapping[str, Mapping[str, float]]) -> str:

@@ -22,13 +22,13 @@ import msgspec
 import polars as pl
 import polars.selectors as cs
 
+from laion_assets.common.files import UNFINISHED, fresh_path, put_into_place, write_file
 from laion_assets.pairs.duck import quoted, temporary_tables
 from laion_assets.training.arrangement import PLACE_COLUMNS, SPLITS, Arrangement
 from laion_assets.training.tars import ShardError, member, member_size, pictures_of, reader, tar_size, write_at
 
 _FORMAT_VERSION: Final = 1
 _NOT_IN_JSON: Final = ("text", "shard_path", "sample_key", *PLACE_COLUMNS)
-_UNFINISHED: Final = ".unfinished"
 _HASHING_THREADS: Final = min(8, os.cpu_count() or 1)
 
 
@@ -138,10 +138,6 @@ class _Shard:
     def record(self) -> Path:
         return self.tar.with_suffix(".json")
 
-    @property
-    def unfinished(self) -> Path:
-        return self.tar.with_name(self.tar.name + _UNFINISHED)
-
 
 @dataclass(frozen=True, slots=True)
 class _Samples:
@@ -194,7 +190,8 @@ class _Job:
             written = self._write(unfinished)
             for shard in shards:
                 yield finished.get(shard.number) or next(written)
-        _write_json(folder / "sizes.json", {shard.tar.name: self.arrangement.samples_per_shard for shard in shards})
+        sizes = {shard.tar.name: self.arrangement.samples_per_shard for shard in shards}
+        write_file(folder / "sizes.json", msgspec.json.encode(sizes), durable=True)
 
     def _taken_over(self, shard: _Shard) -> ShardRow | None:
         """The row of a shard that an earlier run finished with the same samples, if it is undamaged."""
@@ -259,10 +256,10 @@ class _Job:
             before: Future[ShardRow] | None = None
             for shard in shards:
                 samples = self._samples(shard)
-                self._fill(shard, samples)
+                fresh = self._fill(shard, samples)
                 if before is not None:
                     yield before.result()
-                before = behind.submit(self._finish, shard, samples)
+                before = behind.submit(self._finish, shard, fresh, samples)
             if before is not None:
                 yield before.result()
 
@@ -283,8 +280,8 @@ class _Job:
             request=request.hexdigest(),
         )
 
-    def _fill(self, shard: _Shard, samples: _Samples) -> None:
-        """Write the samples, in the order in which their pictures lie, each at its place in the tar."""
+    def _fill(self, shard: _Shard, samples: _Samples) -> Path:
+        """Write the samples to a file beside the shard, in the order in which their pictures lie."""
         places = self.connection.execute(f"""
             SELECT shard_path, start, size, extension FROM _shards_places WHERE _shard = {shard.number}
             ORDER BY _number""").fetchall()
@@ -293,7 +290,8 @@ class _Job:
             for place, text, fields in zip(places, samples.texts, samples.jsons, strict=True)
         )
         *starts, end = accumulate(lengths, initial=0)
-        with shard.unfinished.open("wb") as file:
+        fresh = fresh_path(shard.tar)
+        with fresh.open("wb") as file:
             order = sorted(range(len(places)), key=lambda number: places[number][:2])
             for source, numbers in groupby(order, key=lambda number: places[number][0]):
                 with reader(self.root / source) as read:
@@ -305,20 +303,19 @@ class _Job:
                         fields = member(f"{key}.json", samples.jsons[number])
                         write_at(file.fileno(), picture + text + fields, starts[number])
             file.truncate(tar_size(end))
+        return fresh
 
-    def _finish(self, shard: _Shard, samples: _Samples) -> ShardRow:
+    def _finish(self, shard: _Shard, fresh: Path, samples: _Samples) -> ShardRow:
         """Put a written shard into place, and its record after it."""
-        with shard.unfinished.open("rb") as file:
-            os.fsync(file.fileno())
         record = _Record(
             samples=len(samples.keys),
             unique_images=samples.unique_images,
-            bytes=shard.unfinished.stat().st_size,
-            sha256=_sha256(shard.unfinished),
+            bytes=fresh.stat().st_size,
+            sha256=_sha256(fresh),
             request=samples.request,
         )
-        shard.unfinished.replace(shard.tar)
-        _write_json(shard.record, record)
+        put_into_place(fresh, shard.tar, durable=True)
+        write_file(shard.record, msgspec.json.encode(record), durable=True)
         return self._row(shard, record)
 
     def _table(self, split: str) -> str:
@@ -330,7 +327,7 @@ def _clear(folder: Path, shards: list[_Shard]) -> None:
     wanted = {path.name for shard in shards for path in (shard.tar, shard.record)}
     for path in folder.iterdir():
         numbered = path.stem.isdecimal() and path.suffix in (".tar", ".json") and path.name not in wanted
-        if numbered or path.name.endswith(_UNFINISHED) or path.name == "sizes.json":
+        if numbered or path.name.endswith(UNFINISHED) or path.name == "sizes.json":
             path.unlink()
 
 
@@ -352,21 +349,6 @@ def _fault(tar: Path, size: int, sha256: str) -> str | None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_json(path: Path, content: object) -> None:
-    """Write a small file, which appears at once; whatever was renamed in its folder before it is safe with it."""
-    fresh = path.with_name(path.name + _UNFINISHED)
-    with fresh.open("wb") as file:
-        file.write(msgspec.json.encode(content))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What becomes of a query: run so that Ctrl-C stops it, its rows shown or put into a file, its errors said in short."""
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -15,6 +14,7 @@ from rich.console import Console
 from laion_assets.cli.common import UsageError
 from laion_assets.cli.display import Format, print_rows
 from laion_assets.cli.sql.table import SHOWN_ROWS, printable
+from laion_assets.common.files import appearing
 
 T = TypeVar("T")
 
@@ -87,27 +87,23 @@ class Destination:
         if self.file is None:
             summary = print_rows(rows, self.format, console, most=most)
             return summary.text + hint * summary.partial
-        with _appearing(self.file) as text:
+        with _written(self.file) as text:
             summary = print_rows(rows, self.format, console, to=text, most=most)
         return f"{summary.text}{hint * summary.partial} written to {self.file}"
 
 
 @contextmanager
-def _appearing(file: Path) -> Iterator[TextIO]:
+def _written(file: Path) -> Iterator[TextIO]:
     """Write beside the file and rename at the end, so that a failure leaves what was there before."""
     if file.exists() and not file.is_file():  # a device or a pipe
         with file.open("w", encoding="utf-8", newline="") as text:
             yield text
         return
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with fresh.open("w", encoding="utf-8", newline="") as text:
+        with appearing(file) as fresh, fresh.open("w", encoding="utf-8", newline="") as text:
             yield text
-        fresh.replace(file)
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror or error}") from error
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 class Cancelled(Exception):

@@ -94,3 +94,13 @@ def test_who_looks_whether_work_is_held_keeps_nobody_from_it(tmp_path: Path) -> 
         done.set()
         for thread in looking:
             thread.join()
+
+
+def test_what_a_killed_process_had_not_finished_is_gone_when_its_work_is_gone_on_with(tmp_path: Path) -> None:
+    with StagingFolder(tmp_path, "work") as folder:
+        folder.part("a", SCHEMA).append(pl.DataFrame({"x": [1]}))
+        (folder.path / "weights").mkdir()
+        (folder.path / "weights" / ".epoch-1.safetensors.7-0.unfinished").touch()
+    assert len(list((tmp_path / "work").iterdir())) == 2
+    with StagingFolder(tmp_path, "work") as folder:
+        assert [path.name for path in folder.path.rglob("*")] == ["weights"]
