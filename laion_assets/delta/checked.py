@@ -5,7 +5,6 @@ whole, so that a process may die at any moment. Where nothing can be kept, as be
 done anew.
 """
 
-import fcntl
 import hashlib
 import os
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from laion_assets.common.locks import try_lock
 from laion_assets.delta.errors import LakeError
 
 _FRESH_SECONDS = 7 * 86_400
@@ -44,15 +44,12 @@ class Checked:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if self._trust_finished and _is_fresh(self._finished) and not self._path.exists():
                 self._finished.replace(self._path)
-            self._file = self._path.open("a+")
+            lock = try_lock(self._path, make=True)
         except OSError:
             return self
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise LakeError("another process verifies the same of this lake: let it finish") from None
-        self._file.seek(0)
+        if lock is None:
+            raise LakeError("another process verifies the same of this lake: let it finish")
+        self._file = os.fdopen(lock, "r+")
         for line in self._file:
             if line.endswith("\n"):
                 self._known.add(bytes.fromhex(line.strip()) if len(line) == 33 else b"")

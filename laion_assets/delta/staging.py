@@ -5,7 +5,6 @@ token for the same inputs and find their finished parts again; others get a fres
 so whatever lies unlocked beside it is left over and may go.
 """
 
-import fcntl
 import os
 import shutil
 import time
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from laion_assets.common.files import fresh_path, remove_unfinished, write_file
+from laion_assets.common.locks import is_locked, try_lock
 from laion_assets.delta.errors import PartitionBusy
 
 _GLANCE_SECONDS = 0.3
@@ -73,7 +73,7 @@ class StagingFolder:
         give_up = time.monotonic() + _GLANCE_SECONDS
         while self._lock is None:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = _try_lock(self.path)
+            self._lock = try_lock(self.path)
             if self._lock is None:
                 if time.monotonic() > give_up:
                     raise PartitionBusy(
@@ -91,10 +91,7 @@ class StagingFolder:
 
     def is_held(self) -> bool:
         """Whether a process holds its lock."""
-        lock = _try_lock(self.path)
-        if lock is not None:
-            os.close(lock)
-        return lock is None and self.path.is_dir()
+        return is_locked(self.path)
 
     @property
     def mark(self) -> str:
@@ -140,25 +137,9 @@ def _held(folder: Path, own: Path) -> Iterator[bool]:
     if folder == own:
         yield True
         return
-    lock = _try_lock(folder)
+    lock = try_lock(folder)
     try:
         yield lock is not None
     finally:
         if lock is not None:
             os.close(lock)
-
-
-def _try_lock(folder: Path) -> int | None:
-    """The lock of a folder; None where another process holds it, or removed the folder meanwhile."""
-    try:
-        lock = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(lock), folder.stat()):
-            return lock
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(lock)
-    return None

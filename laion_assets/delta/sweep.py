@@ -7,7 +7,6 @@ one its files are young by then. What was committed meanwhile is read before any
 leaves a readable lake; the next plan finds what is left.
 """
 
-import fcntl
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from laion_assets.common.locks import locked
 from laion_assets.delta.errors import LakeError, PartitionBusy
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.leftovers import left_over, marks
@@ -143,9 +143,7 @@ def _remove_staged(scratch: Path, plan: RetentionPlan, swept: Swept) -> int:
 @contextmanager
 def _only_sweep(scratch: Path) -> Iterator[None]:
     scratch.mkdir(parents=True, exist_ok=True)
-    with (scratch / "sweep.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LakeError("another process removes what this lake may forget: let it finish") from None
+    with locked(scratch / "sweep.lock") as lock:
+        if lock is None:
+            raise LakeError("another process removes what this lake may forget: let it finish")
         yield

@@ -5,7 +5,6 @@ What is downloaded is decided by the callers; so is what becomes of the tars onc
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import itertools
 import json
@@ -21,11 +20,12 @@ from typing import Any
 
 import polars as pl
 
+from laion_assets.common.locks import locked, share
 from laion_assets.download.fetch import Removal
 from laion_assets.download.options import DownloadOptions
 from laion_assets.download.pool import DownloadError, WorkerHost, worker_host
 from laion_assets.download.results import SCHEMA, answers
-from laion_assets.download.worker import TAR_NUMBER_DIGITS, TarTask
+from laion_assets.download.worker import LOCK, TAR_NUMBER_DIGITS, TarTask
 
 _FORMAT_VERSION = 2
 _LOCK_SECONDS = 10.0
@@ -254,21 +254,11 @@ def _digest_of(matcher: Removal) -> str:
 @contextlib.contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
     """Keep other downloads out of a folder; workers share the lock, so those of a killed download are waited for."""
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
-    try:
-        give_up = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > give_up:
-                    raise DownloadError(f"another download is writing to {folder}; wait for it or end it") from None
-                time.sleep(0.05)
-        fcntl.flock(lock, fcntl.LOCK_SH)
+    with locked(folder / LOCK, wait_seconds=_LOCK_SECONDS) as lock:
+        if lock is None:
+            raise DownloadError(f"another download is writing to {folder}; wait for it or end it")
+        share(lock)
         yield
-    finally:
-        os.close(lock)
 
 
 __all__ = ["DownloadError", "download", "result_schema"]

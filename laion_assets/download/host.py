@@ -8,7 +8,6 @@ imported before forking.
 """
 
 import contextlib
-import fcntl
 import gc
 import json
 import os
@@ -22,8 +21,9 @@ from collections import deque
 from pathlib import Path
 from typing import Any, NoReturn
 
+from laion_assets.common.locks import try_lock
 from laion_assets.download.slots import Slots
-from laion_assets.download.worker import Progress, TarTask, run_tar
+from laion_assets.download.worker import LOCK, Progress, TarTask, run_tar
 from laion_assets.images.budget import limit_process_memory
 
 CANCEL = b"cancel"
@@ -115,8 +115,9 @@ def _work(task: TarTask, slots: Slots, reports: int) -> NoReturn:
         progress = Progress()
         watch = (task.number, progress, reports, os.getppid())
         threading.Thread(target=_watch, args=watch, daemon=True).start()
-        lock = os.open(Path(task.tar).parent / ".lock", os.O_RDWR | os.O_CREAT)
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        folder = Path(task.tar).parent
+        if try_lock(folder / LOCK, make=True, shared=True) is None:  # it is given back when this process ends
+            raise BlockingIOError(f"another download has begun to write to {folder}")
         run_tar(task, slots, progress.count)
         code = 0
     except BaseException as error:  # noqa: BLE001 - reported; the process ends here

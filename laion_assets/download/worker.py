@@ -27,6 +27,8 @@ from laion_assets.images.exif import exif_tags
 from laion_assets.images.perceptual_hash import perceptual_hash
 
 TAR_NUMBER_DIGITS = 5
+LOCK = ".lock"
+"""The file in the folder of the tars whose lock a download and its workers share."""
 _DETAIL_CHARACTERS = 300
 
 

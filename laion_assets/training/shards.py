@@ -6,7 +6,6 @@ the process died is taken over by the next run, if it answers the same samples a
 
 # Names of views and files, numbers and quoted literals, never other values, are put into SQL here.
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +22,7 @@ import polars as pl
 import polars.selectors as cs
 
 from laion_assets.common.files import UNFINISHED, fresh_path, put_into_place, write_file
+from laion_assets.common.locks import locked
 from laion_assets.pairs.duck import quoted, temporary_tables
 from laion_assets.training.arrangement import PLACE_COLUMNS, SPLITS, Arrangement
 from laion_assets.training.tars import ShardError, member, member_size, pictures_of, reader, tar_size, write_at
@@ -353,13 +353,7 @@ def _sha256(path: Path) -> str:
 
 @contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
-    """Keep other writers out of a folder; the lock dies with its process."""
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ShardError(f"another process writes shards to {folder}; wait for it or end it") from None
+    with locked(folder) as lock:
+        if lock is None:
+            raise ShardError(f"another process writes shards to {folder}; wait for it or end it")
         yield
-    finally:
-        os.close(lock)

@@ -6,8 +6,8 @@ ends what is left. Runs without the tag, such as those the UI launches, and thos
 judge.
 """
 
-import fcntl
 import logging
+import math
 import os
 import socket
 import threading
@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+
+from laion_assets.common.locks import locked, try_lock
 
 BUILDER_TAG = ".dagster/laion_builder"
 """A run's tag: the machine and the lock file of the process that executes it. Dagster's pages show no such tags."""
@@ -37,14 +39,13 @@ def builder_lock(folder: Path) -> Iterator[str]:
     """Hold a lock of this process' own in ``folder``; gives what its runs are tagged with."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{uuid.uuid4().hex[:16]}.lock"
-    lock = os.open(path, os.O_RDWR | os.O_CREAT)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
-    try:
-        yield f"{socket.gethostname()} {path}"
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(lock)
+    with locked(path, wait_seconds=math.inf) as lock:  # others hold it for no longer than it takes to look
+        assert lock is not None
+        os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        try:
+            yield f"{socket.gethostname()} {path}"
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def other_builders(folder: Path) -> list[str]:
@@ -98,15 +99,9 @@ def end_abandoned_runs(instance: dg.DagsterInstance) -> int:
 
 def _left_behind(path: Path) -> bool:
     """Whether nobody holds the lock; a file nobody holds is removed."""
-    try:
-        lock = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(lock)
+    lock = try_lock(path)
+    if lock is None:
+        return not path.exists()
+    path.unlink(missing_ok=True)
+    os.close(lock)
     return True

@@ -1,12 +1,13 @@
 """Dagster's home: where runs and their events are kept, the same for the command line and the UI."""
 
-import fcntl
+import math
 import os
 import shutil
 from pathlib import Path
 
 import dagster as dg
 
+from laion_assets.common.locks import locked
 from laion_assets.common.shipped import shipped
 from laion_assets.tables.needs import POOLS
 
@@ -17,8 +18,7 @@ def dagster_instance() -> dg.DagsterInstance:
     """The Dagster instance of ``DAGSTER_HOME``, by default ``.dagster`` in the working directory; made if absent."""
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(Path.cwd() / ".dagster")))
     home.mkdir(parents=True, exist_ok=True)
-    with (home / ".opening").open("w") as lock:  # two first openings at once would both make the database
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(home / ".opening", wait_seconds=math.inf):  # two first openings at once would both make the database
         fresh = not (home / "dagster.yaml").exists() and _CONFIGURATION.exists()
         if fresh:
             shutil.copy(_CONFIGURATION, home / "dagster.yaml")
