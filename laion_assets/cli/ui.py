@@ -1,14 +1,12 @@
 """The Dagster UI on a lake: its web server, daemon and code server as one thing that starts and ends whole."""
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -16,6 +14,7 @@ from typing import NoReturn
 import dagster as dg
 from rich.console import Console
 
+from laion_assets.common.processes import end_group, signal_from_kernel
 from laion_assets.common.shipped import shipped
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.storage import open_storage
@@ -23,7 +22,6 @@ from laion_assets.settings import Settings
 
 _GRACE_SECONDS = 5
 _LOOK_SECONDS = 0.2
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
@@ -78,28 +76,11 @@ def _run_until_interrupted(command: list[str], folder: Path, meanwhile: Sequence
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: what a shell starts with & or nohup ignores it
         signal.signal(number, lambda *_: ended.set())  # raises nothing: nothing below is left half done
     # A process group of its own: one signal reaches servers and runs alike, and a Ctrl-C reaches us alone.
-    process = subprocess.Popen(command, cwd=folder, start_new_session=True, preexec_fn=_end_with_parent)
+    end_too = partial(signal_from_kernel, signal.SIGTERM)  # elsewhere a kill -9 of us leaves the servers to themselves
+    process = subprocess.Popen(command, cwd=folder, start_new_session=True, preexec_fn=end_too)
     threading.Thread(target=lambda: [call() for call in meanwhile], daemon=True).start()
     while process.poll() is None and not ended.wait(_LOOK_SECONDS):
         continue
     code = process.returncode
-    _end_group(process)
+    end_group(process, signal.SIGINT, grace_seconds=_GRACE_SECONDS)  # so that runs tell Dagster of it
     return 0 if code is None else code
-
-
-def _end_with_parent() -> None:
-    if sys.platform.startswith("linux"):  # elsewhere a kill -9 of `laion ui` leaves the servers to themselves
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)
-
-
-def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    """Interrupt servers and runs, so that runs tell Dagster of it, and end what is still there a little later."""
-    give_up = time.monotonic() + _GRACE_SECONDS
-    with suppress(ProcessLookupError, PermissionError):  # macOS refuses a group that has ended
-        os.killpg(process.pid, signal.SIGINT)
-        while time.monotonic() < give_up:
-            process.poll()  # a leader that nobody has asked for would count as one of the group
-            os.killpg(process.pid, 0)
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from laion_assets.clip.cpu import CPU_ENVIRONMENT, prepare_cpu
 from laion_assets.clip.text_tower import encode_texts
 from laion_assets.clip.weights import write_weights
+from laion_assets.common.processes import end_with_parent, with_parent
 
 if TYPE_CHECKING:
     import torch
@@ -151,7 +152,7 @@ def train_in_process(
             errors.open("w") as complaints,
             subprocess.Popen(
                 [sys.executable, "-m", "laion_assets.clip.training", str(job)],
-                env={**os.environ, **CPU_ENVIRONMENT},
+                env={**os.environ, **CPU_ENVIRONMENT, **with_parent()},
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 text=True,
@@ -333,6 +334,7 @@ def _batches(
 
 
 def _main(job_file: str) -> int:
+    end_with_parent()
     job = json.loads(Path(job_file).read_text())
 
     def report(samples: int) -> None:

@@ -1,8 +1,8 @@
 """Serves the sample's pictures on loopback, good manners and bad ones.
 
 A small HTTP/1.1 server on asyncio protocols, in its own process, so that it competes with nothing in the caller's.
-`python -m laion_assets.sample.server ROOT` serves until it is interrupted, or until its standard input closes if it was
-started by `SampleServer`: the child of a killed process must not keep the port.
+`python -m laion_assets.sample.server ROOT` serves until it is interrupted, or until the process ends that started it by
+`SampleServer`: the child of a killed process must not keep the port.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.request import urlopen
 
+from laion_assets.common.processes import end_with_parent, with_parent
 from laion_assets.sample.publish import SampleError, find_sample
 from laion_assets.sample.web import CONTENT_TYPES, Reply, read_replies
 
@@ -218,7 +219,10 @@ class SampleServer:
             str(self.port),
             "--child",
         ]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        environment = {**os.environ, **with_parent()}
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         if self._process.stdout is not None and self._process.stdout.readline() == b"ready\n":
             return self
         said = self._process.communicate()[1].decode(errors="replace").strip().splitlines()
@@ -274,27 +278,12 @@ def _serves(port: int) -> str | None:
         ) from error
 
 
-def _leave_with_parent(loop: asyncio.AbstractEventLoop, task: "asyncio.Task[None]") -> None:
-    """Cancel the task once standard input ends, as it does when the process that holds its other end dies."""
-    descriptor = sys.stdin.fileno()
-
-    def look() -> None:
-        if not os.read(descriptor, 1):
-            loop.remove_reader(descriptor)
-            task.cancel()
-
-    loop.add_reader(descriptor, look)
-
-
 async def _run(root: Path, port: int, *, child: bool) -> None:
     def ready() -> None:
         sys.stdout.write("ready\n" if child else f"serving {root} on http://127.0.0.1:{port}\n")
         sys.stdout.flush()
 
-    task = asyncio.ensure_future(serve(root, port, _identity(root), ready))
-    if child:
-        _leave_with_parent(asyncio.get_running_loop(), task)
-    await task
+    await serve(root, port, _identity(root), ready)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -306,6 +295,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=None, help="default: the port in the sample's urls")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
+    end_with_parent()
     try:
         asyncio.run(_run(given.root, _port(given.root, given.port), child=given.child))
     except (SampleError, OSError) as error:

@@ -6,41 +6,27 @@ starts so many of itself under torchrun. Not for use by hand.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-PARENT: Final = "LAION_TRAINING_PARENT"
-"""Environment: id of the process this one must not outlive."""
-
-_DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG of prctl(2)
+from laion_assets.common.processes import end_with_parent, with_parent
 
 
 def main(arguments: list[str]) -> int:
     """Train, or start the processes that do; gives the exit code."""
-    _die_with_parent()
+    end_with_parent()
     job, *processes = arguments
     return _torchrun(int(processes[0]), job) if processes else _train(json.loads(Path(job).read_text()))
-
-
-def _die_with_parent() -> None:
-    """A driver that was killed must not leave a training behind that nobody watches."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    parent = os.environ.get(PARENT)
-    if parent is not None and os.getppid() != int(parent):  # it died before we asked
-        sys.exit(1)
 
 
 def _torchrun(processes: int, job: str) -> int:
     from torch.distributed import run
 
-    os.environ[PARENT] = str(os.getpid())
+    os.environ.update(with_parent())
     run.main(["--standalone", f"--nproc-per-node={processes}", "-m", "laion_assets.training.child", job])
     return 0
 

@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -29,6 +28,7 @@ from typing import Any, Final
 from laion_assets.clip.cpu import CPU_ENVIRONMENT
 from laion_assets.clip.weights import write_weights
 from laion_assets.common.files import write_file
+from laion_assets.common.processes import end_group, with_parent
 from laion_assets.training.checkpoint import (
     CheckpointError,
     TrainingState,
@@ -38,7 +38,6 @@ from laion_assets.training.checkpoint import (
     open_model,
     read_state,
 )
-from laion_assets.training.child import PARENT
 from laion_assets.training.compute import ComputeOptions, Placement
 from laion_assets.training.log import EpochLog, TrainingLog
 from laion_assets.training.recipe import Recipe
@@ -293,7 +292,7 @@ class Training:
         """The training process, as the lines it says. Gone at the end of the block, whatever happens in it."""
         several = [str(self.placement.processes)] if self.placement.processes > 1 else []
         command = [sys.executable, "-m", "laion_assets.training.child", str(attempt / "job.json"), *several]
-        environment = {**os.environ, PARENT: str(os.getpid()), "NO_ALBUMENTATIONS_UPDATE": "1"}
+        environment = {**os.environ, **with_parent(), "NO_ALBUMENTATIONS_UPDATE": "1"}
         if self.placement.device == "cpu":
             environment |= {**CPU_ENVIRONMENT, "CUDA_VISIBLE_DEVICES": ""}
         errors = attempt / "errors.txt"
@@ -304,7 +303,10 @@ class Training:
         try:
             yield _lines(process, self.compute.stall_seconds)
         finally:
-            _end(process)
+            if process.poll() is None:
+                end_group(process, grace_seconds=10)
+            if process.stdout is not None:
+                process.stdout.close()
         if process.returncode != 0:
             said = errors.read_text(errors="replace").strip().splitlines()
             raise TrainingFailed(
@@ -368,18 +370,6 @@ def _lines(process: subprocess.Popen[str], stall_seconds: float) -> Iterator[str
             process.wait()
             return
         yield line
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
 
 
 def _last_words(said: list[str]) -> str:

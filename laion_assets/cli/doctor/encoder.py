@@ -11,6 +11,7 @@ from typing import Any
 
 from laion_assets.cli.doctor.findings import Finding, fail, ok, warn
 from laion_assets.clip.encoder import EncoderOptions, encoder_name
+from laion_assets.common.processes import end_with_parent, with_parent
 
 _SECONDS = 180.0
 
@@ -31,7 +32,7 @@ class EncoderCheck:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=CPU_ENVIRONMENT | os.environ | quiet,
+            env=CPU_ENVIRONMENT | os.environ | quiet | with_parent(),
         )
 
     def findings(self) -> Iterator[Finding]:
@@ -112,6 +113,7 @@ def _not_loaded(options: EncoderOptions, error: Exception) -> Finding:
 
 
 def _main(described: list[dict[str, Any]]) -> None:
+    end_with_parent()
     from laion_assets.clip.encoder import EncoderOptions
 
     for finding in _device_findings():
