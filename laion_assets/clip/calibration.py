@@ -5,7 +5,7 @@ between 0.35 and 0.73, so it is measured each time and never carried over.
 
 It is where a stated share of the clean pairs is kept, and not where clean and shuffled pairs are parted best: that
 optimum is flat. Between the two humps of similarities hardly a pair lies, keep rate and drop rate change by little over
-a long way, and differences of the last bits decide where on it the maximum falls; see docs/filtering.md.
+a long way, and differences of the last bits decide where on it the maximum falls; see docs/design/filtering.md.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from laion_assets.tables.catalogue import TABLES
 
 MARKER = "lake.json"
 FORMAT = 1
-"""The format of lakes that this code writes, and the newest that it reads; docs/lake-format.md says what is in it."""
+"""The format of lakes that this code writes, and the newest that it reads: docs/reference/lake-format.md."""
 
 LAKE_KEY = "laion_lake"
 """Commit metadata that says which lake a commit was made in: its format, shards and buckets, as JSON."""

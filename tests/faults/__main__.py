@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--points", type=int, default=POINTS, help="about how many, over all kinds")
     parser.add_argument("--seed", type=int, default=0, help="the first seed of each kind")
     parser.add_argument("--kind", default="", help="only kinds with this in their name")
-    parser.add_argument("--write", action="store_true", help="put what came of it into docs/recovery.md")
+    parser.add_argument("--write", action="store_true", help="put what came of it into docs/design/recovery.md")
     parser.add_argument("--keep", type=Path, help="a file of results: goes on from it, and adds to it")
     given = parser.parse_args()
     results = _kept(given.keep)

@@ -1,4 +1,4 @@
-"""docs/recovery.md: the table of what was tried and what came of it, written by the suite itself."""
+"""docs/design/recovery.md: the table of what was tried and what came of it, written by the suite itself."""
 
 import re
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.faults.kinds import KINDS
 from tests.faults.points import Result
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "recovery.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "design" / "recovery.md"
 COLUMNS = ("fault", "points", "what was said", "recovery", "rows as undisturbed")
 _BEGIN, _END = "<!-- written by python -m tests.faults -->\n", "<!-- end -->\n"
 _LONGEST = 320

@@ -1,4 +1,4 @@
-"""docs/recovery.md is what the suite writes."""
+"""docs/design/recovery.md is what the suite writes."""
 
 import shutil
 from pathlib import Path

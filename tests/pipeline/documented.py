@@ -7,6 +7,8 @@ from pathlib import Path
 import duckdb
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+DEMONSTRATED = ("README.md", "docs/quickstart.md", "docs/howto/ask.md", "docs/howto/train.md")
+"""What shows commands and queries on the lake of the demo."""
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 

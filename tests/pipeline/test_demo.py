@@ -16,7 +16,7 @@ from laion_assets.sample.publish import find_sample
 from laion_assets.sample.truth import score
 from laion_assets.settings import Settings
 from laion_assets.sql.session import connect, query
-from tests.pipeline.documented import commands, queries
+from tests.pipeline.documented import DEMONSTRATED, commands, queries
 
 MOST_BYTES = 4e9
 LEAST_MATCHED = 6_000
@@ -80,7 +80,7 @@ def test_the_demo_builds_both_crawls_and_its_filter_tells_true_pairs_from_false(
 
     # One test, since the demo takes minutes: what the documentation asks of it must be answered.
     with connect(lake) as con:
-        for text in (*queries("README.md"), *queries("dbt_like_sql/README.md")):
+        for text in (text for file in (*DEMONSTRATED, "dbt_like_sql/README.md") for text in queries(file)):
             rows = query(con, text)
             assert rows is not None, text
             assert rows.fetchone() is not None, text
@@ -95,7 +95,9 @@ def test_the_demo_builds_both_crawls_and_its_filter_tells_true_pairs_from_false(
     assert "trained on what was kept, and on everything: 32,768 samples each" in output
 
     shown_commands = ("models list", "recipes", "train", "benchmarks", "evaluate", "lineage", "diff", "report")
-    for arguments in commands("README.md", *shown_commands):
+    shown_ones = [arguments for file in DEMONSTRATED for arguments in commands(file, *shown_commands)]
+    assert len(shown_ones) >= 14
+    for arguments in shown_ones:
         shown = laion(folder, *arguments)
         assert shown.returncode == 0, shown.stdout + shown.stderr
         assert shown.stdout.strip()

@@ -13,7 +13,8 @@ from laion_assets.sql.session import connect, query
 from tests.pipeline.conftest import Quiet
 from tests.pipeline.documented import blocks, queries
 
-FILES = ("README.md", "dbt_like_sql/README.md")
+FILES = {"README.md": 2, "docs/howto/ask.md": 5, "docs/howto/train.md": 1, "dbt_like_sql/README.md": 4}
+"""Documents with queries, and how many there are at least."""
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,8 @@ def built(undisturbed, make_settings, tmp_path_factory):
 
 
 def test_the_documentation_shows_queries():
-    for file in FILES:
-        assert len(queries(file)) >= 4, f"no queries were found in {file}"
+    for file, least in FILES.items():
+        assert len(queries(file)) >= least, f"no queries were found in {file}"
 
 
 @pytest.mark.parametrize("text", [text for file in FILES for text in queries(file)], ids=lambda text: text[:40])
