@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -41,6 +41,7 @@ from laion_assets.kept_settings import LAKE_SETTINGS_FILE as LAKE_SETTINGS_FILE
 from laion_assets.kept_settings import LakeSettingsSource, files_of
 from laion_assets.kept_settings import write_lake_settings as write_lake_settings
 from laion_assets.pairs.policy import FilterOptions
+from laion_assets.setting_names import unknown_names
 from laion_assets.sources.extract import ExtractionOptions
 from laion_assets.sql import PROJECT
 from laion_assets.tables.needs import GPU_NODES, Executor, Limits, RetryOptions
@@ -387,16 +388,30 @@ def load_settings() -> Settings:
             f"wrong settings: {_OLD_ALLOWANCE} is no more, since it opened too much: name the networks in "
             f"LAION_DOWNLOAD__ALLOWED_NETWORKS, {json.dumps(_LOOPBACK)} for this machine alone"
         )
+    faults, warnings = unknown_names(os.environ, Settings)
+    for warning in warnings:
+        _warn_once(warning)
+    wrong: Exception | None = None
     try:
         with open_storage(lake).local(LAKE_SETTINGS_FILE) as kept:
-            return Settings(_env_file=kept, **shape)  # type: ignore[call-arg]
+            found = Settings(_env_file=kept, **shape)  # type: ignore[call-arg]
     except ValidationError as error:
-        faults = "; ".join(
+        wrong = error
+        faults += [
             f"LAION_{'__'.join(str(part).upper() for part in fault['loc'])}: {fault['msg']}"
             for fault in error.errors(include_url=False)
-        )
-        raise SettingsError(f"wrong settings: {faults}") from error
+        ]
     except UnreadableSetting as error:  # says neither its name as the user knows it nor what it should be
+        wrong = error
         named = re.search(r'field "(\w+)"', str(error))
         name = f"LAION_{named[1].upper()}" if named else "a LAION_ setting"
-        raise SettingsError(f"wrong settings: {name}: expected a JSON object, or {name}__… for each option") from error
+        faults.append(f"{name}: expected a JSON object, or {name}__… for each option")
+    if faults:
+        raise SettingsError(f"wrong settings: {'; '.join(faults)}") from wrong
+    return found
+
+
+@cache
+def _warn_once(warning: str) -> None:
+    """Say it once in a process, however often the settings are read."""
+    _logger.warning(warning)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from laion_assets.cli.plan import plan
 from laion_assets.cli.recipes import recipes
 from laion_assets.cli.report import report
 from laion_assets.cli.restore import restore
+from laion_assets.cli.settings import settings
 from laion_assets.cli.sql.command import sql
 from laion_assets.cli.sql.tables import tables
 from laion_assets.cli.status import status
@@ -33,7 +35,6 @@ from laion_assets.tables.stages import PER_CRAWL
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     help="""From Common Crawl to filtered image-text pairs.
 
@@ -43,6 +44,21 @@ crawl_snapshots, wat_files, candidate_pairs, unique_pairs, images, clip_embeddin
 Settings come from the environment (`LAION_…`, nested with `__`) and from `settings.env` in the lake. Start with
 `laion demo`, or with `laion crawls` and `laion build CRAWL`.""",
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"laion {version('laion-lakehouse')}")
+        raise typer.Exit
+
+
+@app.callback()
+def before_every_command(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version, and end.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
 
 
 def main() -> None:
@@ -110,6 +126,7 @@ app.command()(evaluate)
 app.command()(gc)
 app.command()(status)
 app.command()(doctor)
+app.command()(settings)
 app.command()(plan)
 app.command()(crawls)
 app.command()(tables)

@@ -32,11 +32,11 @@ from laion_assets.delta.lake import Lake
 from laion_assets.delta.logs import LogDamaged, table_folders
 from laion_assets.delta.storage import open_storage
 from laion_assets.delta.verify import Snapshot
+from laion_assets.setting_names import unknown_names
 from laion_assets.settings import Settings, SettingsError
 from laion_assets.sources.address import shown
 
 _PYTHONS: Final = ((3, 11), (3, 12), (3, 13))
-_OTHER_VARIABLES: Final = frozenset({"LAION_TEST_DATA", "LAION_NO_SKIPS"})
 _LITTLE_BYTES, _TOO_FEW_BYTES = 20_000_000_000, 1_000_000_000
 _LOOKING_SECONDS = 30.0
 _SKEW_NOTICED, _SKEW_REFUSED = 60.0, 300.0
@@ -130,10 +130,8 @@ def _normal(name: str) -> str:
 
 
 def _unknown_variables() -> Iterator[Finding]:
-    known = {f"LAION_{name.upper()}" for name in Settings.model_fields} | _OTHER_VARIABLES
-    for name in sorted(os.environ):
-        if name.startswith("LAION_") and name.split("__")[0] not in known:
-            yield warn("settings", f"{name} is no setting", "correct its name, or take it away")
+    for said in unknown_names(os.environ, Settings)[1]:
+        yield warn("settings", said, "correct its name, or take it away")
 
 
 def _allocator() -> Iterator[Finding]:

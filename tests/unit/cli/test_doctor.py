@@ -92,11 +92,11 @@ def test_where_all_is_well_nothing_fails(doctor: Callable[..., tuple[int, Found]
 
 def test_lines_for_people_say_the_same_and_fit_the_terminal(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("LAION_BUKETS", "3")
+    monkeypatch.setenv("LAION_WEATHER", "3")
     ran = CliRunner().invoke(app, ["doctor", "--quick"])
     assert ran.exit_code == 0
     assert max(map(len, ran.stdout.splitlines())) <= 80
-    assert "LAION_BUKETS is no setting" in ran.stdout
+    assert "LAION_WEATHER is no setting" in ran.stdout
     assert "→ correct its name" in ran.stdout
     assert " 0 failed" in ran.stdout
 
