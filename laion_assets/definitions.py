@@ -7,28 +7,10 @@ from typing import Any
 import dagster as dg
 
 from laion_assets.common.logs import configure_logs, console
-from laion_assets.orchestration.assets.crawl import candidate_pairs, crawl_snapshots, wat_files
-from laion_assets.orchestration.assets.embeddings import (
-    SCORE_CHECK,
-    calibrations,
-    clip_embeddings,
-    encoders_to_calibrate,
-)
-from laion_assets.orchestration.assets.evaluation import (
-    benchmark_images,
-    retrieval_scores,
-    robustness,
-    scaling_laws,
-    whole,
-    zero_shot_scores,
-)
-from laion_assets.orchestration.assets.images import images
+from laion_assets.orchestration.assets import crawl, embeddings, evaluation, images, pairs, states, training
 from laion_assets.orchestration.assets.metadata import description
 from laion_assets.orchestration.assets.models import model_assets
-from laion_assets.orchestration.assets.pairs import filtered_pairs, unique_pairs
-from laion_assets.orchestration.assets.states import partition_states
 from laion_assets.orchestration.assets.step import StepFunction, stage_asset
-from laion_assets.orchestration.assets.training import clip_checkpoints, training_sets
 from laion_assets.orchestration.automation.front import automated
 from laion_assets.orchestration.automation.maintenance import maintenance
 from laion_assets.orchestration.automation.verification import verification
@@ -38,8 +20,8 @@ from laion_assets.orchestration.resources import LakeResource, SourceResource
 from laion_assets.settings import Settings, load_settings
 from laion_assets.sql.project import open_project
 from laion_assets.sql.selection import selected_from
-from laion_assets.tables.catalogue import MODEL_TESTS, TABLES
-from laion_assets.tables.groups import OPERATIONS
+from laion_assets.tables.consent import TAKEDOWNS
+from laion_assets.tables.models import MODEL_TESTS
 from laion_assets.tables.stages import PER_CRAWL
 
 # Multi-dimensional partition mappings, backfill policies and checks of single partitions are what this project is
@@ -53,39 +35,42 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     partitions = Partitions(shards=settings.shards, buckets=settings.buckets)
     project = open_project(settings.models)
     sources = [recipe.selection.source for recipe in settings.known_recipes.values()]
-    score_check = {SCORE_CHECK: "the crawl's similarities look like those the encoder was calibrated on"}
+    score_check = {embeddings.SCORE_CHECK: "the crawl's similarities look like those the encoder was calibrated on"}
 
-    def asset(function: StepFunction, *kinds: str, **options: Any) -> dg.AssetsDefinition:
-        return stage_asset(function, settings=settings, partitions=partitions, kinds={*kinds}, **options)
+    def asset(function: StepFunction, **options: Any) -> dg.AssetsDefinition:
+        return stage_asset(function, settings=settings, partitions=partitions, **options)
 
     assets = [
-        asset(crawl_snapshots, "s3"),
-        asset(wat_files, "s3"),
-        asset(candidate_pairs, "s3", "polars"),
-        asset(unique_pairs, "duckdb"),
-        asset(images, "python"),
-        asset(calibrations, "pytorch", whole=encoders_to_calibrate),
-        asset(clip_embeddings, "pytorch", warnings=score_check),
-        asset(filtered_pairs, "duckdb"),
-        asset(benchmark_images, "python"),
+        asset(crawl.crawl_snapshots),
+        asset(crawl.wat_files),
+        asset(crawl.candidate_pairs),
+        asset(pairs.unique_pairs),
+        asset(images.images),
+        asset(embeddings.calibrations, whole=embeddings.encoders_to_calibrate),
+        asset(embeddings.clip_embeddings, warnings=score_check),
+        asset(pairs.filtered_pairs),
+        asset(evaluation.benchmark_images),
         asset(
-            training_sets,
-            "duckdb",
+            training.training_sets,
             more_deps=[
                 dg.AssetDep(table, partition_mapping=dg.AllPartitionMapping() if partitioned else None)
                 for table, partitioned in selected_from(sources, project).items()
             ],
         ),
-        *(asset(function, "pytorch") for function in (clip_checkpoints, zero_shot_scores, retrieval_scores)),
-        *(asset(function, "polars", whole=whole) for function in (robustness, scaling_laws)),
-        asset(partition_states, "polars", whole=whole, more_deps=map(dg.AssetDep, (*PER_CRAWL, *project.enabled))),
+        asset(training.clip_checkpoints),
+        asset(evaluation.zero_shot_scores),
+        asset(evaluation.retrieval_scores),
+        asset(evaluation.robustness, whole=evaluation.whole),
+        asset(evaluation.scaling_laws, whole=evaluation.whole),
+        asset(
+            states.partition_states,
+            whole=evaluation.whole,
+            more_deps=map(dg.AssetDep, (*PER_CRAWL, *project.enabled)),
+        ),
     ]
     written_beside = [
-        dg.AssetSpec(name, description=description(TABLES[name]), group_name=group, kinds={"deltalake"}, deps=deps)
-        for name, group, deps in (
-            ("takedowns", TABLES["takedowns"].group, ()),
-            (MODEL_TESTS.name, OPERATIONS, project.enabled),
-        )
+        dg.AssetSpec(table.name, description=description(table), group_name=table.group, kinds={"deltalake"}, deps=deps)
+        for table, deps in ((TAKEDOWNS, ()), (MODEL_TESTS, project.enabled))
     ]
     automation = automated([*written_beside, *assets, *model_assets(project, settings)], settings, project, partitions)
     upkeep, checked = maintenance(settings), verification(settings)

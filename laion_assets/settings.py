@@ -2,7 +2,7 @@
 
 A lake may carry a ``settings.env`` with settings of its own, such as the encoder it was built with, so that opening
 it again needs nothing but its path. The environment wins over that file. The libraries declare their options; this
-module only puts them together and says which of them shape which table.
+module only puts them together, and says what counts of those that shape tables.
 """
 
 import hashlib
@@ -10,8 +10,8 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -44,8 +44,10 @@ from laion_assets.pairs.policy import FilterOptions
 from laion_assets.setting_names import unknown_names
 from laion_assets.sources.extract import ExtractionOptions
 from laion_assets.sql import PROJECT
-from laion_assets.tables.needs import GPU_NODES, Executor, Limits, RetryOptions
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.declaration import Outside, Shaping
+from laion_assets.tables.limits import Limits
+from laion_assets.tables.needs import GPU_NODES, Executor, RetryOptions
 from laion_assets.text.language import LANGUAGE_GROUPS
 from laion_assets.training.compute import ComputeOptions
 from laion_assets.training.recipe import RECIPES, Recipe, RecipeError, open_recipes, recipe_named
@@ -291,34 +293,54 @@ class Settings(BaseSettings):
         return Lake.open(self.lake, shards=self.shards, buckets=self.buckets, create=create)
 
     def expectations(self, removals_digest: str | None) -> Mapping[str, Expectation]:
-        """By table, the digests of settings and of outside inputs that a build would record now.
+        """By table, the digests of settings and of outside inputs that a build would record now; without a recipe's.
 
         Args:
             removals_digest: digest of takedowns and deny lists together; None where that cannot be said.
         """
-        removals = {} if removals_digest is None else {"removals": removals_digest}
-        shaping: dict[str, Callable[[], Any]] = {
-            "candidate_pairs": lambda: asdict(self.extraction),
-            "clip_embeddings": self._encoder_identities,
-            "calibrations": lambda: [self._calibration_content(), self._encoder_identities()],
-            "filtered_pairs": lambda: asdict(self.filter),
-        }
-        externals = dict.fromkeys(("unique_pairs", "images", "filtered_pairs", "training_sets"), removals)
-        return {table: _expected(shaping.get(table, lambda: None), externals.get(table, {})) for table in STAGES}
+        return {table: self.expectation(table, {}, removals_digest) for table in TABLES}
 
     def expectation(self, table: str, partition: Partition, removals_digest: str | None) -> Expectation:
-        """What a build of one partition would record now; of a recipe's partitions, what of it shapes them."""
-        expected = self.expectations(removals_digest)[table]
-        if table == "training_sets":
-            shaping: Any = self.recipe(str(partition["recipe"])).of_training_set()
-        elif table == "clip_checkpoints":
-            recipe = self.recipe(str(partition["recipe"]))
-            shaping = [recipe.of_training(), recipe.config_digest]
-        elif table in ("zero_shot_scores", "retrieval_scores"):
-            shaping = [self.evaluation.precision, self.evaluation.all_epochs]
-        else:
-            return expected
-        return replace(expected, settings_digest=_digest(shaping))
+        """What a build of one partition would record now; of a recipe's partitions, what of it shapes them.
+
+        Raises:
+            RecipeError: the partition is of a recipe that is not there, or wrong.
+        """
+        digests = {Outside.REMOVALS: removals_digest}
+        found = {outside.label: digests[outside] for outside in TABLES[table].outside}
+        externals = {name: digest for name, digest in found.items() if digest is not None}
+        try:
+            counted = [self._counted(shaping, partition) for shaping in TABLES[table].shaped_by]
+        except (EncoderError, _Missing) as error:  # in a lake that was moved, perhaps: whoever builds needs the file
+            return Expectation(settings_digest=None, externals=externals, missing=str(error))
+        # One alone stands for itself, and none at all for nothing: recorded digests were taken so.
+        value = counted if len(counted) > 1 else next(iter(counted), None)
+        digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+        return Expectation(settings_digest=digest, externals=externals)
+
+    def _counted(self, shaping: Shaping, partition: Partition) -> Any:
+        """What counts of settings that shape rows, as JSON has it; None of recipes where the partition is of none."""
+        match shaping:
+            case Shaping.EXTRACTION:
+                return asdict(self.extraction)
+            case Shaping.CALIBRATION:
+                return self._calibration_content()
+            case Shaping.ENCODERS:
+                return {
+                    group: [options.model, encoder_identity(options), options.precision]
+                    for group, options in self.encoders.items()
+                }
+            case Shaping.FILTER:
+                return asdict(self.filter)
+            case Shaping.SELECTION | Shaping.SCHEDULE if "recipe" not in partition:
+                return None
+            case Shaping.SELECTION:
+                return self.recipe(str(partition["recipe"])).of_training_set()
+            case Shaping.SCHEDULE:
+                recipe = self.recipe(str(partition["recipe"]))
+                return [recipe.of_training(), recipe.config_digest]
+            case Shaping.EVALUATION:
+                return [self.evaluation.precision, self.evaluation.all_epochs]
 
     def _calibration_content(self) -> list[Any]:
         """What decides thresholds beside the encoder: what is in the file of pairs, wherever it lies."""
@@ -328,44 +350,9 @@ class Settings(BaseSettings):
             raise _Missing(f"LAION_CALIBRATION__PAIRS: expected a Parquet file of held-out pairs, found none at {path}")
         return [None if path is None else content_sha256(path), options.picture_domain, options.seed, options.keep]
 
-    def _encoder_identities(self) -> dict[str, list[str]]:
-        return {
-            group: [options.model, encoder_identity(options), options.precision]
-            for group, options in self.encoders.items()
-        }
-
-
-_DENY = "LAION_DENY__…"
-_ENCODERS = ("LAION_ENCODER__…", "LAION_MULTILINGUAL_ENCODER__…")
-
-SHAPED_BY: Mapping[str, tuple[str, ...]] = {
-    "candidate_pairs": ("LAION_EXTRACTION__…",),
-    "unique_pairs": (_DENY,),
-    "images": (_DENY,),
-    "calibrations": ("LAION_CALIBRATION__…", *_ENCODERS),
-    "clip_embeddings": _ENCODERS,
-    "filtered_pairs": ("LAION_FILTER__…", _DENY),
-    "training_sets": ("LAION_RECIPES", _DENY),
-    "clip_checkpoints": ("LAION_RECIPES",),
-    "zero_shot_scores": ("LAION_EVALUATION__…",),
-    "retrieval_scores": ("LAION_EVALUATION__…",),
-}
-"""The settings that make a table stale, as people know them; :meth:`Settings.expectation` has what of them counts."""
-
 
 class _Missing(Exception):
     """A file that a digest is of is not there."""
-
-
-def _expected(shaping: Callable[[], Any], externals: Mapping[str, str]) -> Expectation:
-    try:
-        return Expectation(settings_digest=_digest(shaping()), externals=externals)
-    except (EncoderError, _Missing) as error:  # in a lake that was moved, perhaps: whoever builds needs the file
-        return Expectation(settings_digest=None, externals=externals, missing=str(error))
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_settings() -> Settings:

@@ -17,8 +17,9 @@ from laion_assets.delta.lake import Lake
 from laion_assets.delta.storage import open_storage
 from laion_assets.kept_settings import LAKE_SETTINGS_FILE, LakeSettingsSource
 from laion_assets.setting_names import EACH, PREFIX, Setting, settings_in
-from laion_assets.settings import SHAPED_BY, Settings
+from laion_assets.settings import Settings
 from laion_assets.sources.address import shown
+from laion_assets.tables.catalogue import TABLES
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,11 @@ def given_settings(settings: Settings) -> list[Given]:
 
 
 def makes_stale(setting: Setting) -> list[str]:
-    """The tables of which built partitions become stale when a setting changes, upstream first."""
+    """The tables of which built partitions become stale when a setting changes, as data flows."""
     return [
-        table
-        for table, names in SHAPED_BY.items()
-        if any(setting.name == name or (name[-1] == "…" and setting.name.startswith(name[:-1])) for name in names)
+        name
+        for name, table in TABLES.items()
+        if any(setting.name == s or (s[-1] == "…" and setting.name.startswith(s[:-1])) for s in table.settings)
     ]
 
 

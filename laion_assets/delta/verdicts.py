@@ -16,7 +16,7 @@ from laion_assets.delta.commits import Commit
 from laion_assets.delta.errors import CheckOutcome
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import WHOLE, Partition
-from laion_assets.tables.catalogue import MODEL_TESTS
+from laion_assets.tables.models import MODEL_TESTS
 
 if TYPE_CHECKING:
     from laion_assets.delta.build import PartitionBuild

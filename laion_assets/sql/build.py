@@ -31,7 +31,7 @@ from laion_assets.sql.macros import MACROS, create_macros
 from laion_assets.sql.metrics import STEP_METRICS, metrics_in_logs
 from laion_assets.sql.model import Model
 from laion_assets.sql.project import RECORDS, Project, tables_of
-from laion_assets.tables.catalogue import MODEL_TESTS
+from laion_assets.tables.models import MODEL_TESTS
 from laion_assets.tables.stages import PER_CRAWL, partitions_read
 
 EXPECTATION = Expectation(settings_digest="")

@@ -9,10 +9,11 @@ import duckdb
 from laion_assets.delta.build import PartitionBuild
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.partition import parse_partition
-from laion_assets.delta.table import Read, Table
+from laion_assets.delta.table import Read
 from laion_assets.sql.build import declared, open_inputs, stage_of
 from laion_assets.sql.project import Project
 from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.declaration import Declaration
 
 SELECTED = "selected"
 """The view that :func:`open_selection` makes."""
@@ -23,7 +24,7 @@ ALWAYS_CURRENT = ("benchmark_images", "takedowns")
 _KEY = ("crawl", "bucket", "pair_id")
 
 
-def training_stage(project: Project, source: str) -> Table:
+def training_stage(project: Project, source: str) -> Declaration:
     """What a training set selected from ``source`` is built from.
 
     Raises:

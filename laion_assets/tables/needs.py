@@ -1,12 +1,10 @@
-"""What a step of each table needs of whoever runs it. The one declaration: pools, Ray, Kubernetes and the watch over
-memory and time all follow from it.
+"""What a step needs of whoever runs it. Declarations say it, and pools, Ray, Kubernetes and the watch over memory and
+time all follow from it.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal, TypeAlias
-
-from pydantic import AfterValidator, Field
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 Executor: TypeAlias = Literal["in-process", "multiprocess", "ray", "kubernetes"]
 """Who runs steps: this process, processes beside it, the machines of a Ray cluster, or pods of a Kubernetes one."""
@@ -18,9 +16,6 @@ POOLS: Mapping[str, int] = {"network": 2, "gpu": 1, "memory": 1}
 
 GPU_NODES: Mapping[str, str] = {"nvidia.com/gpu.present": "true"}
 """What NVIDIA's GPU operator labels nodes with that have GPUs."""
-
-SQL_MODELS = "sql_models"
-"""The name under which the needs of every SQL model are declared."""
 
 _GIB = 1024**3
 
@@ -49,44 +44,6 @@ class Need:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sizes:
-    """What somebody sets of a table's needs; None: as declared."""
-
-    cpus: Annotated[float, Field(gt=0)] | None = None
-    """Cores."""
-    memory_gib: Annotated[float, Field(gt=0)] | None = None
-    """GiB that a step and its child processes may hold."""
-    gpus: Annotated[int, Field(ge=0)] | None = None
-    """Whole GPUs; 0: the step is not kept for a machine that has some."""
-    hours: Annotated[float, Field(gt=0)] | None = None
-    """Hours that one partition may take."""
-
-
-_SCORES = Need(pool="gpu", cpus=2, memory_gib=12, gpus=1)
-
-NEEDS: Mapping[str, Need] = {
-    "crawl_snapshots": Need(pool="network", public=True, memory_gib=4, hours=1),
-    "wat_files": Need(pool="network", public=True, memory_gib=4, hours=1),
-    "candidate_pairs": Need(public=True, hours=24),
-    "unique_pairs": Need(pool="memory", cpus=2, memory_gib=8),
-    "images": Need(pool="network", public=True, cpus=4, memory_gib=8, hours=48),
-    "calibrations": Need(pool="gpu", cpus=2, memory_gib=12, gpus=1),
-    "clip_embeddings": Need(pool="gpu", cpus=4, memory_gib=12, gpus=1, hours=24),
-    "filtered_pairs": Need(cpus=2),
-    "benchmark_images": Need(),
-    "training_sets": Need(pool="memory", cpus=2, memory_gib=8, hours=24),
-    "clip_checkpoints": Need(pool="gpu", cpus=4, memory_gib=24, gpus=1, hours=30 * 24),
-    "zero_shot_scores": _SCORES,
-    "retrieval_scores": _SCORES,
-    "robustness": Need(),
-    "scaling_laws": Need(),
-    "partition_states": Need(),
-    SQL_MODELS: Need(cpus=2),
-}
-"""By table. DuckDB spills, embedding goes tar by tar: memory does not grow with the lake, except where it is said."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class RetryOptions:
     """How often, and how patiently, a step is tried again after a failure that can pass."""
 
@@ -100,29 +57,6 @@ class RetryOptions:
         for name in ("times", "seconds"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected at least 0, found {getattr(self, name)}")
-
-
-def _known(limits: Mapping[str, Sizes]) -> Mapping[str, Sizes]:
-    unknown = sorted({*limits} - {*NEEDS})
-    if unknown:
-        raise ValueError(f"there is no {', '.join(unknown)}; limits are set for {', '.join(NEEDS)}")
-    return limits
-
-
-Limits: TypeAlias = Annotated[Mapping[str, Sizes], AfterValidator(_known)]
-"""Sizes by table, as ``LAION_LIMITS__…`` sets them."""
-
-
-def need_of(table: str, limits: Mapping[str, Sizes]) -> Need:
-    """What a step of ``table``, or of a SQL model, needs under these settings."""
-    name = declared_as(table)
-    given = asdict(limits[name]) if name in limits else {}
-    return replace(NEEDS[name], **{key: value for key, value in given.items() if value is not None})
-
-
-def declared_as(table: str) -> str:
-    """The name under which the needs of ``table`` are declared and set."""
-    return table if table in NEEDS else SQL_MODELS
 
 
 def op_tags(need: Need, gpu_nodes: Mapping[str, str]) -> dict[str, Any]:

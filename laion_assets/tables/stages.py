@@ -5,32 +5,13 @@ What each is built from, and with which version of the code, its declaration say
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Final
 
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, parse_partition, partition_name
 from laion_assets.delta.table import Read
 from laion_assets.tables.catalogue import TABLES
 
-STAGES: Final = (
-    "takedowns",
-    "crawl_snapshots",
-    "wat_files",
-    "candidate_pairs",
-    "unique_pairs",
-    "images",
-    "calibrations",
-    "clip_embeddings",
-    "filtered_pairs",
-    "benchmark_images",
-    "training_sets",
-    "clip_checkpoints",
-    "zero_shot_scores",
-    "retrieval_scores",
-    "robustness",
-    "scaling_laws",
-    "partition_states",
-)
+STAGES = tuple(name for name, table in TABLES.items() if table.code_version)
 """Every table that is built or filled by hand, upstream first."""
 
 PER_CRAWL = tuple(name for name in STAGES if "crawl" in TABLES[name].partition_by)

@@ -1,26 +1,47 @@
-"""Tables of training and evaluation: by recipe, by benchmark, and over all recipes."""
+"""Tables of training: evaluation pictures, training sets, checkpoints."""
 
 import pyarrow as pa
 
-from laion_assets.delta.table import Read, Table
-from laion_assets.tables.columns import BOOL, DOUBLE, INT, LONG, STRING, TIME, column
-from laion_assets.tables.groups import EVALUATION, TRAINING
+from laion_assets.delta.table import Read
+from laion_assets.tables import groups
+from laion_assets.tables.columns import (
+    BENCHMARK,
+    BOOL,
+    DOUBLE,
+    EPOCH,
+    INT,
+    LONG,
+    RECIPE,
+    STRING,
+    TIME,
+    VERSIONS,
+    column,
+)
+from laion_assets.tables.declaration import Declaration, Outside, Shaping
+from laion_assets.tables.needs import Need
 
-_RECIPE = column("recipe", STRING, "Name of the recipe.")
-_BENCHMARK = column("benchmark", STRING, "Name of the benchmark.")
-_EPOCH = column("epoch", INT, "Epochs completed.")
-_VERSIONS = pa.map_(STRING, LONG)
-
-BENCHMARK_IMAGES = Table(
+BENCHMARK_IMAGES = Declaration(
     name="benchmark_images",
     description="One row per picture of a registered evaluation set: what copies of it are known by.",
     key=("benchmark", "sample_key"),
     partition_by=("benchmark",),
     order_by=("sample_key",),
+    group=groups.TRAINING,
     code_version="2",
-    group=TRAINING,
+    reads=(),
+    kinds=("python",),
+    need=Need(),
+    shaped_by=(),
+    outside=(),
+    rerun="pure",
+    long=False,
+    command="laion train RECIPE",
+    is_always_current=True,
+    pair=None,
+    funnel=None,
+    short="benchmarks",
     columns=(
-        _BENCHMARK,
+        BENCHMARK,
         column("sample_key", STRING, "Key of the sample in the benchmark's tars."),
         column(
             "folder", STRING, "Where the benchmark lies; below the lake's folder, if it lies there.", digested=False
@@ -35,13 +56,13 @@ BENCHMARK_IMAGES = Table(
     ),
 )
 
-TRAINING_SETS = Table(
+TRAINING_SETS = Declaration(
     name="training_sets",
     description="One row per webdataset shard of what a recipe learns from.",
     key=("recipe", "shard_path"),
     partition_by=("recipe",),
     order_by=("split", "shard_path"),
-    pins_sources=True,
+    group=groups.TRAINING,
     code_version="2",
     # What the selection's SQL reads comes on top: see `sql.selection`.
     reads=(
@@ -50,9 +71,20 @@ TRAINING_SETS = Table(
         Read(table="benchmark_images", periods="all"),
         Read(table="takedowns"),
     ),
-    group=TRAINING,
+    kinds=("duckdb",),
+    need=Need(pool="memory", cpus=2, memory_gib=8, hours=24),
+    shaped_by=(Shaping.SELECTION,),
+    outside=(Outside.REMOVALS,),
+    rerun="pure",
+    long=False,
+    command="laion train RECIPE",
+    pins_sources=True,
+    anew=frozenset({"sha256", "shard_path", "split"}),
+    pair=None,
+    funnel=None,
+    short="training set",
     columns=(
-        _RECIPE,
+        RECIPE,
         column("split", STRING, "Whether it is learned from.", accepted=("train", "validation")),
         column("shard_path", STRING, "The tar, below the lake's folder.", digested=False, file_sha256="sha256"),
         column("samples", LONG, "Samples in it."),
@@ -63,23 +95,34 @@ TRAINING_SETS = Table(
         column("selection", STRING, "The SQL predicate that selected them."),
         column("seed", LONG, "Seed of the order."),
         column("excluded_benchmark", LONG, "Pairs of the recipe left out as copies of evaluation pictures."),
-        column("source_versions", _VERSIONS, "Version of every table that was read.", digested=False),
+        column("source_versions", VERSIONS, "Version of every table that was read.", digested=False),
     ),
 )
 
-CLIP_CHECKPOINTS = Table(
+CLIP_CHECKPOINTS = Declaration(
     name="clip_checkpoints",
     description="One row per epoch of a recipe's training: the weights, and how they came about.",
     key=("recipe", "epoch"),
     partition_by=("recipe",),
     order_by=("epoch",),
-    pins_sources=True,
+    group=groups.TRAINING,
     code_version="1",
     reads=(Read(table="training_sets"),),
-    group=TRAINING,
+    kinds=("pytorch",),
+    need=Need(pool="gpu", cpus=4, memory_gib=24, gpus=1, hours=30 * 24),
+    shaped_by=(Shaping.SCHEDULE,),
+    outside=(),
+    rerun="numeric",
+    long=False,
+    command="laion train RECIPE",
+    pins_sources=True,
+    anew=frozenset({"sha256", "seed"}),
+    pair=None,
+    funnel=None,
+    short="checkpoints",
     columns=(
-        _RECIPE,
-        _EPOCH,
+        RECIPE,
+        EPOCH,
         column("final", BOOL, "Whether the schedule was completed with it."),
         column(
             "path", STRING, "The weights (.safetensors), below the lake's folder.", digested=False, file_sha256="sha256"
@@ -105,123 +148,7 @@ CLIP_CHECKPOINTS = Table(
         column("resumed_from", INT, "Epoch after which its process began; null: at the beginning.",
            nullable=True, digested=False),
         column("training_set_version", LONG, "Version of training_sets.", digested=False),
-        column("source_versions", _VERSIONS, "Version of every table the training set was made from.", digested=False),
+        column("source_versions", VERSIONS, "Version of every table the training set was made from.", digested=False),
         column("finished_at", TIME, "When the epoch ended.", digested=False),
     ),
 )  # fmt: skip
-
-_SCORED = (
-    _RECIPE,
-    _BENCHMARK,
-    _EPOCH,
-    column("checkpoint_sha256", STRING, "SHA-256 of the weights that were measured."),
-    column("dataset_sha256", STRING, "Digest of the benchmark."),
-    column("precision", STRING, "Arithmetic of the forward pass."),
-    column("evaluator_version", STRING, "Version of the method here."),
-    column("evaluated_at", TIME, "When it was measured.", digested=False),
-)
-
-ZERO_SHOT_SCORES = Table(
-    name="zero_shot_scores",
-    description="One row per checkpoint and classification benchmark: zero-shot accuracy.",
-    key=("recipe", "epoch", "benchmark"),
-    partition_by=("recipe", "benchmark"),
-    order_by=("epoch",),
-    code_version="1",
-    reads=(Read(table="clip_checkpoints"), Read(table="benchmark_images")),
-    group=EVALUATION,
-    columns=(
-        *_SCORED,
-        column("in_distribution_benchmark", STRING, "The benchmark whose shifted version this is.", nullable=True),
-        column("top1", DOUBLE, "Share of samples whose class scores highest."),
-        column("top5", DOUBLE, "Share of samples whose class is among the first five; null below five.", nullable=True),
-        column("mean_per_class_recall", DOUBLE, "Mean over classes of the share of their samples found."),
-        column("standard_error", DOUBLE, "Of top1, binomial."),
-        column("chance", DOUBLE, "top1 of guessing."),
-        column("samples", LONG, "Samples measured."),
-        column("classes", INT, "Classes to choose from."),
-        column("templates", INT, "Prompt templates averaged."),
-    ),
-)
-
-RETRIEVAL_SCORES = Table(
-    name="retrieval_scores",
-    description="One row per checkpoint and retrieval benchmark: recall of pictures by text and of texts by picture.",
-    key=("recipe", "epoch", "benchmark"),
-    partition_by=("recipe", "benchmark"),
-    order_by=("epoch",),
-    code_version="1",
-    reads=(Read(table="clip_checkpoints"), Read(table="benchmark_images")),
-    group=EVALUATION,
-    columns=(
-        *_SCORED,
-        *(
-            column(f"{what}_recall_at_{k}", DOUBLE, f"Share of {by} with {found} among the first {k}.")
-            for what, by, found in (
-                ("image", "captions", "their picture"), ("text", "pictures", "one of their captions")
-            )
-            for k in (1, 5, 10)
-        ),
-        column("images", LONG, "Pictures measured."),
-        column("captions", LONG, "Captions measured."),
-    ),
-)  # fmt: skip
-
-ROBUSTNESS = Table(
-    name="robustness",
-    description="One row per final checkpoint and shifted benchmark: accuracy there beside accuracy in distribution.",
-    key=("recipe", "epoch", "benchmark"),
-    order_by=("recipe", "epoch", "benchmark"),
-    code_version="1",
-    reads=(Read(table="zero_shot_scores", periods="all"), Read(table="clip_checkpoints", periods="all")),
-    group=EVALUATION,
-    columns=(
-        _RECIPE,
-        _EPOCH,
-        _BENCHMARK,
-        column("in_distribution_benchmark", STRING, "The benchmark it is a shifted version of."),
-        column("in_distribution_accuracy", DOUBLE, "top1 there."),
-        column("in_distribution_low", DOUBLE, "Lower end of its 95 % interval."),
-        column("in_distribution_high", DOUBLE, "Upper end."),
-        column("shifted_accuracy", DOUBLE, "top1 under shift."),
-        column("shifted_low", DOUBLE, "Lower end of its 95 % interval."),
-        column("shifted_high", DOUBLE, "Upper end."),
-        column("effective_robustness", DOUBLE, "Accuracy beyond the baselines; null: not estimable.", nullable=True),
-        column("ci_low", DOUBLE, "Lower end of its 95 % interval.", nullable=True),
-        column("ci_high", DOUBLE, "Upper end.", nullable=True),
-        column("baseline_models", INT, "Models the fit was made of."),
-        column("baseline_span", DOUBLE, "From their least to their highest accuracy in distribution."),
-        column("reason", STRING, "Why it is not estimable.", nullable=True),
-    ),
-)
-
-SCALING_LAWS = Table(
-    name="scaling_laws",
-    description="One row per benchmark and arm: error against compute, of completed schedules.",
-    key=("benchmark", "arm"),
-    order_by=("benchmark", "arm"),
-    code_version="1",
-    reads=(
-        Read(table="zero_shot_scores", periods="all"),
-        Read(table="retrieval_scores", periods="all"),
-        Read(table="clip_checkpoints", periods="all"),
-    ),
-    group=EVALUATION,
-    columns=(
-        _BENCHMARK,
-        column("arm", STRING, "What the recipes have in common."),
-        column("error_model", STRING, "What was fitted; null: too little to fit.", nullable=True),
-        column("coefficient", DOUBLE, "a of E = a C^-b.", nullable=True),
-        column("exponent", DOUBLE, "b.", nullable=True),
-        column("intercept", DOUBLE, "Error that no compute removes, where it was fitted.", nullable=True),
-        column("ci_low", DOUBLE, "Lower end of the exponent's 95 % interval.", nullable=True),
-        column("ci_high", DOUBLE, "Upper end.", nullable=True),
-        column("r_squared", DOUBLE, "Of the fit, in logarithms.", nullable=True),
-        column("points", INT, "Distinct amounts of compute."),
-        column("recipes", INT, "Recipes."),
-        column("seeds", INT, "Seeds."),
-        column("compute_min", DOUBLE, "Least compute, in GMACs."),
-        column("compute_max", DOUBLE, "Most."),
-        column("reason", STRING, "Why nothing was fitted.", nullable=True),
-    ),
-)

@@ -12,7 +12,8 @@ import pytest
 from laion_assets.delta.lake import Lake
 from laion_assets.orchestration.runs.build import Builder, Request
 from laion_assets.sample.options import CRAWLS
-from laion_assets.tables.needs import NEEDS, RetryOptions
+from laion_assets.tables.limits import NEEDS
+from laion_assets.tables.needs import RetryOptions
 from laion_assets.tables.stages import PER_CRAWL
 from tests.integration.ray_cluster import Cluster, cluster
 from tests.pipeline.conftest import (

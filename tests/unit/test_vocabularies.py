@@ -9,7 +9,8 @@ from laion_assets.download.driver import result_schema
 from laion_assets.download.failures import Failure
 from laion_assets.sources.extract import CANDIDATE_SCHEMA
 from laion_assets.sql.project import load_project
-from laion_assets.tables.catalogue import FAILURES, SUBSETS, TABLES
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.columns import FAILURES, SUBSETS
 from laion_assets.text.language import LANGUAGE_GROUPS
 
 

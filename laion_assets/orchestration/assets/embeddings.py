@@ -18,7 +18,8 @@ from laion_assets.delta.partition import Partition
 from laion_assets.orchestration.assets.metadata import picture, rows_table
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.settings import Settings
-from laion_assets.tables.catalogue import SUBSETS, TABLES
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.columns import SUBSETS
 from laion_assets.text.language import LanguageIdentifier, language_group
 from laion_assets.text.normalise import normalise
 

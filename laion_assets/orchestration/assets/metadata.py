@@ -14,52 +14,25 @@ from laion_assets.delta.cost import readable_bytes
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, parse_partition
 from laion_assets.delta.table import Table
-from laion_assets.settings import SHAPED_BY
 from laion_assets.sql.model import Model
 from laion_assets.tables.catalogue import TABLES
-
-_ANEW: Mapping[str, frozenset[str]] = {
-    "training_sets": frozenset({"sha256", "shard_path", "split"}),
-    "clip_checkpoints": frozenset({"sha256", "seed"}),
-    "zero_shot_scores": frozenset({"precision"}),
-    "retrieval_scores": frozenset({"precision"}),
-}
-"""Columns that are called like one of what they are made from, and speak of something else: a tar, not a picture."""
-
-_RERUN: Mapping[str, str] = {
-    **dict.fromkeys(("crawl_snapshots", "wat_files", "images"), "recorded"),
-    **dict.fromkeys(("clip_embeddings", "calibrations", "clip_checkpoints"), "numeric"),
-    **dict.fromkeys(("zero_shot_scores", "retrieval_scores"), "numeric"),
-}
-"""What a rerun on the same inputs gives, where it is not the same rows; `ARCHITECTURE.md` says what is promised."""
+from laion_assets.tables.declaration import Declaration
 
 _SHOWN_AT_ONCE = 1_000
 """Characters of Markdown from which on Dagster's pages want a click."""
 
-_COMMANDS: Mapping[str, str] = {
-    **dict.fromkeys(("benchmark_images", "training_sets", "clip_checkpoints"), "laion train RECIPE"),
-    **dict.fromkeys(
-        ("zero_shot_scores", "retrieval_scores", "robustness", "scaling_laws"),
-        "laion evaluate RECIPE --benchmark BENCHMARK",
-    ),
-    "calibrations": "laion build CRAWL",
-    "takedowns": "laion takedown domain example.org",
-    "model_tests": "laion models run",
-}
-"""What writes a table, where it is not ``laion build CRAWL --until TABLE``."""
 
-
-def description(table: Table) -> str:
+def description(table: Declaration) -> str:
     """What the page of a table's asset says of it, as Markdown."""
     reads = dict.fromkeys(read.table for read in table.reads)
-    changed = [f"`{name}`" for name in (*SHAPED_BY.get(table.name, ()), *reads)]
+    changed = [f"`{name}`" for name in (*table.settings, *reads)]
     lines = {
         "Partitions": " × ".join(table.partition_by) or "none, it is built whole",
         "Key": _codes(table.key),
         "Made from": _codes(reads),
         "Stale when": f"{_any_of(changed)} changes, or its code version is raised" if changed else "",
         "Ask it": f'`laion sql "FROM {table.name} LIMIT 10"`',
-        "Write it": f"`{_COMMANDS.get(table.name, f'laion build CRAWL --until {table.name}')}`",
+        "Write it": f"`{table.command}`",
     }
     return _described(table.description, lines)
 
@@ -88,9 +61,9 @@ def _any_of(names: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def tags(table: str, pool: str | None) -> dict[str, str]:
+def tags(table: Declaration, pool: str | None) -> dict[str, str]:
     """By what assets are found in lists: what a rerun gives, and which scarce thing a step needs."""
-    return {"rerun": _RERUN.get(table, "pure"), **({"needs": pool} if pool else {})}
+    return {"rerun": table.rerun, **({"needs": pool} if pool else {})}
 
 
 def definition_metadata(table: Table, uri: str | None) -> dict[str, Any]:
@@ -119,18 +92,17 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
-def column_lineage(table: str) -> dg.TableColumnLineage:
+def column_lineage(table: Declaration) -> dg.TableColumnLineage:
     """Which upstream columns each column comes from: a column that keeps its name keeps its meaning, but for a few."""
-    declared, anew = TABLES[table], _ANEW.get(table, frozenset())
-    upstream = [TABLES[r.table] for r in TABLES[table].reads if r.table not in (table, "takedowns", "calibrations")]
+    upstream = [TABLES[read.table] for read in table.reads if read.table != table.name]
     return dg.TableColumnLineage(
         {
             column.name: [
                 dg.TableColumnDep(dg.AssetKey(source.name), column.name)
                 for source in upstream
-                if column.name in source.schema.names and column.name not in anew
+                if not source.is_looked_up and column.name in source.schema.names and column.name not in table.anew
             ]
-            for column in declared.columns
+            for column in table.columns
         }
     )
 

@@ -13,7 +13,7 @@ from laion_assets.delta.partition import Partition, partition_name
 from laion_assets.orchestration.execution.failures import told
 from laion_assets.orchestration.execution.watch import watched
 from laion_assets.settings import Settings
-from laion_assets.tables.needs import need_of
+from laion_assets.tables.limits import need_of
 
 Places: TypeAlias = Sequence[tuple[str | None, Partition]]
 """Dagster's key of each partition to build, None where the asset has no partitions, and the partition."""

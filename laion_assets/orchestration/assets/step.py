@@ -39,7 +39,7 @@ from laion_assets.orchestration.partitions import Partitions
 from laion_assets.orchestration.resources import LakeResource, SourceResource
 from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.needs import need_of
+from laion_assets.tables.limits import need_of
 from laion_assets.tables.stages import PER_CRAWL, partitions_read
 
 Metadata: TypeAlias = Mapping[str, Any]
@@ -149,7 +149,6 @@ def stage_asset(
     *,
     settings: Settings,
     partitions: Partitions,
-    kinds: set[str],
     warnings: Mapping[str, str] | None = None,
     whole: Callable[[Settings], Iterable[Partition]] | None = None,
     more_deps: Iterable[dg.AssetDep] = (),
@@ -160,13 +159,11 @@ def stage_asset(
         function: builds one partition of the table.
         settings: the settings of this code location.
         partitions: the partitions of the lake.
-        kinds: Dagster's kinds, beside ``deltalake``.
         warnings: checks, with their meanings, that ``function`` may let fail by :meth:`Step.warn`.
         whole: the Delta partitions to build where the asset has none in Dagster.
         more_deps: edges beside those of what the stage always reads.
     """
     table = getattr(function, "__name__", "")
-    stage = TABLES[table]
     declared = TABLES[table]
     definition = partitions.definition(table)
     warned = {**(warnings or {}), **({CHECK: MEANING} if table in PER_CRAWL else {})}
@@ -178,14 +175,14 @@ def stage_asset(
     @dg.asset(
         name=table,
         description=description(declared),
-        group_name=stage.group,
-        code_version=stage.code_version,
-        kinds={"deltalake", *kinds},
-        tags=tags(table, need_of(table, settings.limits).pool),
+        group_name=declared.group,
+        code_version=declared.code_version,
+        kinds={"deltalake", *declared.kinds},
+        tags=tags(declared, need_of(table, settings.limits).pool),
         partitions_def=definition,
         deps=[
             dg.AssetDep(read.table, partition_mapping=partitions.mapping(read, table))
-            for read in stage.reads
+            for read in declared.reads
             if read.table != table  # Dagster refuses a table that reads its own earlier crawls: see staleness
         ]
         + list(more_deps),
@@ -243,7 +240,7 @@ def _build(
         if unusual:
             step.warn(CHECK, "; ".join(unusual))
     declared = TABLES[table]
-    metadata = commit_metadata(commit, declared, column_lineage(table), lake, time.monotonic() - started)
+    metadata = commit_metadata(commit, declared, column_lineage(declared), lake, time.monotonic() - started)
     return Published(
         arranged({**shown, **preview(lake, declared, partition)}, metadata),
         commit.content_digest,

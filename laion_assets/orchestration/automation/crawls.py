@@ -11,7 +11,7 @@ from laion_assets.settings import Settings
 from laion_assets.sources.address import shown
 from laion_assets.sources.index import is_common_crawl, list_crawls
 from laion_assets.sources.sources import RetryPolicy, SourceError
-from laion_assets.tables.catalogue import CRAWL_SNAPSHOTS
+from laion_assets.tables.crawl import CRAWL_SNAPSHOTS
 
 NAME = "new_crawls"
 _ATTEMPTS = 2

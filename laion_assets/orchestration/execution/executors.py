@@ -15,7 +15,8 @@ from laion_assets.orchestration.execution import ExecutorError
 from laion_assets.orchestration.execution.failures import policy
 from laion_assets.settings import Settings
 from laion_assets.sources.address import parse_address
-from laion_assets.tables.needs import need_of, op_tags
+from laion_assets.tables.limits import need_of
+from laion_assets.tables.needs import op_tags
 
 
 def executor(settings: Settings) -> dg.ExecutorDefinition:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from laion_assets.delta.engine import interrupt_engines
 from laion_assets.delta.publishing import is_publishing
-from laion_assets.tables.needs import Need, declared_as
+from laion_assets.tables.limits import declared_as
+from laion_assets.tables.needs import Need
 
 _PROC = Path("/proc")
 _EVERY_SECONDS = 1.0

@@ -28,7 +28,8 @@ from laion_assets.orchestration.runs.abandoned import BUILDER_TAG, builder_lock,
 from laion_assets.orchestration.runs.registration import register_built
 from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.needs import RetryOptions, need_of
+from laion_assets.tables.limits import need_of
+from laion_assets.tables.needs import RetryOptions
 from laion_assets.tables.stages import partitions_read
 
 

@@ -60,7 +60,7 @@ def test_every_setting_says_where_its_value_came_from(monkeypatch):
 def test_a_setting_says_which_tables_it_makes_stale():
     found = told()
     assert found["LAION_FILTER__POLICY"]["stale"] == ["filtered_pairs"]
-    assert found["LAION_ENCODER__MODEL"]["stale"] == ["calibrations", "clip_embeddings"]
+    assert found["LAION_ENCODER__MODEL"]["stale"] == ["clip_embeddings", "calibrations"]
     assert found["LAION_DOWNLOAD__THREADS"]["stale"] == []
 
 

@@ -10,7 +10,7 @@ from laion_assets.clip.encoder import EncoderOptions
 from laion_assets.delta.lake import Lake
 from laion_assets.orchestration.assets.metadata import column_lineage, description, preview, tags
 from laion_assets.pairs.policy import FilterOptions
-from laion_assets.settings import SHAPED_BY, CalibrationOptions, EvaluationOptions, Settings
+from laion_assets.settings import CalibrationOptions, EvaluationOptions, Settings
 from laion_assets.sources.extract import ExtractionOptions
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.stages import STAGES
@@ -18,7 +18,7 @@ from tests.filled import fill
 
 
 def sources(table: str, column: str) -> set[tuple[str, str]]:
-    of = column_lineage(table).deps_by_column.get(column, [])
+    of = column_lineage(TABLES[table]).deps_by_column.get(column, [])
     return {(dep.asset_key.to_user_string(), dep.column_name) for dep in of}
 
 
@@ -38,7 +38,7 @@ def test_a_tar_s_digest_is_not_made_of_pictures_digests(table, column):
 
 @pytest.mark.parametrize("table", sorted(STAGES))
 def test_every_column_has_its_line(table):
-    assert set(column_lineage(table).deps_by_column) == {column.name for column in TABLES[table].columns}
+    assert set(column_lineage(TABLES[table]).deps_by_column) == {column.name for column in TABLES[table].columns}
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -64,13 +64,13 @@ def test_a_description_names_the_settings_that_make_it_stale(name: str, changes:
     partition = {"recipe": "sample-filtered-4k", "benchmark": "any", "crawl": "any"}
     shaped = {t for t in STAGES if usual.expectation(t, partition, "") != changed.expectation(t, partition, "")}
     assert shaped
-    assert {table for table, names in SHAPED_BY.items() if name in names} == shaped
+    assert {table.name for table in TABLES.values() if name in table.settings} == shaped
     assert all(f"`{name}`" in description(TABLES[table]) for table in shaped)
 
 
 def test_assets_are_found_by_what_they_need_and_by_what_a_rerun_gives():
-    assert tags("images", "network") == {"rerun": "recorded", "needs": "network"}
-    assert tags("unique_pairs", None) == {"rerun": "pure"}
+    assert tags(TABLES["images"], "network") == {"rerun": "recorded", "needs": "network"}
+    assert tags(TABLES["unique_pairs"], None) == {"rerun": "pure"}
 
 
 def test_dagster_keeps_no_row_that_somebody_may_ask_to_remove(tmp_path):

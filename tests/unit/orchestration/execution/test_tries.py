@@ -11,7 +11,8 @@ from laion_assets.delta.errors import CheckOutcome, PartitionBusy, UpstreamMissi
 from laion_assets.delta.partition import Partition
 from laion_assets.orchestration.assets.publishing import Places, Published, keys_of, publish_each
 from laion_assets.settings import Settings
-from laion_assets.tables.needs import RetryOptions, Sizes
+from laion_assets.tables.limits import Sizes
+from laion_assets.tables.needs import RetryOptions
 
 BROKEN = (CheckOutcome("unique_key", passed=False, description="2 rows have one key", failing=2),)
 KEYS = ("a", "b", "c")

@@ -1,0 +1,92 @@
+"""Tables of pairs as crawls have them: every link with a text, and each pair once."""
+
+from laion_assets.delta.table import Read
+from laion_assets.tables import groups
+from laion_assets.tables.columns import (
+    BUCKET,
+    CRAWL,
+    FLOAT,
+    INT,
+    LONG,
+    PAIR_ID,
+    SHARD,
+    STRING,
+    TEXT,
+    URL,
+    URL_ID,
+    column,
+)
+from laion_assets.tables.declaration import Declaration, FunnelStep, Outside, PairRow, Shaping
+from laion_assets.tables.needs import Need
+
+_PAIR_COLUMNS = (
+    PAIR_ID,
+    URL_ID,
+    URL,
+    TEXT,
+    column("language", STRING, "ISO code by fastText lid.176, or `nolang` below the confidence floor."),
+    column("language_confidence", FLOAT, "Probability of the most likely language."),
+    column("page_url", STRING, "The page the link stands on."),
+    column("file_number", INT, "Position of the WAT or WARC file in the crawl's list."),
+    column("path", STRING, "Path of the WAT or WARC file that was read."),
+    column("record_offset", LONG, "Byte offset of the record in that (compressed) file."),
+    column("link_position", INT, "Position of the link among the record's image links."),
+    column("warc_filename", STRING, "WARC file that holds the page itself.", nullable=True),
+    column("warc_offset", LONG, "Byte offset of the page in that WARC file.", nullable=True),
+)
+
+CANDIDATE_PAIRS = Declaration(
+    name="candidate_pairs",
+    description="One row per image link with alt text.",
+    key=("crawl", "file_number", "record_offset", "link_position"),
+    partition_by=("crawl", "shard"),
+    order_by=("bucket", "file_number", "record_offset", "link_position"),
+    group=groups.CRAWL,
+    code_version="3",
+    reads=(Read(table="wat_files"),),
+    kinds=("s3", "polars"),
+    need=Need(public=True, hours=24),
+    shaped_by=(Shaping.EXTRACTION,),
+    outside=(),
+    rerun="pure",
+    long=True,
+    command="laion build CRAWL --until candidate_pairs",
+    pair=PairRow(shares=("crawl", "bucket", "pair_id", "url", "text")),
+    funnel=FunnelStep(work="extraction", takes="image links", rates=("extract_core_seconds",)),
+    short="candid.",
+    columns=(
+        CRAWL,
+        SHARD,
+        BUCKET,
+        *_PAIR_COLUMNS,
+    ),
+)
+
+UNIQUE_PAIRS = Declaration(
+    name="unique_pairs",
+    description="One row per distinct (url, text) that no earlier crawl holds.",
+    key=("pair_id",),
+    partition_by=("crawl", "bucket"),
+    order_by=("pair_id",),
+    group=groups.PAIRS,
+    code_version="2",
+    reads=(Read(table="candidate_pairs"), Read(table="unique_pairs", periods="earlier"), Read(table="takedowns")),
+    kinds=("duckdb",),
+    need=Need(pool="memory", cpus=2, memory_gib=8),
+    shaped_by=(),
+    outside=(Outside.REMOVALS,),
+    rerun="pure",
+    long=False,
+    command="laion build CRAWL --until unique_pairs",
+    pair=PairRow(
+        shares=("crawl", "bucket", "pair_id", "url", "text"), shows=("url", "text", "language", "duplicate_count")
+    ),
+    funnel=FunnelStep(work="deduplication", takes="candidate pairs", rates=("dedup_core_seconds",)),
+    short="unique",
+    columns=(
+        CRAWL,
+        BUCKET,
+        *_PAIR_COLUMNS,
+        column("duplicate_count", INT, "Copies of the pair seen in this crawl, this one included."),
+    ),
+)
