@@ -36,6 +36,7 @@ from laion_assets.operations.assumptions import (
 from laion_assets.operations.estimate import UNKNOWN_SPREAD, Estimate, total
 from laion_assets.operations.plan import Fleet, Plan, Workload
 from laion_assets.operations.plan import plan as made_plan
+from laion_assets.tables.stages import FUNNEL
 
 if TYPE_CHECKING:
     from laion_assets.operations.measured import Measurements
@@ -235,16 +236,6 @@ def _range(estimate: Estimate) -> dict[str, float]:
 
 _WIDE = 130
 _MUCH_LARGER = 100
-_RATES = {
-    "candidate_pairs": ["extract_core_seconds"],
-    "unique_pairs": ["dedup_core_seconds"],
-    "images": ["download_core_seconds"],
-    "clip_embeddings": ["embed_gpu_seconds", "embed_core_seconds"],
-    "filtered_pairs": ["filter_core_seconds"],
-}
-"""By stage, the assumptions that say how long it takes."""
-
-
 # -- for people ------------------------------------------------------------------------------------------------------
 
 
@@ -364,7 +355,7 @@ def _value(assumption: Assumption) -> str:
 def _what_ranges_are(known: Assumptions) -> str:
     measured = {assumption.name for assumption in known.all() if assumption.partitions}
     words = [f"{len(measured)} of {len(known)} numbers were measured in this lake."]
-    unmeasured = [stage for stage, rates in _RATES.items() if measured.isdisjoint(rates)]
+    unmeasured = [stage for stage, step in FUNNEL.items() if measured.isdisjoint(step.rates)]
     if unmeasured:
         words.append(
             f"How long it takes was not measured here for {', '.join(unmeasured)}: published figures stand in."

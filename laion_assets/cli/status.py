@@ -22,7 +22,8 @@ from laion_assets.orchestration.runs.standing import (
     picture_of,
 )
 from laion_assets.settings import Settings
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.stages import PER_CRAWL, PER_RECIPE
 
 if TYPE_CHECKING:
     from laion_assets.orchestration.runs.attempts import Attempts, Failure, Place
@@ -167,10 +168,6 @@ def _table_in_full(picture: Picture) -> Table:
 
 
 _URGENT: Final = ("failed", "running", "stale", None)
-_SHORT: Final = {
-    "crawl_snapshots": "listed", "wat_files": "files", "candidate_pairs": "candid.", "unique_pairs": "unique",
-    "images": "images", "clip_embeddings": "embedded", "filtered_pairs": "filtered",
-}  # fmt: skip
 
 
 def _print_crawls(picture: Picture, most: int) -> None:
@@ -181,7 +178,7 @@ def _print_crawls(picture: Picture, most: int) -> None:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         table.add_column("crawl", no_wrap=True)
         for name in PER_CRAWL:
-            table.add_column(_SHORT.get(name, name), justify="right", no_wrap=True)
+            table.add_column(TABLES[name].short, justify="right", no_wrap=True)
         for crawl in undone[:most]:
             table.add_row(crawl, *(_cell(picture.counts[name, crawl]) for name in PER_CRAWL))
         out.print(table)
@@ -192,22 +189,16 @@ def _print_crawls(picture: Picture, most: int) -> None:
     out.print("; ".join(words))
 
 
-_OF_RECIPES: Final = {
-    "training_sets": "training set", "clip_checkpoints": "checkpoints", "zero_shot_scores": "zero-shot",
-    "retrieval_scores": "retrieval",
-}  # fmt: skip
-
-
 def _print_recipes(picture: Picture) -> None:
     """A row for each recipe that somebody trained or asked for."""
     if not picture.of_recipes:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("recipe", overflow="fold")
-    for heading in _OF_RECIPES.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+    for name in PER_RECIPE:
+        table.add_column(TABLES[name].short, justify="right", no_wrap=True)
     for recipe, counts in sorted(picture.of_recipes.items()):
-        table.add_row(Text(recipe), *(_cell(counts[name]) if name in counts else "" for name in _OF_RECIPES))
+        table.add_row(Text(recipe), *(_cell(counts[name]) if name in counts else "" for name in PER_RECIPE))
     out.print(table)
 
 

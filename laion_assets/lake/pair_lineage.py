@@ -13,29 +13,11 @@ from typing import Any, Literal, TypeAlias
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lineage import UNRECORDED, CommitKey, Graph, Lineage, Read
 from laion_assets.delta.rows import Facts, Found, RowFinder
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.declaration import PairRow
 
-_MATCHED: Mapping[str, tuple[str, ...]] = {
-    "crawl_snapshots": ("crawl",),
-    "wat_files": ("crawl", "file_number"),
-    "candidate_pairs": ("crawl", "bucket", "pair_id", "url", "text"),
-    "unique_pairs": ("crawl", "bucket", "pair_id", "url", "text"),
-    "images": ("crawl", "bucket", "url_id", "url"),
-    "clip_embeddings": ("crawl", "bucket", "pair_id", "encoder_sha256"),
-    "filtered_pairs": ("crawl", "bucket", "pair_id"),
-    "calibrations": ("encoder_sha256", "language_group"),
-}
-"""By table, what a row shares with the rows of the same pair in other tables."""
-
-_MATCHED_ELSEWHERE = ("crawl", "bucket", "pair_id")
-"""The same for tables that the catalogue does not have, as far as they have these columns."""
-
-_NECESSARY = {
-    "crawl_snapshots": "crawl",
-    "wat_files": "file_number",
-    "images": "url_id",
-    "calibrations": "encoder_sha256",
-}
-"""What must be known of a pair before its row can be found there. Elsewhere it is the pair_id."""
+_ELSEWHERE = PairRow(shares=("crawl", "bucket", "pair_id"))
+"""How a pair is found in tables that the catalogue does not have, as far as they have these columns."""
 
 _PLACE = ("file_number", "record_offset", "link_position")
 _FACTS = ("crawl", "bucket", "pair_id", "url_id", "url", "text", "encoder_sha256", *_PLACE)
@@ -225,12 +207,12 @@ class PairLineage:
         self, table: str, version: int, known: Iterable[Facts], partitions: Iterable[str] | None = None
     ) -> dict[str, Found]:
         """The rows that share what must be shared with one of the facts, by partition."""
-        columns = _MATCHED.get(table, _MATCHED_ELSEWHERE)
-        necessary = _NECESSARY.get(table, "pair_id")
-        schema = self._history.snapshot(table, version).schema.names
-        wanted = [{c: facts[c] for c in columns if c in facts} for facts in known if necessary in facts]
+        row = TABLES[table].pair if table in TABLES else _ELSEWHERE
+        if row is None or row.needs not in self._history.snapshot(table, version).schema.names:
+            return {}
+        wanted = [{c: facts[c] for c in row.shares if c in facts} for facts in known if row.needs in facts]
         merged: dict[str, Found] = {}
-        for facts in [w for n, w in enumerate(wanted) if w not in wanted[:n]] if necessary in schema else ():
+        for facts in [w for n, w in enumerate(wanted) if w not in wanted[:n]]:
             for partition, found in self._finder.find(table, version, facts, partitions).items():
                 before = merged.setdefault(partition, found)
                 if before is not found:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from laion_assets.operations.estimate import Estimate
+from laion_assets.tables.stages import FUNNEL
 
 _AWS: Final = "AWS list price, us-east-1, on demand; look it up before you use it"
 _CC2DATASET: Final = "cc2dataset, which read 5 million files"
@@ -116,7 +117,8 @@ PUBLISHED: Final = Assumptions(
         *(
             _about(f"{table}_row_bytes", 453, "B", f"bytes of a row of {table}",
                    "LAION-5B: 2.65 TB of metadata for 5.85 billion rows")
-            for table in ("candidate_pairs", "unique_pairs", "images", "filtered_pairs")
+            for table in FUNNEL
+            if table != "clip_embeddings"
         ),
         _about("clip_embeddings_row_bytes", 2_000, "B", "bytes of a row of clip_embeddings",
                "2 vectors of 512 numbers, 1.88 bytes each with ZSTD", 1.2),

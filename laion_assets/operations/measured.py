@@ -7,8 +7,7 @@ import duckdb
 
 from laion_assets.delta.cost import CPU
 from laion_assets.operations.estimate import Estimate, ratio
-
-_TABLES = ("candidate_pairs", "unique_pairs", "images", "clip_embeddings", "filtered_pairs")
+from laion_assets.tables.stages import FUNNEL
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def measure(con: duckdb.DuckDBPyConnection) -> Measurements:
 
 
 def _rows(con: duckdb.DuckDBPyConnection) -> list[_Row]:
-    names = ", ".join(f"'{table}'" for table in _TABLES)
+    names = ", ".join(f"'{table}'" for table in FUNNEL)
     found = con.execute(f"""
         SELECT table_name, "partition", latest, rows_in, "rows", bytes, seconds, cpu_seconds, cpus, device, counts
         FROM step_metrics WHERE table_name IN ({names}) AND rows_in > 0
@@ -95,7 +94,7 @@ def _ratios(now: Sequence[_Row]) -> dict[str, Measured]:
         "embedded_share": _over(now, "clip_embeddings", lambda row: row.rows, lambda row: row.rows_in),
         "kept_share": _over(now, "filtered_pairs", lambda row: row.rows, lambda row: encoded.get(row.partition, 0)),
     }
-    sizes = {f"{t}_row_bytes": _over(now, t, lambda row: row.bytes, lambda row: row.rows) for t in _TABLES}
+    sizes = {f"{t}_row_bytes": _over(now, t, lambda row: row.bytes, lambda row: row.rows) for t in FUNNEL}
     return {**found, **sizes}
 
 

@@ -17,16 +17,8 @@ from laion_assets.report.blocks import (
     share,
 )
 from laion_assets.report.material import Material, Row
+from laion_assets.tables.stages import FUNNEL
 from laion_assets.text.language import LANGUAGE_GROUPS
-
-_STAGES = {
-    "candidate_pairs": ("extraction", "image links"),
-    "unique_pairs": ("deduplication", "candidate pairs"),
-    "images": ("download", "urls"),
-    "clip_embeddings": ("embedding", "unique pairs"),
-    "filtered_pairs": ("filter", "unique pairs"),
-}
-"""Stages that drop, in order: what each does, and what goes into it."""
 
 _MEANINGS = {
     "no_alt": "The link has no alt text.",
@@ -82,12 +74,12 @@ def dropped(lake: Material) -> Sequence[Block]:
         SELECT stage, reason, sum("rows")::BIGINT AS n, sum(sum("rows")) OVER (PARTITION BY stage)::BIGINT AS whole
         FROM drop_reasons GROUP BY stage, reason ORDER BY n DESC, reason""")
     blocks: list[Block] = []
-    for stage, (work, unit) in _STAGES.items():
+    for stage, step in FUNNEL.items():
         of_stage = [row for row in rows if row["stage"] == stage]
         reasons = [row for row in of_stage if row["reason"] != "kept"]
         if not of_stage:
             continue
-        blocks += [Heading(name=stage, text=work), _reasons(reasons, of_stage[0]["whole"], unit)]
+        blocks += [Heading(name=stage, text=step.work), _reasons(reasons, of_stage[0]["whole"], step.takes)]
         if stage == "images":
             blocks += _failures(lake)
         elif stage == "filtered_pairs":

@@ -18,7 +18,7 @@ from laion_assets.tables.declaration import Declaration
 SELECTED = "selected"
 """The view that :func:`open_selection` makes."""
 
-ALWAYS_CURRENT = ("benchmark_images", "takedowns")
+ALWAYS_CURRENT = tuple(name for name, table in TABLES.items() if table.is_always_current)
 """What counts as it is now, whatever a selection is pinned to."""
 
 _KEY = ("crawl", "bucket", "pair_id")

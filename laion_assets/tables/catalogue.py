@@ -25,6 +25,3 @@ TABLES: Mapping[str, Declaration] = {
 for _table in TABLES.values():
     if _strangers := sorted({read.table for read in _table.reads} - {*TABLES}):
         raise DeclarationError(f"the declaration of {_table.name} reads {', '.join(_strangers)}, which nobody declares")
-
-FUNNEL = {name: table.funnel for name, table in TABLES.items() if table.funnel is not None}
-"""The steps in which pairs become fewer, in order."""

@@ -17,6 +17,12 @@ STAGES = tuple(name for name, table in TABLES.items() if table.code_version)
 PER_CRAWL = tuple(name for name in STAGES if "crawl" in TABLES[name].partition_by)
 """The stages that are built crawl by crawl, in order."""
 
+PER_RECIPE = tuple(name for name in STAGES if "recipe" in TABLES[name].partition_by)
+"""Those that are built recipe by recipe, in order."""
+
+FUNNEL = {name: table.funnel for name, table in TABLES.items() if table.funnel is not None}
+"""Those in which pairs become fewer, in order, with what each does."""
+
 
 def partitions_read(lake: Lake, read: Read, partition: Partition) -> list[Partition]:
     """The partitions of a table that go into ``partition`` of another.

@@ -12,22 +12,7 @@ from rich.tree import Tree
 from laion_assets.cli.lineage.branches import Branch, Branches, moment, shared_values, versions_text
 from laion_assets.delta.lineage import CommitKey, Graph, Node
 from laion_assets.lake.pair_lineage import PairRows, PairTrace
-
-_SHOWN: Mapping[str, tuple[str, ...]] = {
-    "filtered_pairs": (
-        "url", "text", "language", "subset", "similarity", "threshold", "policy", "encoder", "encoder_sha256", "sha256",
-    ),
-    "clip_embeddings": ("similarity", "encoder", "encoder_sha256", "precision", "text_truncated", "sha256"),
-    "images": (
-        "url", "status", "failure", "failure_detail", "http_status", "final_url", "fetched_at", "sha256", "shard_path",
-        "sample_key",
-    ),
-    "unique_pairs": ("url", "text", "language", "duplicate_count"),
-    "wat_files": ("path", "file_number"),
-    "crawl_snapshots": ("name", "source_uri", "first_capture", "last_capture"),
-    "calibrations": ("language_group", "threshold", "keep_rate", "drop_rate", "method", "picture_domain"),
-}  # fmt: skip
-"""By table, the columns of a pair's row that are shown; of other tables all that are not null."""
+from laion_assets.tables.catalogue import TABLES
 
 _MANY_ROWS = 8
 
@@ -161,8 +146,9 @@ class LineageTree:
         if table == "candidate_pairs":
             yield from self._candidate_lines(held, total)
             return
+        declared = TABLES[table].pair if table in TABLES else None
         for row in (row for rows in held for row in rows.found.rows):
-            names = _SHOWN.get(table) or [n for n in row if n not in ("crawl", "bucket", "pair_id")]
+            names = (declared and declared.shows) or [n for n in row if n not in ("crawl", "bucket", "pair_id")]
             yield fields({n: self._short(value_text(row[n])) for n in names if row.get(n) is not None})
 
     def _candidate_lines(self, held: list[PairRows], total: int) -> Iterator[RenderableType]:

@@ -10,17 +10,8 @@ from laion_assets.delta.lake import Lake
 from laion_assets.sql.guard import names_read
 from laion_assets.sql.model import Model
 from laion_assets.sql.project import Project, open_project
-from laion_assets.tables.stages import PER_CRAWL, STAGES
-
-_BUILT_BY = {
-    "takedowns": "laion takedown KIND VALUE",
-    "calibrations": "laion build CRAWL",
-    "benchmark_images": "laion train RECIPE",
-    "training_sets": "laion train RECIPE",
-    "clip_checkpoints": "laion train RECIPE",
-    "partition_states": "its asset, in laion ui",
-}
-"""By table that is not built crawl by crawl, what builds it; the others are scores."""
+from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.stages import STAGES
 
 
 @dataclass(frozen=True)
@@ -76,6 +67,4 @@ def _command(project: Project, name: str) -> str:
     model: Model | None = project.models.get(name)
     if model is not None:
         return f"laion models run --select {'+' if model.template.names('ref') else ''}{name}"
-    if name in PER_CRAWL:
-        return "laion build CRAWL" + (f" --until {name}" if name != PER_CRAWL[-1] else "")
-    return _BUILT_BY.get(name, "laion evaluate RECIPE")
+    return TABLES[name].command
