@@ -5,7 +5,6 @@ it again needs nothing but its path. The environment wins over that file. The li
 module only puts them together, and says what counts of those that shape tables.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -28,6 +27,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from laion_assets.clip.calibration import KEEP
 from laion_assets.clip.encoder import EncoderError, EncoderOptions, content_sha256, encoder_identity
+from laion_assets.common.digests import json_digest
 from laion_assets.common.logs import LogFormat, LogLevel
 from laion_assets.common.messages import AlertOptions
 from laion_assets.delta.lake import Lake
@@ -315,7 +315,7 @@ class Settings(BaseSettings):
             return Expectation(settings_digest=None, externals=externals, missing=str(error))
         # One alone stands for itself, and none at all for nothing: recorded digests were taken so.
         value = counted if len(counted) > 1 else next(iter(counted), None)
-        digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+        digest = json_digest(value, sort_keys=True, digits=16)
         return Expectation(settings_digest=digest, externals=externals)
 
     def _counted(self, shaping: Shaping, partition: Partition) -> Any:

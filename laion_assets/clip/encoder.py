@@ -7,7 +7,6 @@ more, and imports the heavy ones only when an encoder is loaded.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ import numpy.typing as npt
 
 from laion_assets.clip.cpu import prepare_cpu
 from laion_assets.clip.text_tower import encode_texts
+from laion_assets.common.digests import file_sha256
 from laion_assets.images.decode import rgb_picture
 
 if TYPE_CHECKING:
@@ -126,8 +126,7 @@ def content_sha256(path: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _sha256_of(path: str, _mtime_ns: int, _size: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(Path(path))
 
 
 @dataclass(frozen=True, slots=True)

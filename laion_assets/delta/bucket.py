@@ -4,7 +4,6 @@ How the bucket is reached is read from where every AWS tool reads it: ``AWS_…`
 machine or pod. boto3 finds that out, and delta-rs, polars and DuckDB are told.
 """
 
-import hashlib
 import os
 import tempfile
 import time
@@ -26,6 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Inc
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from urllib3.exceptions import HTTPError
 
+from laion_assets.common.digests import text_digest
 from laion_assets.delta.errors import LakeError, StorageUnavailable
 from laion_assets.delta.partition import literal
 from laion_assets.delta.storage import Storage, StoredFile, plain_name
@@ -318,7 +318,7 @@ def _status(error: ClientError) -> int:
 
 def _scratch(uri: str) -> Path:
     """This machine's folder for work on the lake: below ``LAION_SCRATCH``, else the user's cache, else the temp."""
-    digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    digest = text_digest(uri, digits=16)
     given = os.environ.get("LAION_SCRATCH")
     if given:
         return Path(given).expanduser().resolve() / digest

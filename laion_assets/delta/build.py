@@ -11,7 +11,6 @@ This is the only way rows get into a table::
         commit = build.publish()
 """
 
-import hashlib
 import logging
 import os
 import time
@@ -29,6 +28,7 @@ import pyarrow.parquet as pq
 from deltalake import ColumnProperties, CommitProperties, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
+from laion_assets.common.digests import file_sha256
 from laion_assets.delta.commits import Commit, Ledger, Provenance, UpstreamRead, combined_digest
 from laion_assets.delta.cost import CPU, Meter
 from laion_assets.delta.engine import memory_limit_bytes, open_engine
@@ -277,8 +277,7 @@ class PartitionBuild:
 
     def publish_file(self, local: Path, name: str) -> None:
         """Let a finished file of this machine appear in the lake, for rows to name; see :meth:`Storage.publish`."""
-        with local.open("rb") as file:
-            found = Bytes(local.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+        found = Bytes(local.stat().st_size, file_sha256(local))
         self.lake.storage.publish(local, name)
         self._beside[name] = found
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from laion_assets.common.digests import text_digest
 from laion_assets.common.locks import try_lock
 from laion_assets.delta.errors import LakeError
 
@@ -30,7 +31,7 @@ class Checked:
             scope: what is verified; another scope knows nothing of this one.
             trust_finished: go on from a verification that came to its end, too, if that was this week.
         """
-        digest = hashlib.sha256(scope.encode()).hexdigest()[:16]
+        digest = text_digest(scope, digits=16)
         self._path = folder / f"{digest}.sound"
         self._finished = folder / f"{digest}.finished"
         self._trust_finished = trust_finished

@@ -4,12 +4,12 @@ The record lives in the Delta log, so lineage and staleness survive without any 
 record, made by hand or by another tool, is *foreign*: what it may have touched is not read until it is rebuilt.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from laion_assets.common.digests import json_digest
 from laion_assets.delta.cost import Cost
 from laion_assets.delta.partition import parse_partition
 
@@ -90,7 +90,7 @@ def parse(entry: Mapping[str, Any]) -> Commit | None:
 
 def combined_digest(digests: Iterable[tuple[str, str]]) -> str:
     """One digest over the (partition name, content digest) pairs of all partitions read, whatever their order."""
-    return hashlib.sha256(json.dumps(sorted(digests)).encode()).hexdigest()[:32]
+    return json_digest(sorted(digests), sort_keys=False, digits=32)
 
 
 @dataclass

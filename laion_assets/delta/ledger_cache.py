@@ -5,8 +5,6 @@ read, or does not fit the log it is held against, is passed over.
 """
 
 import gc
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from laion_assets.common.digests import json_digest, text_digest
 from laion_assets.common.files import write_file
 from laion_assets.delta.commits import Ledger
 
@@ -72,9 +71,9 @@ def keep_ledger(path: str, table_id: str, ledger: Ledger, newest: str, known: in
 def entry_digest(entry: Mapping[str, Any]) -> str:
     """What tells one log entry from every other, whatever number it was given: a copied lake goes its own way."""
     told = {name: value for name, value in entry.items() if name != "version"}
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+    return json_digest(told, sort_keys=True, default=str)
 
 
 def _file(path: str) -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "laion-lakehouse"
-    return base / f"ledger-{hashlib.sha256(path.encode()).hexdigest()[:24]}.msgpack"
+    return base / f"ledger-{text_digest(path, digits=24)}.msgpack"

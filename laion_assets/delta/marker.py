@@ -3,13 +3,13 @@
 Every commit says the same of its lake, so that a lost marker can be written again: see ``recovery``.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from laion_assets.common.digests import json_digest
 from laion_assets.delta.errors import LakeError, MarkerDamaged
 from laion_assets.delta.storage import Storage
 from laion_assets.tables.catalogue import TABLES
@@ -120,4 +120,4 @@ def _number(value: object) -> int | None:
 
 
 def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+    return json_digest(values, sort_keys=True, digits=16)

@@ -9,7 +9,6 @@ A commit without a seal is a commit all the same: those of older versions have n
 """
 
 import base64
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
+from laion_assets.common.digests import file_sha256, text_digest
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.storage import Storage
 
@@ -65,7 +65,7 @@ class Seal:
             "copies": {name: base64.b64encode(content).decode() for name, content in sorted(self.copies.items())},
         }
         text = json.dumps(values, sort_keys=True)
-        return f'{{"digest": "{_digest(text)}", "seal":\n{text}\n}}\n'.encode()
+        return f'{{"digest": "{text_digest(text)}", "seal":\n{text}\n}}\n'.encode()
 
 
 def seal_name(table: str, version: int) -> str:
@@ -97,7 +97,7 @@ def read_seal(storage: Storage, table: str, version: int) -> Seal | None:
     try:
         head, text, _ = content.decode().split("\n", 2)
         values = json.loads(text)
-        if head != f'{{"digest": "{_digest(text)}", "seal":' or content != _parsed(values).to_bytes():
+        if head != f'{{"digest": "{text_digest(text)}", "seal":' or content != _parsed(values).to_bytes():
             raise ValueError(head)
         return _parsed(values)
     except (ValueError, KeyError, TypeError) as error:
@@ -156,8 +156,8 @@ def bytes_of(storage: Storage, name: str) -> Bytes:
     Raises:
         FileNotFoundError: it is not there.
     """
-    with storage.local(name) as path, path.open("rb") as file:
-        return Bytes(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+    with storage.local(name) as path:
+        return Bytes(path.stat().st_size, file_sha256(path))
 
 
 def _parsed(values: Mapping[str, Any]) -> Seal:
@@ -168,7 +168,3 @@ def _parsed(values: Mapping[str, Any]) -> Seal:
         {name: Bytes(*found) for name, found in values["beside"].items()},
         {name: base64.b64decode(text, validate=True) for name, text in values["copies"].items()},
     )
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

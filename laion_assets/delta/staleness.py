@@ -5,14 +5,13 @@ was written without validation, when it was found damaged, or when something it 
 that was rebuilt with equal content changes nothing.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, TypeAlias
 
+from laion_assets.common.digests import json_digest
 from laion_assets.delta.commits import combined_digest
 from laion_assets.delta.inputs import Inputs, Judged
 from laion_assets.delta.lake import Lake
@@ -205,4 +204,4 @@ _NOTHING = combined_digest(())
 def standing_digest(crawls: Iterable[str], states: Iterable[PartitionState]) -> str:
     """One digest of how the partitions of these crawls stand; of those that are done nothing need be told."""
     told = sorted((s.table, s.name, s.state, *s.reasons, *s.inherited) for s in states if s.state is not State.DONE)
-    return hashlib.sha256(json.dumps([sorted(crawls), told]).encode()).hexdigest()[:16]
+    return json_digest([sorted(crawls), told], sort_keys=False, digits=16)

@@ -1,12 +1,12 @@
 """What staged rows must satisfy before they are published, and the digest of what they say."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
+from laion_assets.common.digests import text_digest
 from laion_assets.delta.errors import CheckOutcome
 from laion_assets.delta.table import Table
 
@@ -152,7 +152,7 @@ def content_digest(con: duckdb.DuckDBPyConnection, table: Table, files: list[Pat
     total = con.execute(
         f"SELECT count(*), sum(md5_number_lower({row})::HUGEINT) FROM {relation(table, files)}"
     ).fetchone()
-    return hashlib.sha256(repr(total).encode()).hexdigest()[:32]
+    return text_digest(repr(total), digits=32)
 
 
 def duckdb_type(arrow: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 import polars as pl
 
+from laion_assets.common.digests import file_sha256, json_digest
 from laion_assets.common.locks import locked, share
 from laion_assets.download.fetch import Removal
 from laion_assets.download.options import DownloadOptions
@@ -236,7 +237,7 @@ def _stage_removals(removals: Removal | str | Path | None, scratch: Path) -> tup
             return None, ""
         copy = scratch / "removals.parquet"
         shutil.copyfile(path, copy)
-        return str(copy), hashlib.sha256(copy.read_bytes()).hexdigest()
+        return str(copy), file_sha256(copy)
     copy = scratch / "removals.pickle"
     copy.write_bytes(pickle.dumps(removals))
     return str(copy), _digest_of(removals)
@@ -248,7 +249,7 @@ def _digest_of(matcher: Removal) -> str:
         return hashlib.sha256(pickle.dumps(matcher)).hexdigest()
     values = {field.name: getattr(matcher, field.name) for field in dataclasses.fields(declared)}
     stable = {k: sorted(map(str, v)) if isinstance(v, frozenset | set) else str(v) for k, v in values.items()}
-    return hashlib.sha256(json.dumps(stable, sort_keys=True).encode("utf-8", "replace")).hexdigest()
+    return json_digest(stable, sort_keys=True)
 
 
 @contextlib.contextmanager

@@ -15,15 +15,14 @@ Models and scores do not belong here.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from laion_assets.common.digests import file_sha256, json_digest
 from laion_assets.common.files import appearing_folder
 from laion_assets.evaluation.tars import DamagedTar, add_sample, is_key, read_samples
 
@@ -122,7 +121,7 @@ def dataset_sha256(benchmark: Benchmark) -> str:
         "templates": benchmark.templates,
         "tars": [_file_sha256(tar) for tar in benchmark.tars],
     }
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    return json_digest(described, sort_keys=True)
 
 
 def samples(benchmark: Benchmark) -> Iterator[BenchmarkSample]:
@@ -277,8 +276,7 @@ def _text(file: Path) -> str:
 
 def _file_sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise BenchmarkError(f"{path} cannot be read: {error}") from error
 

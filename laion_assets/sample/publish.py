@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from laion_assets.common.digests import json_digest
 from laion_assets.common.files import appearing_folder
 from laion_assets.sample.archive import write_crawl
 from laion_assets.sample.dirt import add_dirt
@@ -154,4 +155,4 @@ def _code_digest() -> str:
 
 
 def _digest(options: SampleOptions) -> str:
-    return hashlib.sha256(json.dumps([asdict(options), _code_digest()]).encode()).hexdigest()
+    return json_digest([asdict(options), _code_digest()], sort_keys=False)

@@ -1,7 +1,5 @@
 """Building models: what each reads, its rows, its tests, its verdict. Dagster's steps and commands both come here."""
 
-import hashlib
-import json
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +7,7 @@ from typing import Literal
 
 import duckdb
 
+from laion_assets.common.digests import json_digest
 from laion_assets.delta.build import PartitionBuild, lake_build
 from laion_assets.delta.commits import Commit, Provenance
 from laion_assets.delta.errors import CheckOutcome, ValidationFailed
@@ -84,7 +83,7 @@ def tests_version(model: Model) -> str:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
+    return json_digest(value, sort_keys=False, digits=12)
 
 
 def partitions_of_model(lake: Lake, model: Model) -> list[Partition]:

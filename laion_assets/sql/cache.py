@@ -3,7 +3,6 @@
 Losing the cache costs time and nothing else: whatever cannot be read or written is passed over.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 import duckdb
 
+from laion_assets.common.digests import json_digest, text_digest
 from laion_assets.common.files import write_file
 from laion_assets.sql.macros import MACROS
 
@@ -26,14 +26,14 @@ class ModelCache:
     def __init__(self, folder: Path, *, sources: Mapping[str, Any]) -> None:
         """Open the cache of the project in ``folder``, whose models see ``sources`` (tables with their columns)."""
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "laion-lakehouse"
-        self._file = base / f"models-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}.json"
+        self._file = base / f"models-{text_digest(str(folder), digits=16)}.json"
         self._surroundings = [_FORMAT, duckdb.__version__, version("sqlglot"), dict(sources), MACROS]
         self._known = self._read()
         self._used: dict[str, Any] = {}
 
     def key(self, *parts: Any) -> str:
         """The digest of what a fact depends on."""
-        return hashlib.sha256(json.dumps([self._surroundings, *parts]).encode()).hexdigest()[:32]
+        return json_digest([self._surroundings, *parts], sort_keys=False, digits=32)
 
     def get(self, key: str) -> Any:
         """The fact, or None where it is not known."""

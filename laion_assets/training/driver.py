@@ -27,13 +27,13 @@ from typing import Any, Final
 
 from laion_assets.clip.cpu import CPU_ENVIRONMENT
 from laion_assets.clip.weights import write_weights
+from laion_assets.common.digests import file_sha256
 from laion_assets.common.files import write_file
 from laion_assets.common.processes import end_group, with_parent
 from laion_assets.training.checkpoint import (
     CheckpointError,
     TrainingState,
     ensure_model,
-    file_sha256,
     fit_state,
     open_model,
     read_state,

@@ -9,7 +9,6 @@ A file of recipes holds what its recipes share at the top, and under ``recipes:`
       vit-b-32-long: {samples_seen: 12_884_901_888}
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from laion_assets.common.digests import file_sha256
 from laion_assets.common.shipped import shipped, where_installed
 from laion_assets.evaluation.decontamination import DecontaminationOptions
 
@@ -142,7 +142,7 @@ class Recipe(_Strict):
     def config_digest(self) -> str | None:
         """Digest of the model's own configuration; None where open_clip ships it."""
         file = Path(self.model_configs or "") / f"{self.model}.json"
-        return hashlib.sha256(file.read_bytes()).hexdigest() if self.model_configs and file.is_file() else None
+        return file_sha256(file) if self.model_configs and file.is_file() else None
 
     def of_training_set(self) -> dict[str, Any]:
         """What of the recipe shapes its training set."""

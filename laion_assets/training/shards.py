@@ -21,6 +21,7 @@ import msgspec
 import polars as pl
 import polars.selectors as cs
 
+from laion_assets.common.digests import file_sha256
 from laion_assets.common.files import UNFINISHED, fresh_path, put_into_place, write_file
 from laion_assets.common.locks import locked
 from laion_assets.pairs.duck import quoted, temporary_tables
@@ -311,7 +312,7 @@ class _Job:
             samples=len(samples.keys),
             unique_images=samples.unique_images,
             bytes=fresh.stat().st_size,
-            sha256=_sha256(fresh),
+            sha256=file_sha256(fresh),
             request=samples.request,
         )
         put_into_place(fresh, shard.tar, durable=True)
@@ -337,18 +338,13 @@ def _fault(tar: Path, size: int, sha256: str) -> str | None:
         found = tar.stat().st_size
         if found != size:
             return f"{tar} has {found} bytes instead of {size}"
-        if _sha256(tar) != sha256:
+        if file_sha256(tar) != sha256:
             return f"{tar} is corrupt: its sha256 differs"
     except FileNotFoundError:
         return f"{tar} is missing"
     except OSError as error:
         return f"{tar} cannot be read: {error.strerror}"
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -18,13 +18,13 @@ from dagster import AssetKey
 from safetensors.torch import load_file
 
 from laion_assets.cli import main
+from laion_assets.common.digests import file_sha256
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.staleness import State
 from laion_assets.evaluation import EVALUATOR_VERSION
 from laion_assets.orchestration.runs.recipe_build import RecipeBuilder, checkpoint_state, training_set_state
 from laion_assets.orchestration.runs.runner import Outcome
 from laion_assets.settings import EvaluationOptions, Settings
-from laion_assets.training.checkpoint import file_sha256
 from laion_assets.training.driver import Training
 from tests.pipeline.conftest import (
     REPOSITORY,

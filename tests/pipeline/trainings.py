@@ -15,6 +15,7 @@ import polars as pl
 import yaml
 from PIL import Image
 
+from laion_assets.common.digests import file_sha256
 from laion_assets.definitions import build_definitions
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition
@@ -25,7 +26,7 @@ from laion_assets.orchestration.runs.registration import register
 from laion_assets.orchestration.runs.runner import Outcome
 from laion_assets.sample.benchmarks import write_sample_benchmarks
 from laion_assets.settings import EvaluationOptions, Settings
-from laion_assets.training.checkpoint import ensure_model, file_sha256
+from laion_assets.training.checkpoint import ensure_model
 from laion_assets.training.compute import ComputeOptions
 from laion_assets.training.driver import FINAL_WEIGHTS, EpochRecord, Training
 from tests.pipeline.conftest import Quiet

@@ -1,12 +1,11 @@
 """From a crawl's lists to candidate pairs: the stages that read Common Crawl."""
 
-import hashlib
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 
 import polars as pl
 
+from laion_assets.common.digests import json_digest
 from laion_assets.delta.errors import LakeError
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.pairs.identity import bucket
@@ -77,7 +76,7 @@ def candidate_pairs(step: Step) -> Metadata:
         "source": step.source.uri,
         "buckets": step.lake.buckets,
     }
-    folder = step.build.resumable(hashlib.sha256(json.dumps(work).encode()).hexdigest()[:32])
+    folder = step.build.resumable(json_digest(work, sort_keys=False, digits=32))
     source = step.source.open()
     progress = step.progress(files.height, "files")
     total = ExtractionCounts()

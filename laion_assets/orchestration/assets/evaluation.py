@@ -10,6 +10,7 @@ import polars as pl
 
 from laion_assets.charts.evaluation import robustness_plot, scaling_plot
 from laion_assets.clip.encoder import EncoderError
+from laion_assets.common.digests import file_sha256
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.partition import Partition
 from laion_assets.evaluation import EVALUATOR_VERSION
@@ -23,7 +24,6 @@ from laion_assets.evaluation.zero_shot import zero_shot
 from laion_assets.orchestration.assets.metadata import picture
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.settings import Settings
-from laion_assets.training.checkpoint import file_sha256
 from laion_assets.training.model_card import CARD, SCORES, add_scores
 
 

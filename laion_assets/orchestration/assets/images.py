@@ -1,11 +1,11 @@
 """Downloading the pictures of one bucket: what is known is taken over, the rest is attempted."""
 
-import hashlib
 from collections import Counter
 
 import dagster as dg
 import polars as pl
 
+from laion_assets.common.digests import text_digest
 from laion_assets.delta.partition import Partition, parse_partition
 from laion_assets.download.driver import download
 from laion_assets.download.failures import is_transient
@@ -78,7 +78,7 @@ def _attempt(step: Step, reuse: Reuse) -> None:
     previous = step.lake.commit("images", step.partition)
     # After a kill the same urls are attempted on top of the same version: the finished tars are found again, and the
     # download takes those that were made with these options.
-    work = hashlib.sha256(repr((digest, previous.version if previous else -1)).encode()).hexdigest()[:32]
+    work = text_digest(repr((digest, previous.version if previous else -1)), digits=32)
     folder = step.build.resumable(work)
     removals = step.build.folder.path / "removals"
     step.removals.write(removals)

@@ -13,6 +13,7 @@ import polars as pl
 from laion_assets.charts.figures import read_pictures
 from laion_assets.charts.training import training_curves
 from laion_assets.clip.device import device_name
+from laion_assets.common.digests import text_digest
 from laion_assets.delta.errors import LakeError
 from laion_assets.evaluation.decontamination import find_contaminated
 from laion_assets.orchestration.assets.metadata import counts_table, picture
@@ -247,7 +248,7 @@ def _training(step: Step, recipe: Recipe, shards: pl.DataFrame, root: Path) -> T
     previous = step.lake.commit("clip_checkpoints", step.partition)
     # After a kill the same training goes on; one that was published and is asked for again begins anew.
     what = (recipe.of_training(), recipe.config_digest, sorted(shards["sha256"]), previous.version if previous else -1)
-    folder = step.build.resumable(hashlib.sha256(repr(what).encode()).hexdigest()[:32])
+    folder = step.build.resumable(text_digest(repr(what), digits=32))
     progress = step.progress(recipe.samples_seen, "samples")
 
     def say(message: str) -> None:

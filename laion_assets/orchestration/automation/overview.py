@@ -1,12 +1,11 @@
 """How the whole lake stands at one moment, and what each partition would be built from now."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from laion_assets.common.digests import json_digest
 from laion_assets.delta.inputs import Inputs
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.ledger_cache import no_collection
@@ -67,14 +66,14 @@ class Picture:
             more: what else tells this attempt from others.
         """
         if asset == PARTITION_STATES:
-            return _digest([self.standing])
+            return json_digest([self.standing], sort_keys=True, digits=16)
         stage, expected = self.stages[asset], self.expectations.get(asset, EXPECTATION)
         told = [stage.code_version, expected.settings_digest, dict(expected.externals), more]
         if asset in self.project.models:
             told.append(tests_version(self.project.models[asset]))
         if asset != CALIBRATIONS:
             told.append({table: found.digest for table, found in self.inputs.of(stage, partition).items()})
-        return _digest(told)
+        return json_digest(told, sort_keys=True, digits=16)
 
 
 class Overview:
@@ -145,7 +144,3 @@ def calibration_is_due(lake: Lake, settings: Settings) -> bool:
     expected = settings.expectations("")[CALIBRATIONS].settings_digest
     ledger = lake.ledger(CALIBRATIONS)
     return not any(expected in (None, c.settings_digest) and ledger.is_trusted(c) for c in ledger.commits.values())
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
