@@ -27,7 +27,6 @@ from laion_assets.cli.common import UsageError
 from laion_assets.cli.sql.table import (
     SHOWN_ROWS,
     Summary,
-    counted,
     print_plan,
     print_table,
     print_vertical,
@@ -35,6 +34,7 @@ from laion_assets.cli.sql.table import (
     single,
 )
 from laion_assets.common.progress import listening
+from laion_assets.common.quantities import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa

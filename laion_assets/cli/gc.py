@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, complain, out, settings_of
+from laion_assets.common.quantities import measured_bytes
 
 if TYPE_CHECKING:
     from laion_assets.delta.retention import RetentionPlan
@@ -86,7 +87,6 @@ def gc(
 
 
 def _show(uri: str, seen: "Survey", swept: "Swept | None") -> None:
-    from laion_assets.report.blocks import size
 
     plan = seen.plan
     table = Table(title=Text(uri), box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -94,7 +94,7 @@ def _show(uri: str, seen: "Survey", swept: "Swept | None") -> None:
     for heading in ("stays", "for pins alone", "goes" if swept is None else "could go", "files"):
         table.add_column(heading, justify="right", no_wrap=True)
     for area in plan.areas:
-        sizes = [size(n) if n else "" for n in (area.kept, area.pinned, area.freed)]
+        sizes = [measured_bytes(n) if n else "" for n in (area.kept, area.pinned, area.freed)]
         table.add_row(Text(area.name), *sizes, f"{area.freed_files:,}" if area.freed_files else "")
     out.print(table)
     for area in plan.areas:
@@ -112,11 +112,11 @@ def _show(uri: str, seen: "Survey", swept: "Swept | None") -> None:
             "--refresh` selects anew without them, `laion gc --unpin RECIPE` lets the old versions go",
         )
     if swept is None:
-        done = f"{size(plan.freed_bytes)} in {plan.freed_files:,} files would go"
+        done = f"{measured_bytes(plan.freed_bytes)} in {plan.freed_files:,} files would go"
         out.print(f"{done}; `laion gc --delete` removes them" if plan.freed_files else "nothing to remove")
         return
     spared = f"; {swept.spared:,} were taken into use meanwhile, and stay" if swept.spared else ""
-    removed = f"{size(sum(swept.bytes.values()))} in {sum(swept.files.values()):,} files removed"
+    removed = f"{measured_bytes(sum(swept.bytes.values()))} in {sum(swept.files.values()):,} files removed"
     out.print(f"{removed}{spared}", highlight=False)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, complain, ensure_page, err, out, settings_of
+from laion_assets.common.quantities import measured_bytes
 from laion_assets.delta.errors import CheckOutcome, LakeError
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import parse_partition, partition_name
@@ -197,7 +198,6 @@ def docs(
     It holds everything it shows, asks nothing of the network and runs no script. With a lake it says how the models
     stand there and what tests found last.
     """
-    from laion_assets.report.blocks import size
     from laion_assets.report.models_page import write_models_page
 
     settings = settings_of(lake)
@@ -206,7 +206,7 @@ def docs(
     ensure_page(output)
     deny = asdict(settings.deny)
     written = write_models_page(project, output, _lake(settings, project), names=names, deny=deny)
-    out.print(f"{output}: {size(written)}", highlight=False, soft_wrap=True)
+    out.print(f"{output}: {measured_bytes(written)}", highlight=False, soft_wrap=True)
     _end_with(project, select)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from laion_assets.cli.common import LakeOption, ensure_page, out, settings_of
+from laion_assets.common.quantities import measured_bytes
 
 
 def report(
@@ -22,7 +23,6 @@ def report(
     name is not on it. Build the SQL models first (`laion models run`): sections whose model is not built say so.
     """
     from laion_assets.cli.display import build_display
-    from laion_assets.report.blocks import size
     from laion_assets.report.page import ReportOptions, write_report
 
     settings = settings_of(lake)
@@ -32,4 +32,4 @@ def report(
     options = ReportOptions(pictures=pictures, show_pictures=not no_pictures, blur=blur)
     with build_display(out):
         written = write_report(opened, output, options, models=Path(settings.models), deny=deny)
-    out.print(f"{output}: {size(written)}", highlight=False, soft_wrap=True)
+    out.print(f"{output}: {measured_bytes(written)}", highlight=False, soft_wrap=True)

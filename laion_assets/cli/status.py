@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, out, settings_of
+from laion_assets.common.quantities import counted
 from laion_assets.orchestration.runs.standing import (
     MODELS,
     SCORES,
@@ -138,7 +139,7 @@ def _print_bars(picture: Picture) -> None:
         grid.add_row(part, bar(found, cells), _in_words(found))
     present = [state for state in STATES if any(found[state] for found in shown.values())]
     legend = [part for state in present for part in ((_LOOKS[state][0], _LOOKS[state][1]), f" {state}  ")]
-    out.print(Text.assemble((picture.lake, "bold"), f", {_count(len(picture.crawls), 'crawl')}   ", *legend))
+    out.print(Text.assemble((picture.lake, "bold"), f", {counted(len(picture.crawls), 'crawl')}   ", *legend))
     out.print(grid)
 
 
@@ -183,7 +184,7 @@ def _print_crawls(picture: Picture, most: int) -> None:
             table.add_row(crawl, *(_cell(picture.counts[name, crawl]) for name in PER_CRAWL))
         out.print(table)
     done = len(picture.crawls) - len(undone)
-    words = [f"{_count(done, 'crawl')} done in every stage"]
+    words = [f"{counted(done, 'crawl')} done in every stage"]
     if len(undone) > most:
         words.append(f"{len(undone) - most:,} more that are not: --most shows more, --crawl one of them")
     out.print("; ".join(words))
@@ -255,8 +256,4 @@ def _why(standing: Standing, failure: "Failure | None") -> str:
     if failure is None:
         return "; ".join(standing.reasons)
     at = f" at {failure.at:%Y-%m-%d %H:%M} UTC" if failure.at else ""
-    return f"failed {_count(failure.times, 'time')}, last{at} in run {failure.run_id[:8]}: {failure.error}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+    return f"failed {counted(failure.times, 'time')}, last{at} in run {failure.run_id[:8]}: {failure.error}"

@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, complain, err, out, settings_of
-from laion_assets.delta.cost import readable_bytes
+from laion_assets.common.quantities import measured_bytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -137,7 +137,7 @@ class _Bar:
 
 def _print_summary(report: "Report", *, repair: bool) -> None:
     seen = report.seen
-    words = f"{seen.partitions:,} partitions, {seen.files:,} files, {readable_bytes(seen.bytes)} read"
+    words = f"{seen.partitions:,} partitions, {seen.files:,} files, {measured_bytes(seen.bytes)} read"
     if seen.taken_over:
         words += f"; {seen.taken_over:,} were found sound before"
     healed = sum(done.healed for done in report.repaired)

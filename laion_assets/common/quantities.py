@@ -1,4 +1,8 @@
-"""Quantities of any size as people read them: three digits at most, and a unit that fits."""
+"""Quantities of any size as people read them: with a unit that fits.
+
+What is estimated has three digits at most; what was counted or measured has all its digits, or those after the point
+that make a column of such figures easy to compare.
+"""
 
 _COUNTS = (("", 1.0), (" k", 1e3), (" M", 1e6), (" G", 1e9), (" T", 1e12))
 _BYTES = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12), ("PB", 1e15))
@@ -34,7 +38,7 @@ def count(value: float) -> str:
 
 
 def byte_size(value: float) -> str:
-    """Bytes, decimal units."""
+    """Bytes that are estimated, decimal units."""
     return f"{value:.0f} B" if value < 1000 else _scaled(value, _BYTES, " ")
 
 
@@ -80,6 +84,29 @@ def _scaled(value: float, units: tuple[tuple[str, float], ...], space: str = "",
     value = _rounded(value)
     unit, factor = next((u for u in reversed(units) if value >= u[1] * (least if u[1] == 1e3 else 1)), units[0])
     return f"{digits(value / factor)}{space}{unit}"
+
+
+def measured_bytes(value: float) -> str:
+    """Bytes that were measured, decimal units: ``1.5 GB``."""
+    for unit, _ in _BYTES:
+        if value < 1000 or unit == "PB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def counted(count: int, what: str) -> str:
+    """``1 row``, ``1,234 rows``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def percent(value: float | None) -> str:
+    """A share from 0 to 1 as percent; what is not nothing never looks like nothing."""
+    if value is None:
+        return "–"
+    if 0 < value < 0.001:
+        return "< 0.1%"
+    return f"{value:.1%}"
 
 
 def figure(value: float | None, decimals: int = 3) -> str:

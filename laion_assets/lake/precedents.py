@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import inf, log, sqrt
 from statistics import median
 
+from laion_assets.common.quantities import counted
 from laion_assets.delta.commits import Commit, Ledger
 from laion_assets.delta.partition import parse_partition
 
@@ -70,7 +71,7 @@ def surprises(commit: Commit, ledger: Ledger, files: Mapping[str, int]) -> list[
         others = [f[name] for f in known if name in f]
         told = _unlike(figure, others) if others else None
         if told is not None:
-            found.append(f"{name}: {told} of {_counted(len(others))} in the crawls before")
+            found.append(f"{name}: {told} of {counted(len(others), 'partition')} in the crawls before")
     return [*found, *(_commonest_failure(commit) if found else [])]
 
 
@@ -165,10 +166,6 @@ def _commonest_failure(commit: Commit) -> list[str]:
     kinds = {n.removeprefix(_FAILURE): rows for n, rows in commit.counts.items() if n.startswith(_FAILURE)}
     worst = max(kinds, key=lambda kind: kinds[kind], default=None)
     return [] if worst is None else [f"most downloads failed as {worst} ({kinds[worst]:,})"]
-
-
-def _counted(number: int) -> str:
-    return "1 partition" if number == 1 else f"{number:,} partitions"
 
 
 def _crawl(commit: Commit) -> str | None:

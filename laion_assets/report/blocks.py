@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
-from laion_assets.common.quantities import figure
+from laion_assets.common.quantities import figure, percent
 
 _SHOWN_CHARACTERS = 180
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
@@ -176,28 +176,9 @@ def share(value: float | None, *, note: str = "", bar: bool = False, tone: str =
     return Cell(text=percent(value), kind="number", note=note, share=_between(value) if bar else None, tone=tone)
 
 
-def percent(value: float | None) -> str:
-    """A share from 0 to 1 as percent; what is not nothing never looks like nothing."""
-    if value is None:
-        return "–"
-    if 0 < value < 0.001:
-        return "< 0.1%"
-    return f"{value:.1%}"
-
-
 def ratio(part: float | None, whole: float | None) -> float | None:
     """Part of whole, None where the whole is nothing."""
     return None if part is None or not whole else part / whole
-
-
-def size(count: float | None) -> str:
-    """Bytes with a unit."""
-    value = float(count or 0)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
 
 
 def shown(text: str, characters: int = _SHOWN_CHARACTERS) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from laion_assets.common.quantities import figure
+from laion_assets.common.quantities import figure, percent
 from laion_assets.report.blocks import (
     Block,
     Heading,
@@ -12,7 +12,6 @@ from laion_assets.report.blocks import (
     foreign,
     name,
     number,
-    percent,
     ratio,
     share,
 )

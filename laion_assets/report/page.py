@@ -8,12 +8,12 @@ from pathlib import Path
 import duckdb
 
 from laion_assets.common.progress import Progress
-from laion_assets.common.quantities import figure
+from laion_assets.common.quantities import figure, percent
 from laion_assets.consent.removals import Removals, load_removals
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.staleness import State
 from laion_assets.report import drops, pairs, training, web
-from laion_assets.report.blocks import Block, Place, Section, language_code, percent, ratio
+from laion_assets.report.blocks import Block, Place, Section, language_code, ratio
 from laion_assets.report.document import rendered, write_page
 from laion_assets.report.material import Material, Selection, has_rows
 from laion_assets.report.samples import PairSamples, cluster_samples, failure_samples, pair_samples

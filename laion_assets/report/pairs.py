@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from laion_assets.charts.report_plots import Bin, columns, histogram, stacked_bars
-from laion_assets.common.quantities import figure
+from laion_assets.common.quantities import figure, measured_bytes, percent
 from laion_assets.report.blocks import (
     Block,
     Cell,
@@ -15,10 +15,8 @@ from laion_assets.report.blocks import (
     foreign,
     name,
     number,
-    percent,
     ratio,
     share,
-    size,
     words,
 )
 from laion_assets.report.material import Material, Row
@@ -233,7 +231,7 @@ def _picture_table(title: str, heading: str, total: int, rows: Sequence[tuple[st
             words(label),
             number(row["pictures"]),
             share(ratio(row["pictures"], total), bar=True),
-            Cell(text=size(ratio(row["bytes"], row["pictures"])), kind="number"),
+            Cell(text=measured_bytes(ratio(row["bytes"], row["pictures"]) or 0), kind="number"),
         ]
         for label, row in rows
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from laion_assets.common.quantities import figure
+from laion_assets.common.quantities import counted, figure
 from laion_assets.consent.removals import RegisteredRemovals
 from laion_assets.pairs.filter import reason_sql
 from laion_assets.pairs.policy import policy_named
@@ -143,16 +143,12 @@ def cluster_samples(con: duckdb.DuckDBPyConnection, removals: RegisteredRemovals
         Card(
             text=shown(row["example_text"]),
             url=shown(row["example_url"], 160),
-            facts=tuple(_counted(row[what], what) for what in ("pairs", "urls", "texts", "hosts", "crawls")),
+            facts=tuple(counted(row[f"{what}s"], what) for what in ("pair", "url", "text", "host", "crawl")),
             place=_place(row["place"] or {}),
             size=_size(row["place"] or {}),
         )
         for row in rows
     ]
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{figure(count)} {what if count != 1 else what.removesuffix('s')}"
 
 
 def _cards(ranked: Iterable[Mapping[str, Any]], most: int) -> list[Card]:

@@ -7,9 +7,9 @@ from itertools import groupby
 import numpy as np
 
 from laion_assets.charts.svg import Axis, Mark, Series, axis, chart
-from laion_assets.common.quantities import figure
+from laion_assets.common.quantities import figure, percent
 from laion_assets.evaluation.scaling import predicted_error
-from laion_assets.report.blocks import Block, Cell, Heading, Plot, Plots, Table, foreign, name, number, percent
+from laion_assets.report.blocks import Block, Cell, Heading, Plot, Plots, Table, foreign, name, number
 from laion_assets.report.blocks import shown as cut
 from laion_assets.report.material import Material, Row
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from laion_assets.charts.report_plots import curves
-from laion_assets.common.quantities import figure
+from laion_assets.common.quantities import figure, measured_bytes, percent
 from laion_assets.report.blocks import (
     Block,
     Cell,
@@ -17,10 +17,8 @@ from laion_assets.report.blocks import (
     foreign,
     name,
     number,
-    percent,
     ratio,
     share,
-    size,
     words,
 )
 from laion_assets.report.material import BUILD_MODELS, Material, Row, has_rows
@@ -280,7 +278,7 @@ def tables(lake: Material, sizes: Mapping[str, Mapping[str, int]]) -> Sequence[B
             number(of["rows"]),
             number(of["partitions"]),
             number(of["files"]),
-            Cell(text=size(of["bytes"]), kind="number"),
+            Cell(text=measured_bytes(of["bytes"] or 0), kind="number"),
             words(f"{committed[table]:%Y-%m-%d %H:%M}" if table in committed else "–"),
         ]
         for table, of in sizes.items()

@@ -24,8 +24,8 @@ from laion_assets.cli.doctor.encoder import EncoderCheck
 from laion_assets.cli.doctor.findings import Check, Finding, Level, fail, ok, warn
 from laion_assets.common.messages import SETTINGS as ALERT_SETTINGS
 from laion_assets.common.messages import receivers
+from laion_assets.common.quantities import measured_bytes
 from laion_assets.common.shipped import PACKAGE, shipped
-from laion_assets.delta.cost import readable_bytes
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.faults import Fault
 from laion_assets.delta.lake import Lake
@@ -233,7 +233,7 @@ class _Asked:
             free = shutil.disk_usage(place).free
             level: Level = "fail" if free < _TOO_FEW_BYTES else "warn" if free < _LITTLE_BYTES else "ok"
             advice = "" if level == "ok" else "make room: rows and pictures wait there until they are published"
-            yield Finding("disk", level, f"{readable_bytes(free)} free at {place}", advice)
+            yield Finding("disk", level, f"{measured_bytes(free)} free at {place}", advice)
 
     def source(self) -> Iterator[Finding]:
         uri, crawls = listed_crawls(self.settings)

@@ -10,6 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from laion_assets.cli.lineage.branches import Branch, Branches, moment, shared_values, versions_text
+from laion_assets.common.quantities import counted
 from laion_assets.delta.lineage import CommitKey, Graph, Node
 from laion_assets.lake.pair_lineage import PairRows, PairTrace
 from laion_assets.tables.catalogue import TABLES
@@ -45,7 +46,7 @@ class LineageTree:
         if graph.direction == "forward" and not graph.reads:
             yield Text(f"{'nothing' if self._trace is None else 'no row'} that is there now was made from it")
         if graph.left_out:
-            yield Text(f"left out: {_count(graph.left_out, 'commit')} replaced since; --full shows them", "dim")
+            yield Text(f"left out: {counted(graph.left_out, 'commit')} replaced since; --full shows them", "dim")
         if graph.unsure:
             readers = ", ".join(str(read.reader) for read in graph.unsure[:3])
             more = f" and {len(graph.unsure) - 3} more" if len(graph.unsure) > 3 else ""
@@ -110,7 +111,7 @@ class LineageTree:
             yield from self._digest_lines(nodes)
         unrecorded = [node for node in nodes if node.commit is None]
         if unrecorded:
-            yield Text(f"{_count(len(unrecorded), 'partition')} written without a record, never by a build", "yellow")
+            yield Text(f"{counted(len(unrecorded), 'partition')} written without a record, never by a build", "yellow")
         foreign = {entry.version: entry for node in nodes for entry in node.foreign}
         if foreign:
             by = ", ".join(sorted({entry.operation for entry in foreign.values()}))
@@ -217,7 +218,7 @@ def _span(timestamps: list[int]) -> str:
 def _rows_text(counts: list[tuple[int, int, dict[str, int]]], *, drops: bool) -> str:
     rows, rows_in = sum(c[0] for c in counts), sum(c[1] for c in counts)
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in sorted(counts[0][2].items(), key=lambda item: -item[1]))
-    text = f"{_count(rows, 'row')}" + (f" of {rows_in:,}" if rows_in != rows else "")
+    text = (counted(rows, "row") if rows else "no row") + (f" of {rows_in:,}" if rows_in != rows else "")
     return f"{text}; dropped: {dropped}" if drops and dropped else text
 
 
@@ -232,11 +233,7 @@ def _unrecorded(graph: Graph) -> Iterator[str]:
         f" and {len(graph.touched) - 6} more" if len(graph.touched) > 6 else ""
     )
     yield f": written without a record by {entry.operation}, {when}; "
-    yield f"it changed the files of {_count(len(graph.touched), 'partition')}: {partitions}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}" if number else f"no {what}"
+    yield f"it changed the files of {counted(len(graph.touched), 'partition')}: {partitions}"
 
 
 def elsewhere_text(trace: PairTrace) -> str:

@@ -25,8 +25,8 @@ from laion_assets.cli.display import Format
 from laion_assets.cli.doctor.storage_faults import lake_fault
 from laion_assets.cli.sql.completion import LEAVE, SqlCompleter, is_complete
 from laion_assets.cli.sql.results import Cancelled, Destination, in_short, interruptible, rows_of
-from laion_assets.cli.sql.table import counted
 from laion_assets.cli.sql.unbuilt import Reading
+from laion_assets.common.quantities import counted
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
 from laion_assets.sql.guard import NotAQueryError, reading_statements

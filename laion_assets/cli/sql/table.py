@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from laion_assets.common.quantities import counted
+
 SHOWN_ROWS = 200
 _SHOWN_UPRIGHT = 20
 """Rows that are shown a line a value without having been asked for so."""
@@ -35,11 +37,6 @@ class Summary(NamedTuple):
     text: str
     partial: bool = False
     """Whether rows were left out."""
-
-
-def counted(number: int, what: str) -> str:
-    """``1 row``, ``1,234 rows``."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def print_plan(rows: duckdb.DuckDBPyRelation, console: Console) -> Summary | None:

@@ -4,7 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, out, settings_of
-from laion_assets.delta.cost import readable_bytes
+from laion_assets.common.quantities import measured_bytes
 from laion_assets.sql.project import open_project, tables_of
 
 
@@ -20,5 +20,5 @@ def tables(lake: LakeOption = None) -> None:
         sizes = opened.sizes(name)
         version = str(sizes["version"]) if sizes["version"] >= 0 else "–"
         counts = [f"{sizes[key]:,}" for key in ("rows", "partitions", "files")]
-        table.add_row(name, *counts, readable_bytes(sizes["bytes"]), version)
+        table.add_row(name, *counts, measured_bytes(sizes["bytes"]), version)
     out.print(table)

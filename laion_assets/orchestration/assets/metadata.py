@@ -9,8 +9,8 @@ import polars as pl
 import pyarrow as pa
 
 from laion_assets.charts.figures import at_a_glance, plain_markdown
+from laion_assets.common.quantities import measured_bytes
 from laion_assets.delta.commits import Commit
-from laion_assets.delta.cost import readable_bytes
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, parse_partition
 from laion_assets.delta.table import Table
@@ -119,7 +119,7 @@ def commit_metadata(
         "dagster/partition_row_count": commit.rows,
         **({"drops": counts_table(commit.drops, "reason")} if any(commit.drops.values()) else {}),
         **({"counts": counts_table(commit.counts, "what")} if commit.counts else {}),
-        "size": readable_bytes(sum(files)),
+        "size": measured_bytes(sum(files)),
         **_cost(commit),
         # Numbers that Dagster plots over partitions.
         "seconds": round(seconds, 2),
@@ -140,7 +140,7 @@ def _cost(commit: Commit) -> dict[str, Any]:
     names = {"cpu_seconds": "processor seconds", "peak_memory_bytes": "peak memory (bytes)", "device": "device"}
     cost = dict(commit.cost)
     peak = commit.cost.get("peak_memory_bytes")
-    readable = {} if peak is None else {"peak memory": readable_bytes(peak)}
+    readable = {} if peak is None else {"peak memory": measured_bytes(peak)}
     return {**readable, **{shown: cost[name] for name, shown in names.items() if name in cost}}
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from laion_assets.common.quantities import measured_bytes
 from laion_assets.consent.removals import Removals
-from laion_assets.delta.cost import readable_bytes
 from laion_assets.delta.engine import open_engine
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
@@ -204,7 +204,7 @@ def one_at_a_time(job: dg.JobDefinition, cron: str, description: str) -> dg.Sche
 def _metadata(seen: Survey, swept: Swept, seconds: float) -> dict[str, Any]:
     plan = seen.plan
     return {
-        "removed": readable_bytes(sum(swept.bytes.values())),
+        "removed": measured_bytes(sum(swept.bytes.values())),
         "bytes removed": sum(swept.bytes.values()),  # plotted over time
         "files removed": sum(swept.files.values()),
         "complete": swept.complete,

@@ -2,7 +2,18 @@
 
 import pytest
 
-from laion_assets.common.quantities import byte_size, count, duration, money, number, rate, short_duration
+from laion_assets.common.quantities import (
+    byte_size,
+    count,
+    counted,
+    duration,
+    measured_bytes,
+    money,
+    number,
+    percent,
+    rate,
+    short_duration,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,3 +55,23 @@ from laion_assets.common.quantities import byte_size, count, duration, money, nu
 )
 def test_a_quantity_is_short_and_has_a_fitting_unit(show, value, shown):
     assert show(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (0, "0.0%"), (0.0004, "< 0.1%"), (0.5, "50.0%"), (1, "100.0%")]
+)
+def test_shares_are_percent_and_something_is_never_nothing(value, text):
+    assert percent(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (5_000, "5.0 kB"), (2_400_000, "2.4 MB"), (3.25e18, "3250.0 PB")],
+)
+def test_bytes_have_units(value, text):
+    assert measured_bytes(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (12_345, "12,345 rows")])
+def test_one_of_a_kind_is_one(value, text):
+    assert counted(value, "row") == text

@@ -12,7 +12,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from laion_assets.delta.storage import FolderStorage
 from laion_assets.report import page as page_module
-from laion_assets.report.blocks import Card, Place, Section, Sheet, Table, foreign, name, percent, shown, size
+from laion_assets.report.blocks import Card, Place, Section, Sheet, Table, foreign, name, shown
 from laion_assets.report.page import ReportOptions, render, write_report
 from laion_assets.report.sheets import PIXELS, thumbnails
 from tests.unit.report.conftest import picture, write_tar
@@ -168,18 +168,6 @@ def test_writes_while_the_page_is_made_are_told(empty_lake, tmp_path, monkeypatc
     write_report(empty_lake, tmp_path / "report.html")
     warning = LexborHTMLParser((tmp_path / "report.html").read_text()).css_first(".warning").text()
     assert "written to while this page was made (images)" in warning
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(None, "–"), (0, "0.0%"), (0.0004, "< 0.1%"), (0.5, "50.0%"), (1, "100.0%")]
-)
-def test_shares_are_percent_and_something_is_never_nothing(value, text):
-    assert percent(value) == text
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (2_400_000, "2.4 MB")])
-def test_bytes_have_units(count, text):
-    assert size(count) == text
 
 
 def test_long_texts_are_cut_and_say_so():
