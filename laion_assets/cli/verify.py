@@ -46,9 +46,9 @@ def verify(
     Interrupted, the same command goes on where it stopped; with `--repair` it takes over what was found sound within
     the last week.
     """
-    from laion_assets.charts.figures import picture_fault
     from laion_assets.delta.scope import Scope
     from laion_assets.delta.verify import verify_lake
+    from laion_assets.images.decode import picture_fault
 
     settings = settings_of(lake)
     opened = _opened(settings)

@@ -5,20 +5,18 @@ What belongs here: reading the tar, batching, similarity. What does not: which p
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from laion_assets.clip.encoder import BoolArray, Encoder, FloatArray, PreparedImages, cosine_similarity
-
-IMAGE_EXTENSIONS: Final = frozenset({"jpg", "jpeg", "png", "webp"})
-"""Extensions of pictures in a webdataset tar."""
+from laion_assets.webdataset.reader import TarError, TarReader
+from laion_assets.webdataset.samples import PicturePlace, pictures_of
 
 EMBEDDING_SCHEMA: Final[dict[str, pl.DataType]] = {
     "pair_id": pl.Int64(),
@@ -34,10 +32,6 @@ EMBEDDING_SCHEMA: Final[dict[str, pl.DataType]] = {
     "similarity": pl.Float32(),
 }
 """Columns that `embed_tar` yields."""
-
-
-class TarError(Exception):
-    """A tar does not hold what it should. The message names the tar and what to do."""
 
 
 @dataclass(slots=True)
@@ -56,7 +50,7 @@ class EmbeddingCounts:
     """Pairs dropped, by reason: `undecodable`, the encoder's decoder refused the picture."""
 
 
-def embed_tar(encoder: Encoder, tar: str, pairs: pl.DataFrame, *, counts: EmbeddingCounts) -> Iterator[pl.DataFrame]:
+def embed_tar(encoder: Encoder, tar: Path, pairs: pl.DataFrame, *, counts: EmbeddingCounts) -> Iterator[pl.DataFrame]:
     """Embed the pairs of one tar, each picture encoded once.
 
     Pictures go through the encoder in the order of their sample keys, `encoder.batch_size` at a time, so that a rerun
@@ -64,7 +58,7 @@ def embed_tar(encoder: Encoder, tar: str, pairs: pl.DataFrame, *, counts: Embedd
 
     Args:
         encoder: The loaded encoder.
-        tar: Path of a webdataset tar: members `<sample_key>.<jpg|jpeg|png|webp>`.
+        tar: A webdataset tar: members `<sample_key>.<jpg|jpeg|png|webp>`.
         pairs: Columns `pair_id, url_id, sha256, sample_key, text`; every picture of the tar that is wanted, once for
             each of its texts.
         counts: Is added to.
@@ -81,34 +75,24 @@ def embed_tar(encoder: Encoder, tar: str, pairs: pl.DataFrame, *, counts: Embedd
     if not keys:
         return
     try:
-        with tarfile.open(tar, "r:") as archive, ThreadPoolExecutor(1, "prepare") as ahead:
-            members = _image_members(archive, tar, set(keys))
-            for batch_keys, prepared in _prepared_batches(encoder, archive, members, keys, ahead):
+        places = pictures_of(tar)
+        missing = set(keys) - places.keys()
+        if missing:
+            raise TarError(
+                f"{tar} lacks the pictures of {len(missing)} of {len(keys)} sample keys, {min(missing)} among them"
+            )
+        with TarReader(tar) as reader, ThreadPoolExecutor(1, "prepare") as ahead:
+            for batch_keys, prepared in _prepared_batches(encoder, reader, places, keys, ahead):
                 batch = ordered.filter(pl.col("sample_key").is_in(batch_keys))
                 yield _embed_batch(encoder, batch, batch_keys, prepared, counts)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise TarError(f"{tar} cannot be read: {error}; download its partition again") from error
-
-
-def _image_members(archive: tarfile.TarFile, tar: str, keys: set[str]) -> dict[str, tarfile.TarInfo]:
-    members = {}
-    for member in archive:
-        name = PurePosixPath(member.name)
-        if member.isfile() and name.suffix[1:].lower() in IMAGE_EXTENSIONS and name.stem in keys:
-            members[name.stem] = member
-    missing = keys - members.keys()
-    if missing:
-        raise TarError(
-            f"{tar} lacks the pictures of {len(missing)} of {len(keys)} sample keys, {min(missing)} among them; "
-            "download its partition again"
-        )
-    return members
+    except TarError as error:
+        raise TarError(f"its pictures cannot be read: {error}; download its partition again") from error
 
 
 def _prepared_batches(
     encoder: Encoder,
-    archive: tarfile.TarFile,
-    members: dict[str, tarfile.TarInfo],
+    reader: TarReader,
+    places: dict[str, PicturePlace],
     keys: list[str],
     ahead: ThreadPoolExecutor,
 ) -> Iterator[tuple[list[str], PreparedImages]]:
@@ -118,7 +102,7 @@ def _prepared_batches(
         batch_keys = list(islice(remaining, encoder.batch_size))
         if not batch_keys:
             return None
-        images = [_read_member(archive, members[key]) for key in batch_keys]
+        images = [reader.read(*places[key][:2]) for key in batch_keys]
         return batch_keys, ahead.submit(encoder.prepare_images, images)
 
     current = start()
@@ -126,14 +110,6 @@ def _prepared_batches(
         following = start()
         yield current[0], current[1].result()
         current = following
-
-
-def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member)
-    content = file.read() if file else b""
-    if len(content) != member.size:
-        raise tarfile.ReadError(f"{member.name} ends after {len(content)} of {member.size} bytes")
-    return content
 
 
 def _embed_batch(

@@ -5,16 +5,12 @@ them; every row names a picture in one. Tars from before seals are read to their
 be there, be the bytes that were downloaded or decode, and carry the row's SHA-256 in the JSON beside it.
 """
 
-import hashlib
-import json
 import re
-import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 import duckdb
@@ -26,15 +22,14 @@ from laion_assets.delta.errors import LakeError
 from laion_assets.delta.faults import Fault
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import parse_partition, partition_name
-from laion_assets.delta.scope import PictureCheck, Scope, Seen, Watch
+from laion_assets.delta.scope import Scope, Seen, Watch
 from laion_assets.delta.seals import Bytes, SealDamaged, bytes_of, read_seal
 from laion_assets.delta.storage import plain_name
 from laion_assets.delta.table import Column
+from laion_assets.webdataset.verification import PictureCheck, tar_fault
 
 _PUBLISHED_BY = re.compile(r"files/[^/]+/(.+)/[0-9a-f]{16,32}/[^/]+")
-_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _FETCHED = 10_000
-_BLOCK = 512
 
 
 @dataclass
@@ -186,57 +181,3 @@ def publisher(name: str) -> str | None:
 def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
     while batch := result.fetchmany(_FETCHED):
         yield from batch
-
-
-def tar_fault(tar: Path, wanted: Mapping[str, str], picture: PictureCheck | None) -> str | None:
-    """What is wrong with a tar of pictures; None where nothing is.
-
-    Args:
-        tar: the file.
-        wanted: by sample key, the SHA-256 of the picture as downloaded.
-        picture: looks whether a picture decodes; None: the tar's bytes are known to be right, and members are only
-            counted.
-    """
-    missing = dict(wanted)
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            for member in archive:
-                name = PurePosixPath(member.name)
-                if name.stem not in wanted or not member.isfile():
-                    continue
-                if picture is not None:
-                    file = archive.extractfile(member)
-                    what = _member_fault(name, file.read() if file else b"", wanted[name.stem], picture)
-                    if what is not None:
-                        return what
-                if name.suffix in _PICTURES:
-                    missing.pop(name.stem, None)
-            end = archive.offset
-    except (tarfile.TarError, EOFError, OSError) as error:
-        return f"the tar cannot be read to its end: {error}"
-    if missing:
-        return f"the tar lacks the pictures of {len(missing)} of {len(wanted)} sample keys, {min(missing)} among them"
-    return _end_fault(tar, end) if picture is not None else None
-
-
-def _member_fault(name: PurePosixPath, content: bytes, sha256: str, picture: PictureCheck) -> str | None:
-    if name.suffix == ".json":
-        try:
-            told = json.loads(content).get("sha256")
-        except (ValueError, AttributeError):
-            return f"{name} in it cannot be read"
-        return None if told in (None, sha256) else f"{name} in it speaks of another picture than its row"
-    if name.suffix in _PICTURES and hashlib.sha256(content).hexdigest() != sha256:
-        what = picture(content)  # it was encoded anew when it was stored
-        return None if what is None else f"{name} in it: {what}"
-    return None
-
-
-def _end_fault(tar: Path, end: int) -> str | None:
-    """Whether the archive ends as tars do: with two blocks of zeros at least, and nothing after (POSIX pax, ustar)."""
-    with tar.open("rb") as file:
-        file.seek(end)
-        rest = file.read()
-    if rest.strip(b"\0"):
-        return f"the tar is damaged from byte {end:,} on"
-    return None if len(rest) >= 2 * _BLOCK else "the tar is cut off"

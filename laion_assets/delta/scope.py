@@ -1,15 +1,11 @@
 """What of a lake a verification looks at, who watches it, and what it saw."""
 
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
 from laion_assets.delta.partition import parse_partition
-
-PictureCheck = Callable[[bytes], str | None]
-"""Gives what is wrong with the bytes of a picture; None where nothing is."""
 
 
 class Watch(Protocol):

@@ -22,11 +22,12 @@ from laion_assets.delta.faults import Fault, marked
 from laion_assets.delta.lake import Lake, data_files
 from laion_assets.delta.logs import LogDamaged, log_faults, table_folders
 from laion_assets.delta.repair import Repaired, repair_log, repair_rows, seal_now, seal_tars
-from laion_assets.delta.scope import PictureCheck, Scope, Seen, Unwatched, Watch
+from laion_assets.delta.scope import Scope, Seen, Unwatched, Watch
 from laion_assets.delta.seals import LOG, Seal, SealDamaged, bytes_of, read_seal
 from laion_assets.delta.storage import Storage
 from laion_assets.delta.table import Column, Table
 from laion_assets.delta.validation import content_digest, count_rows
+from laion_assets.webdataset.verification import PictureCheck
 
 
 @dataclass

@@ -16,7 +16,6 @@ Models and scores do not belong here.
 from __future__ import annotations
 
 import itertools
-import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,9 @@ from typing import Final, Literal
 
 from laion_assets.common.digests import file_sha256, json_digest
 from laion_assets.common.files import appearing_folder
-from laion_assets.evaluation.tars import DamagedTar, add_sample, is_key, read_samples
+from laion_assets.webdataset.reader import TarError
+from laion_assets.webdataset.samples import is_key, read_samples
+from laion_assets.webdataset.writer import write_samples
 
 Task = Literal["zeroshot_classification", "zeroshot_retrieval"]
 
@@ -139,8 +140,10 @@ def samples(benchmark: Benchmark) -> Iterator[BenchmarkSample]:
             for key, members in read_samples(tar):
                 found = True
                 yield _sample(benchmark, tar, key, members)
-        except DamagedTar as error:
-            raise BenchmarkError(str(error)) from error
+        except TarError as error:
+            raise BenchmarkError(
+                f"{tar}: expected a whole tar of whole samples: {error}; fetch or convert it again"
+            ) from error
     if not found:
         raise BenchmarkError(f"{benchmark.name}: expected samples in {benchmark.folder / benchmark.split}, found none")
 
@@ -333,14 +336,16 @@ def _describe(folder: Path, task: Task, classnames: Sequence[str], templates: Se
 
 def _write_tars(folder: Path, written: Iterable[BenchmarkSample], task: Task, classes: int, per_tar: int) -> None:
     keys: set[str] = set()
-    rows, count = iter(written), 0
+
+    def members(sample: BenchmarkSample) -> tuple[str, dict[str, bytes]]:
+        if sample.key in keys or not is_key(sample.key):
+            raise BenchmarkError(f"key: expected a name without dots, given once, found {sample.key!r}")
+        keys.add(sample.key)
+        return sample.key, {_extension(sample): sample.image, **_truth(sample, task, classes)}
+
+    rows, count = map(members, written), 0
     while part := list(itertools.islice(rows, 1)):
-        with tarfile.open(folder / f"{count}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
-            for sample in itertools.chain(part, itertools.islice(rows, per_tar - 1)):
-                if sample.key in keys or not is_key(sample.key):
-                    raise BenchmarkError(f"key: expected a name without dots, given once, found {sample.key!r}")
-                keys.add(sample.key)
-                add_sample(tar, sample.key, {_extension(sample): sample.image, **_truth(sample, task, classes)})
+        write_samples(folder / f"{count}.tar", itertools.chain(part, itertools.islice(rows, per_tar - 1)))
         count += 1
     if not count:
         raise BenchmarkError("expected samples to write, found none")

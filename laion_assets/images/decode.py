@@ -128,6 +128,18 @@ def rgb_picture(body: bytes, *, over_white: bool = True) -> "Iterator[Image]":
         yield rgb
 
 
+def picture_fault(content: bytes) -> str | None:
+    """What keeps a picture from being decoded; None where nothing does."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return f"the picture cannot be decoded: {' '.join(str(error).split())[:100]}"
+    return None
+
+
 def _as_rgb(opened: "Image", over_white: bool) -> "Image":
     from PIL import Image
 

@@ -1,15 +1,16 @@
 """Small copies of pictures out of the lake's tars, as data URIs."""
 
 import base64
-import tarfile
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from laion_assets.charts.figures import read_pictures, thumbnail
 from laion_assets.common.progress import Progress
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.storage import Storage
+from laion_assets.images.thumbnail import thumbnail
 from laion_assets.report.blocks import Place
+from laion_assets.webdataset.reader import TarError
+from laion_assets.webdataset.samples import read_pictures
 
 PIXELS = 160
 
@@ -37,7 +38,7 @@ def thumbnails(storage: Storage, places: Iterable[Place]) -> Mapping[Place, str]
 def _contents(storage: Storage, tar: str, places: Iterable[Place]) -> Mapping[Place, bytes]:
     try:
         with storage.local(tar) as file:
-            pictures = read_pictures(str(file), [place.key for place in places])
-    except (OSError, tarfile.TarError, LakeError):  # a table that somebody else wrote may say anything
+            pictures = read_pictures(file, [place.key for place in places])
+    except (OSError, TarError, LakeError):  # a table that somebody else wrote may say anything
         return {}
     return {Place(tar=tar, key=key): content for key, content in pictures.items()}

@@ -26,14 +26,17 @@ from laion_assets.common.files import UNFINISHED, fresh_path, put_into_place, wr
 from laion_assets.common.locks import locked
 from laion_assets.pairs.duck import quoted, temporary_tables
 from laion_assets.training.arrangement import PLACE_COLUMNS, SPLITS, Arrangement
-from laion_assets.training.tars import ShardError, member, member_size, pictures_of, reader, tar_size, write_at
+from laion_assets.webdataset.reader import TarError, TarReader
+from laion_assets.webdataset.samples import pictures_of
+from laion_assets.webdataset.writer import member, member_size, tar_size, write_at
 
 _FORMAT_VERSION: Final = 1
 _NOT_IN_JSON: Final = ("text", "shard_path", "sample_key", *PLACE_COLUMNS)
 _HASHING_THREADS: Final = min(8, os.cpu_count() or 1)
 
 
-__all__ = ["ShardError", "ShardRow", "verify_shards", "write_shards"]
+class ShardError(Exception):
+    """Shards, or the tars that they are made of, are not as they should be. The message names one and what to do."""
 
 
 class ShardRow(TypedDict):
@@ -171,9 +174,12 @@ class _Job:
         self.output.mkdir(parents=True, exist_ok=True)
         with _only_writer(self.output):
             for split in SPLITS:
-                for row in self._write_split(split):
-                    self.progress(row["samples"])
-                    yield row
+                try:
+                    for row in self._write_split(split):
+                        self.progress(row["samples"])
+                        yield row
+                except TarError as error:
+                    raise ShardError(f"{error}; download its partition again") from error
 
     def _write_split(self, split: str) -> Iterator[ShardRow]:
         folder = self.output / split
@@ -295,11 +301,11 @@ class _Job:
         with fresh.open("wb") as file:
             order = sorted(range(len(places)), key=lambda number: places[number][:2])
             for source, numbers in groupby(order, key=lambda number: places[number][0]):
-                with reader(self.root / source) as read:
+                with TarReader(self.root / source) as tar:
                     for number in numbers:
                         _, start, size, extension = places[number]
                         key = samples.keys[number]
-                        picture = member(f"{key}.{extension}", read(start, size))
+                        picture = member(f"{key}.{extension}", tar.read(start, size))
                         text = member(f"{key}.txt", samples.texts[number])
                         fields = member(f"{key}.json", samples.jsons[number])
                         write_at(file.fileno(), picture + text + fields, starts[number])

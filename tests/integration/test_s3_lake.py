@@ -10,13 +10,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from laion_assets.charts.figures import read_pictures
 from laion_assets.cli import main
 from laion_assets.delta.history import LakeHistory
 from laion_assets.delta.lake import Lake
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import LAKE_SETTINGS_FILE, Settings
 from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.webdataset.samples import read_pictures
 from tests.integration.at_once import Processes, build_at_once, processes
 from tests.pipeline.conftest import MakeSettings, digests, encoder, environment, make_settings, small_web
 from tests.pipeline.trainings import write_benchmarks, write_recipes
@@ -96,7 +96,7 @@ def test_every_picture_lies_where_its_row_says_and_nothing_else_was_left(crawled
     assert stored.height > 100
     for (tar,), of_tar in stored.group_by("shard_path"):
         with crawled.lake.storage.local(str(tar)) as path:
-            pictures = read_pictures(str(path), of_tar["sample_key"])
+            pictures = read_pictures(path, of_tar["sample_key"])
         assert pictures.keys() == {*of_tar["sample_key"]}
     published = {file.name for file in crawled.lake.storage.files("files/images")}
     assert published == {*stored["shard_path"]}

@@ -24,7 +24,6 @@ from dagster import AssetKey
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from polars.testing import assert_frame_equal
 
-from laion_assets.charts.figures import picture_fault
 from laion_assets.clip.cpu import prepare_cpu
 from laion_assets.clip.encoder import EncoderOptions, add_model_configs
 from laion_assets.definitions import build_definitions
@@ -34,6 +33,7 @@ from laion_assets.delta.scope import Scope
 from laion_assets.delta.staleness import State
 from laion_assets.delta.verify import Report, verify_lake
 from laion_assets.download.options import DownloadOptions
+from laion_assets.images.decode import picture_fault
 from laion_assets.orchestration.automation.overview import PARTITION_STATES
 from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.orchestration.partitions import Partitions

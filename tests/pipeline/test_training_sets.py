@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 from dagster import AssetKey
 
-from laion_assets.charts.figures import read_pictures
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.staleness import State
@@ -23,6 +22,7 @@ from laion_assets.settings import Settings
 from laion_assets.sql.project import load_project
 from laion_assets.training import arrangement
 from laion_assets.training.driver import Training
+from laion_assets.webdataset.samples import read_pictures
 from tests.pipeline.conftest import MakeSettings, Quiet, evaluations, rows, versions
 from tests.pipeline.test_conservation import lose_while_appending
 from tests.pipeline.trainings import (
@@ -113,7 +113,7 @@ def test_a_training_set_holds_each_selected_pair_once_with_where_it_came_from(
         assert sample.json["recipe"] == NAME
         tar, key = pair["shard_path"], pair["sample_key"]
         if f"{tar}/{key}" not in pictures:
-            found = read_pictures(str(lake.root / tar), stored.filter(shard_path=tar)["sample_key"].to_list())
+            found = read_pictures(lake.root / tar, stored.filter(shard_path=tar)["sample_key"].to_list())
             pictures |= {f"{tar}/{k}": content for k, content in found.items()}
         assert sample.image == pictures[f"{tar}/{key}"]
 

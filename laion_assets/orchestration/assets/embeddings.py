@@ -116,7 +116,7 @@ def _embed(step: Step, encoders: dict[str, Encoder], plan: EmbeddingPlan) -> Emb
     counts = EmbeddingCounts()
     for shard_path, sha256, pairs in wanted_by_tar(step.build.con):
         with step.lake.storage.local(shard_path) as tar:
-            for frame in embed_tar(by_sha[sha256], str(tar), pairs, counts=counts):
+            for frame in embed_tar(by_sha[sha256], tar, pairs, counts=counts):
                 step.build.add(frame)
                 progress(frame.height)
     step.build.counts.update({"images encoded": counts.images, "texts truncated": counts.texts_truncated})

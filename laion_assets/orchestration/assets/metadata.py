@@ -8,12 +8,13 @@ import dagster as dg
 import polars as pl
 import pyarrow as pa
 
-from laion_assets.charts.figures import at_a_glance, plain_markdown
+from laion_assets.charts.figures import plain_markdown
 from laion_assets.common.quantities import measured_bytes
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, parse_partition
 from laion_assets.delta.table import Table
+from laion_assets.images.thumbnail import at_a_glance
 from laion_assets.sql.model import Model
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.declaration import Declaration

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from laion_assets.charts.figures import Sample, contact_sheet, read_pictures, strip
+from laion_assets.charts.figures import Sample, contact_sheet
+from laion_assets.images.thumbnail import strip
 from laion_assets.orchestration.assets.metadata import glance
 from laion_assets.orchestration.assets.step import Step
 from laion_assets.pairs.duck import quoted
+from laion_assets.webdataset.samples import read_pictures
 
 PER_SHEET = 16
 _AT_A_GLANCE = 6
@@ -41,7 +43,7 @@ def _samples(step: Step, pairs: str, note: str) -> list[Sample]:
     located = sorted((row[2], row[3]) for row in rows if row[2])
     for tar, keys in groupby(located, key=lambda place: place[0]):
         with step.lake.storage.local(tar) as file:
-            read = read_pictures(str(file), [key for _, key in keys])
+            read = read_pictures(file, [key for _, key in keys])
         pictures.update({(tar, key): content for key, content in read.items()})
     return [Sample(pictures.get((tar, key)), text, str(note)) for text, note, tar, key in rows]
 

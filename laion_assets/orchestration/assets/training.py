@@ -10,7 +10,6 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from laion_assets.charts.figures import read_pictures
 from laion_assets.charts.training import training_curves
 from laion_assets.clip.device import device_name
 from laion_assets.common.digests import text_digest
@@ -28,6 +27,7 @@ from laion_assets.training.model_card import write_model_card
 from laion_assets.training.recipe import Recipe
 from laion_assets.training.schedule import Schedule, ScheduleError
 from laion_assets.training.shards import ShardError, ShardRow, verify_shards, write_shards
+from laion_assets.webdataset.samples import read_pictures
 
 REFRESH_TAG = "laion/refresh"
 """A run with this tag selects from the tables as they are now, also where a training set was made before."""
@@ -121,7 +121,7 @@ def _clean(step: Step, recipe: Recipe) -> tuple[int, int]:
 def _pictures(step: Step, places: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], bytes]]:
     tar = places[0][0]
     with step.lake.storage.local(tar) as file:
-        found = read_pictures(str(file), [key for _, key in places])
+        found = read_pictures(file, [key for _, key in places])
     for key, content in found.items():
         yield (tar, key), content
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import dagster as dg
 from pydantic import Field
 
-from laion_assets.charts.figures import picture_fault
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.faults import Fault
 from laion_assets.delta.scope import Scope
 from laion_assets.delta.verify import Report, verify_lake
+from laion_assets.images.decode import picture_fault
 from laion_assets.orchestration.automation.maintenance import one_at_a_time
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared

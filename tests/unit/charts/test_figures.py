@@ -3,32 +3,14 @@
 import base64
 import io
 import re
-import struct
-import tarfile
-import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from laion_assets.charts.figures import (
-    THUMBNAIL_PIXELS,
-    Sample,
-    at_a_glance,
-    contact_sheet,
-    histogram,
-    read_pictures,
-    strip,
-    thumbnail,
-)
-from tests.unit.images.files import corners, saved, tiff
-from tests.unit.images.png_decoder import encode_png
-
-
-def encoded(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (300, 200)) -> bytes:
-    file = io.BytesIO()
-    Image.new(mode, size).save(file, kind)
-    return file.getvalue()
+from laion_assets.charts.figures import Sample, contact_sheet, histogram
+from laion_assets.images.thumbnail import THUMBNAIL_PIXELS
+from tests.unit.images.files import encoded
 
 
 def drawn(groups, thresholds=None) -> Image.Image:
@@ -37,25 +19,6 @@ def drawn(groups, thresholds=None) -> Image.Image:
     image.load()
     assert image.format == "PNG"
     return image
-
-
-@pytest.mark.parametrize("most", [100, 700, 5_000])
-def test_a_picture_is_seen_at_a_glance_in_as_many_bytes_as_there_are(most):
-    rng = np.random.default_rng(0)
-    png = histogram({"en": rng.normal(size=500).astype(np.float32)}, {}, title="a title", label="cosine")
-    small = at_a_glance(png, most)
-    if most == 100:
-        assert small is None
-        return
-    assert len(small) <= most
-    assert Image.open(io.BytesIO(small)).width >= 120
-    assert np.asarray(Image.open(io.BytesIO(small))).std() > 5
-
-
-def test_pictures_stand_side_by_side_and_those_that_do_not_open_are_left_out():
-    row = strip([encoded(), b"no picture", encoded(size=(10, 200))], pixels=40)
-    assert Image.open(io.BytesIO(row)).size == (80, 40)
-    assert strip([b"no picture"]) is None
 
 
 def test_a_histogram_is_a_picture_with_a_curve_for_each_group():
@@ -102,30 +65,6 @@ def test_thumbnails_are_small_whatever_the_picture_is(kind, mode):
     assert abs(small.width / small.height - 1.5) < 0.05
 
 
-def test_thumbnails_are_upright_and_never_white_by_16_bits():
-    turned = saved(corners().rotate(90, expand=True), "PNG", exif=b"Exif\0\0" + tiff(6))
-    dark = encode_png(np.full((16, 24, 1), 0x3000, np.uint16))
-    for body, expected in ((turned, np.asarray(corners(), int)), (dark, 0x30)):
-        with Image.open(io.BytesIO(thumbnail(body))) as small:
-            assert np.abs(np.asarray(small, int) - expected).mean() < 10
-
-
-def test_thumbnails_have_the_size_and_format_that_is_asked_for():
-    with Image.open(io.BytesIO(thumbnail(encoded(), 30, "WEBP"))) as small:
-        assert (small.format, small.size) == ("WEBP", (30, 20))
-    with Image.open(io.BytesIO(thumbnail(encoded(size=(12, 8)), 30))) as small:
-        assert (small.format, small.size) == ("JPEG", (12, 8))
-
-
-def test_a_picture_that_would_fill_the_memory_is_not_decoded():
-    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b""))]
-    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    assert thumbnail(bomb) is None
-
-
 @pytest.mark.parametrize(
     "image", [None, b"", b"<svg/>", encoded()[:60], encoded("JPEG")[:200], b"\x89PNG\r\n\x1a\n" + b"\0" * 99]
 )
@@ -163,21 +102,3 @@ def test_scripts_stay_as_they_are_and_long_texts_are_cut():
     assert arabic in sheet
     assert thai in sheet
     assert len(sheet) < 1000
-
-
-def test_pictures_are_read_from_a_tar_by_their_keys(tmp_path):
-    content = {"000.jpg": b"one", "000.txt": b"text", "001.png": b"two", "002.json": b"{}", "003.webp": b"three"}
-    with tarfile.open(tmp_path / "some.tar", "w") as archive:
-        for name, data in content.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    tar = str(tmp_path / "some.tar")
-    assert read_pictures(tar, ["000", "003"]) == {"000": b"one", "003": b"three"}
-    assert read_pictures(tar, ["001", "002", "nothing"]) == {"001": b"two"}
-    assert read_pictures(tar, []) == {}
-    with pytest.raises(OSError, match="absent"):
-        read_pictures(str(tmp_path / "absent.tar"), ["000"])
-    (tmp_path / "broken.tar").write_bytes(b"no tar at all" * 100)
-    with pytest.raises(tarfile.TarError):
-        read_pictures(str(tmp_path / "broken.tar"), ["000"])

@@ -6,18 +6,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from laion_assets.clip.embed import EMBEDDING_SCHEMA, EmbeddingCounts, TarError, embed_tar
+from laion_assets.clip.embed import EMBEDDING_SCHEMA, EmbeddingCounts, embed_tar
 from laion_assets.clip.encoder import Encoder, cosine_similarity, load_encoder
+from laion_assets.webdataset.reader import TarError
 from tests.unit.clip.conftest import picture
 
 
-def write_tar(path: Path, members: dict[str, bytes]) -> str:
+def write_tar(path: Path, members: dict[str, bytes]) -> Path:
     with tarfile.open(path, "w") as archive:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    return str(path)
+    return path
 
 
 def pairs(*rows: tuple[int, str, str]) -> pl.DataFrame:
@@ -51,7 +52,7 @@ WANTED = pairs(
 )  # fmt: skip
 
 
-def test_every_pair_gets_the_vectors_of_its_picture_and_its_text(encoder: Encoder, tar: str):
+def test_every_pair_gets_the_vectors_of_its_picture_and_its_text(encoder: Encoder, tar: Path):
     counts = EmbeddingCounts()
     rows = pl.concat(embed_tar(encoder, tar, WANTED, counts=counts))
     assert rows.schema == EMBEDDING_SCHEMA
@@ -67,14 +68,14 @@ def test_every_pair_gets_the_vectors_of_its_picture_and_its_text(encoder: Encode
     assert (rows["url_id"] == joined["url_id_right"]).all()
 
 
-def test_a_picture_with_several_texts_is_encoded_once(encoder: Encoder, tar: str):
+def test_a_picture_with_several_texts_is_encoded_once(encoder: Encoder, tar: Path):
     counts = EmbeddingCounts()
     list(embed_tar(encoder, tar, WANTED, counts=counts))
     assert (counts.pairs, counts.rows, counts.images, counts.texts_truncated) == (7, 7, 6, 1)
     assert counts.drops == {}
 
 
-def test_pairs_of_an_undecodable_picture_are_counted_where_they_are_dropped(encoder: Encoder, tar: str):
+def test_pairs_of_an_undecodable_picture_are_counted_where_they_are_dropped(encoder: Encoder, tar: Path):
     counts = EmbeddingCounts()
     wanted = pl.concat([WANTED, pairs((1, "006", "broken"), (2, "006", "broken too"))])
     rows = pl.concat(embed_tar(encoder, tar, wanted, counts=counts))
@@ -83,19 +84,19 @@ def test_pairs_of_an_undecodable_picture_are_counted_where_they_are_dropped(enco
     assert counts.pairs == counts.rows + sum(counts.drops.values())
 
 
-def test_only_undecodable_pictures_leave_an_empty_frame(encoder: Encoder, tar: str):
+def test_only_undecodable_pictures_leave_an_empty_frame(encoder: Encoder, tar: Path):
     counts = EmbeddingCounts()
     rows = pl.concat(embed_tar(encoder, tar, pairs((1, "006", "broken")), counts=counts))
     assert (rows.height, rows.schema, counts.drops) == (0, EMBEDDING_SCHEMA, {"undecodable": 1})
 
 
-def test_again_gives_the_same_bits_whatever_the_order_of_the_pairs(encoder: Encoder, tar: str):
+def test_again_gives_the_same_bits_whatever_the_order_of_the_pairs(encoder: Encoder, tar: Path):
     once = pl.concat(embed_tar(encoder, tar, WANTED, counts=EmbeddingCounts()))
     again = pl.concat(embed_tar(encoder, tar, WANTED.reverse(), counts=EmbeddingCounts()))
     assert once.equals(again)
 
 
-def test_another_batch_size_changes_no_vector_noticeably(encoder: Encoder, options, tar: str):
+def test_another_batch_size_changes_no_vector_noticeably(encoder: Encoder, options, tar: Path):
     once = pl.concat(embed_tar(encoder, tar, WANTED, counts=EmbeddingCounts()))
     other = pl.concat(embed_tar(load_encoder(options(batch_size=1)), tar, WANTED, counts=EmbeddingCounts()))
     for column in ("image_embedding", "text_embedding"):
@@ -104,20 +105,20 @@ def test_another_batch_size_changes_no_vector_noticeably(encoder: Encoder, optio
 
 
 def test_no_pairs_no_rows(encoder: Encoder):
-    assert list(embed_tar(encoder, "/nowhere.tar", WANTED.clear(), counts=EmbeddingCounts())) == []
+    assert list(embed_tar(encoder, Path("/nowhere.tar"), WANTED.clear(), counts=EmbeddingCounts())) == []
 
 
-def test_a_tar_that_lacks_a_picture_is_an_error_that_names_both(encoder: Encoder, tar: str):
+def test_a_tar_that_lacks_a_picture_is_an_error_that_names_both(encoder: Encoder, tar: Path):
     with pytest.raises(TarError, match=r"00000\.tar lacks the pictures of 1 of 1 sample keys, 777"):
         list(embed_tar(encoder, tar, pairs((1, "777", "a")), counts=EmbeddingCounts()))
 
 
-def test_a_tar_cut_short_is_an_error_that_names_it(encoder: Encoder, tar: str, tmp_path: Path):
-    content = Path(tar).read_bytes()
+def test_a_tar_cut_short_is_an_error_that_names_it(encoder: Encoder, tar: Path, tmp_path: Path):
+    content = tar.read_bytes()
     for length in (len(content) // 2, 700, 10):
         short = tmp_path / "short.tar"
         short.write_bytes(content[:length])
         with pytest.raises(TarError, match=r"short\.tar"):
-            list(embed_tar(encoder, str(short), WANTED, counts=EmbeddingCounts()))
+            list(embed_tar(encoder, short, WANTED, counts=EmbeddingCounts()))
     with pytest.raises(TarError, match="cannot be read"):
-        list(embed_tar(encoder, str(tmp_path / "none.tar"), WANTED, counts=EmbeddingCounts()))
+        list(embed_tar(encoder, tmp_path / "none.tar", WANTED, counts=EmbeddingCounts()))

@@ -13,7 +13,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from laion_assets.charts.figures import picture_fault
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.checked import Checked
 from laion_assets.delta.commits import Commit
@@ -25,6 +24,7 @@ from laion_assets.delta.logs import LogDamaged
 from laion_assets.delta.scope import Scope
 from laion_assets.delta.staleness import Expectation, State, judge
 from laion_assets.delta.verify import Report, verify_lake
+from laion_assets.images.decode import picture_fault
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.training.shards import ShardError
 from tests.s3 import BUCKET, environment, s3_server
@@ -174,7 +174,7 @@ def test_without_seals_rows_and_tars_are_compared_with_what_there_is(lake: Lake)
     ("position", "what"),
     [
         (512 + 30, "cannot be decoded"),  # in the first picture's tables
-        (512 * 5, "damaged from byte"),  # the name of a member: its header's checksum is wrong
+        (512 * 5, "damaged: no header of a member at byte"),  # the name of a member: its header's checksum is wrong
     ],
 )
 def test_a_damaged_picture_or_header_is_found_without_a_seal(position: int, what: str, lake: Lake) -> None:

@@ -73,3 +73,10 @@ def scans(count: int, *, size: int = 16) -> bytes:
     body = saved(Image.new("RGB", (size, size), (9, 90, 200)), "JPEG", progressive=True)
     last = body.rindex(b"\xff\xda")
     return body[:-2] + body[last:-2] * (count - body.count(b"\xff\xda")) + body[-2:]
+
+
+def encoded(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (300, 200)) -> bytes:
+    """A black picture."""
+    file = io.BytesIO()
+    Image.new(mode, size).save(file, kind)
+    return file.getvalue()

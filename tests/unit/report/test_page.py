@@ -114,7 +114,7 @@ def test_each_tar_is_read_once_and_damage_costs_only_its_own_pictures(tmp_path, 
     from laion_assets.report import sheets
 
     read = sheets.read_pictures
-    monkeypatch.setattr(sheets, "read_pictures", lambda tar, keys: opened.append(tar) or read(tar, keys))
+    monkeypatch.setattr(sheets, "read_pictures", lambda tar, keys: opened.append(str(tar)) or read(tar, keys))
     wanted = [("a.tar", "0"), ("broken.tar", "0"), ("a.tar", "1"), ("a.tar", "2"), ("a.tar", "9"), ("gone.tar", "0")]
     found = thumbnails(FolderStorage(tmp_path), [Place(tar=tar, key=key) for tar, key in wanted])
     assert {(place.tar, place.key) for place in found} == {("a.tar", "0"), ("a.tar", "2")}

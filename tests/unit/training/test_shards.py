@@ -1,4 +1,3 @@
-import io
 import json
 import math
 import os
@@ -8,13 +7,11 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from laion_assets.training import shards as shards_module
 from laion_assets.training.arrangement import Arrangement, ShardOptions, arrange
 from laion_assets.training.shards import ShardError, ShardRow, verify_shards, write_shards
-from laion_assets.training.tars import member, pictures_of
+from laion_assets.webdataset.samples import pictures_of
 from tests.unit.training.source_tars import connect, made_pairs, picture, write_source_tar
 
 OPTIONS = ShardOptions(samples_per_shard=8, seed=1, validation_fraction=0.3)
@@ -310,37 +307,6 @@ def test_verification_names_every_fault(made):
     assert f"{tars[1]} has" in message
     assert f"{tars[2]} is corrupt" in message
     assert str(made.folder / rows[3]["shard_path"]) not in message
-
-
-@settings(max_examples=100, deadline=None)
-@given(name=st.text("-0123456789.abc", min_size=1, max_size=100), content=st.binary(max_size=1100))
-def test_members_are_what_tarfile_writes(name, content):
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    padded = content + bytes(-len(content) % 512)
-    assert member(name, content) == info.tobuf(tarfile.USTAR_FORMAT) + padded
-
-
-@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
-def test_pictures_are_found_as_tarfile_finds_them(form, tmp_path):
-    names = ["a/000.jpg", "001.JPEG", "002.txt", "003.png", f"{'long' * 23}/{'name' * 23}.webp", "004.gif", "000.jpg"]
-    with tarfile.open(tmp_path / "a.tar", "w", format=form) as archive:
-        folder = tarfile.TarInfo("folder.jpg")
-        folder.type = tarfile.DIRTYPE
-        archive.addfile(folder)
-        for number, name in enumerate(names):
-            info = tarfile.TarInfo(name)
-            info.size, info.mtime = number * 300, 0.5 if form == tarfile.PAX_FORMAT else 5  # type: ignore[assignment]
-            archive.addfile(info, io.BytesIO(bytes(number * 300)))
-    with tarfile.open(tmp_path / "a.tar") as archive:
-        places = {m.name: (m.offset_data, m.size) for m in archive.getmembers()}
-    found = pictures_of(tmp_path / "a.tar")
-    assert {key: tuple(place) for key, place in found.items()} == {
-        "000": (*places["000.jpg"], "jpg"),
-        "001": (*places["001.JPEG"], "jpg"),
-        "003": (*places["003.png"], "png"),
-        "name" * 23: (*places[names[4]], "webp"),
-    }
 
 
 def test_webdataset_reads_every_sample(made):
