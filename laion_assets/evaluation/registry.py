@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from laion_assets.evaluation.benchmark import Benchmark, BenchmarkError, read_benchmark, samples
-from laion_assets.evaluation.decontamination import fingerprint
+from laion_assets.images.fingerprint import fingerprint
 
 FINGERPRINT_SCHEMA: Final[dict[str, pl.DataType]] = {
     "sample_key": pl.String(),

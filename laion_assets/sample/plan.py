@@ -66,7 +66,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PlannedPicture:
     """A picture file: where it is served, which scene it shows, how it is answered."""
 
     host: str
@@ -86,7 +86,7 @@ class Plan:
     """Everything that is to be published."""
 
     scenes: Scenes
-    pictures: list[Picture]
+    pictures: list[PlannedPicture]
     pairs: list[Pair]
     files: list[tuple[str, bytes | None, Reply | None]] = field(default_factory=list)
     """Bodies and answers beside the ordinary pictures."""
@@ -113,7 +113,7 @@ def plan_ordinary(options: SampleOptions) -> Plan:
     return plan
 
 
-def place_picture(rng: np.random.Generator, scene: int, seed: int) -> Picture:
+def place_picture(rng: np.random.Generator, scene: int, seed: int) -> PlannedPicture:
     """An address that says nothing about what the picture shows."""
     name = blake2b(f"{seed}/{scene}".encode(), digest_size=5).hexdigest()
     extension = ("jpg", "png", "webp")[rng.choice(3, p=(0.82, 0.12, 0.06))]
@@ -121,7 +121,7 @@ def place_picture(rng: np.random.Generator, scene: int, seed: int) -> Picture:
     stem = f"{name}%20copy" if style == 0 else f"IMG_{scene:05d}_{name[:4]}" if style < 6 else name
     query = f"?w=640&v={rng.integers(1, 9)}" if style == 19 else ""
     folder = _FOLDERS[rng.integers(len(_FOLDERS))]
-    return Picture(_HOSTS[int(rng.random() < 0.3)], f"/{folder}/{stem}.{extension}", query, scene, extension)
+    return PlannedPicture(_HOSTS[int(rng.random() < 0.3)], f"/{folder}/{stem}.{extension}", query, scene, extension)
 
 
 def claim_attributes(

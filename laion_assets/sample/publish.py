@@ -21,7 +21,7 @@ from laion_assets.sample.archive import write_crawl
 from laion_assets.sample.dirt import add_dirt
 from laion_assets.sample.layout import lay_out
 from laion_assets.sample.options import CRAWLS, SampleOptions
-from laion_assets.sample.plan import Pair, Picture, Plan, plan_ordinary
+from laion_assets.sample.plan import Pair, Plan, PlannedPicture, plan_ordinary
 from laion_assets.sample.web import WebWriter, encode
 from laion_assets.sample.world import render
 
@@ -131,7 +131,7 @@ def _write_pictures(plan: Plan, web: WebWriter, progress: Callable[[int], None] 
     for turn, side in enumerate(_SIDES):
         pictures = plan.pictures[turn :: len(_SIDES)]
         for start in range(0, len(pictures), _BATCH):
-            batch: list[Picture] = pictures[start : start + _BATCH]
+            batch: list[PlannedPicture] = pictures[start : start + _BATCH]
             rendered = render(plan.scenes.take(np.array([picture.scene for picture in batch])), side)
             for picture, pixels in zip(batch, rendered, strict=True):
                 web.add(picture.path, encode(pixels, picture.extension))

@@ -5,6 +5,7 @@ import struct
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from tests.unit.images.png_decoder import chunk
@@ -80,3 +81,15 @@ def encoded(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (300, 
     file = io.BytesIO()
     Image.new(mode, size).save(file, kind)
     return file.getvalue()
+
+
+def photograph(rng: np.random.Generator, width: int = 320, height: int = 240) -> NDArray[np.uint8]:
+    """Clouds of colour on all scales, with the spectrum of a photograph."""
+    import cv2
+
+    picture = np.zeros((height, width, 3), np.float32)
+    for octave in range(7):
+        cells = rng.standard_normal((2**octave + 1, 2**octave + 1, 3)).astype(np.float32)
+        picture += cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC) * 0.62**octave
+    picture = (picture - picture.mean()) / picture.std() * rng.uniform(35, 60) + rng.uniform(90, 160)
+    return np.clip(picture, 0, 255).astype(np.uint8)

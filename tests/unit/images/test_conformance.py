@@ -7,8 +7,8 @@ from PIL import Image
 
 from laion_assets.download.options import DownloadOptions
 from laion_assets.download.resizer import Resizer
-from laion_assets.evaluation.decontamination import colour_distances, fingerprint
 from laion_assets.images.decode import decoded, rgb_picture
+from laion_assets.images.fingerprint import colour_distances, fingerprint
 from laion_assets.images.header import read_header
 from laion_assets.images.parts import take_apart
 from tests.unit.images.png_decoder import over_white
