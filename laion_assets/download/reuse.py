@@ -9,9 +9,9 @@ from pathlib import Path
 
 import duckdb
 
+from laion_assets.common.duck import quoted
 from laion_assets.consent.removals import Removals
 from laion_assets.download.failures import TRANSIENT_FAILURES, TRANSIENT_STATUSES
-from laion_assets.pairs.duck import quoted
 
 _OUTGROWN = """(outdated AND coalesce(CASE status
     WHEN 'success' THEN exif IS NOT NULL

@@ -24,8 +24,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from laion_assets.common.duck import temporary_tables
 from laion_assets.images.fingerprint import LAYOUT_BYTES, colour_distances, colour_layout, near_hashes
-from laion_assets.pairs.duck import temporary_tables
 
 Location = tuple[str, str]
 """A picture's shard_path and sample_key."""

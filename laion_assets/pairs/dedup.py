@@ -11,8 +11,8 @@ from pathlib import Path
 
 import duckdb
 
+from laion_assets.common.duck import number, quoted, temporary_tables
 from laion_assets.consent.removals import Removals
-from laion_assets.pairs.duck import number, quoted, temporary_tables
 
 REMOVAL_DROPS = {
     "url": "removed_url",

@@ -13,9 +13,9 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from laion_assets.common.duck import quoted
 from laion_assets.consent.removals import Removals
 from laion_assets.pairs.dedup import REMOVAL_DROPS
-from laion_assets.pairs.duck import quoted
 from laion_assets.pairs.policy import Policy
 from laion_assets.text.language import LANGUAGE_GROUPS, language_group_sql
 from laion_assets.text.rules import FILE_NAME_PATTERN, MARKUP_PATTERN

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import duckdb
 
-from laion_assets.pairs.duck import number, numbers, quoted, temporary_tables
+from laion_assets.common.duck import number, numbers, quoted, temporary_tables
 
 SPLITS: Final = ("train", "validation")
 """Names of the splits, of their files and of their folders of shards."""

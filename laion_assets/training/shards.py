@@ -22,9 +22,9 @@ import polars as pl
 import polars.selectors as cs
 
 from laion_assets.common.digests import file_sha256
+from laion_assets.common.duck import quoted, temporary_tables
 from laion_assets.common.files import UNFINISHED, fresh_path, put_into_place, write_file
 from laion_assets.common.locks import locked
-from laion_assets.pairs.duck import quoted, temporary_tables
 from laion_assets.training.arrangement import PLACE_COLUMNS, SPLITS, Arrangement
 from laion_assets.webdataset.reader import TarError, TarReader
 from laion_assets.webdataset.samples import pictures_of
