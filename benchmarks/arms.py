@@ -23,9 +23,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from laion_assets.cli.display import build_display
 from laion_assets.delta.lake import Lake
-from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
+from laion_assets.orchestration.planning.recipes import EvaluationRequest, TrainingRequest
+from laion_assets.orchestration.runs.builder import Builder
+from laion_assets.orchestration.runs.reporter import Lines
 from laion_assets.settings import LAKE_SETTINGS_FILE, Settings
 from laion_assets.sql.session import connect
 from laion_assets.training.recipe import RECIPES
@@ -75,11 +76,12 @@ def lake_settings(lake: Path, recipes: Path) -> Settings:
     )  # type: ignore[call-arg]
 
 
-def train_and_measure(settings: Settings, names: list[str], console: Console) -> None:
+def train_and_measure(settings: Settings, names: list[str]) -> None:
     """Train recipes and measure them on every benchmark of the lake; what is done is left alone."""
-    with dg.DagsterInstance.ephemeral() as instance, build_display(console) as reporter:
-        builder = RecipeBuilder(settings, instance, reporter)
-        failures = builder.train(names).failures or builder.evaluate(names).failures
+    with dg.DagsterInstance.ephemeral() as instance:
+        builder = Builder(settings, instance, Lines())
+        trained = builder.build(TrainingRequest(recipes=names))
+        failures = trained.failures or builder.build(EvaluationRequest(recipes=names)).failures
     if failures:
         raise SystemExit("\n".join(": ".join(failure) for failure in failures))
 
@@ -203,7 +205,7 @@ def main() -> None:
         names = [recipe_name(arm, scale, seed) for seed in range(1, given.seeds + 1) for arm in ARMS]
         started = time.monotonic()
         if names:
-            train_and_measure(settings, names, console)
+            train_and_measure(settings, names)
             console.print(f"{scale}: {len(names)} recipes in {time.monotonic() - started:.0f} s", highlight=False)
     opened = settings.open_lake(create=False)
     print_arms(scores(opened), console)

@@ -30,12 +30,13 @@ import dagster as dg
 import yaml
 from rich.console import Console
 
-from laion_assets.cli.display import build_display
 from laion_assets.clip.cpu import prepare_cpu
 from laion_assets.delta.lake import Lake
 from laion_assets.evaluation.benchmark import BenchmarkSample, write_benchmark
-from laion_assets.orchestration.runs.build import Builder, Request
-from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.planning.recipes import EvaluationRequest, TrainingRequest
+from laion_assets.orchestration.runs.builder import Builder
+from laion_assets.orchestration.runs.reporter import Lines
 from laion_assets.sample.archive import write_crawl
 from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS
 from laion_assets.sample.pages import ImageTag, Page
@@ -292,20 +293,16 @@ def main() -> None:
         write_test_pictures(pack, lake / "files" / "benchmarks" / BENCHMARK)
         settings = lake_settings(lake, source, recipes)
     with dg.DagsterInstance.ephemeral() as instance:
-        with (
-            stage(console, f"building {CRAWL}"),
-            serving(port, pictures),
-            build_display(console) as reporter,
-        ):
-            failures = Builder(settings, instance, reporter).build(Request(crawls=[CRAWL])).failures
+        builder = Builder(settings, instance, Lines())
+        with stage(console, f"building {CRAWL}"), serving(port, pictures):
+            failures = builder.build(CrawlRequest(crawls=[CRAWL])).failures
         _stop_at(failures)
         print_funnel(settings.open_lake(), len(pictures), console)
-        with stage(console, "making the training set and training"), build_display(console) as reporter:
-            builder = RecipeBuilder(settings, instance, reporter)
-            failures = builder.train([RECIPE]).failures
+        with stage(console, "making the training set and training"):
+            failures = builder.build(TrainingRequest(recipes=[RECIPE])).failures
         _stop_at(failures)
-        with stage(console, "measuring"), build_display(console) as reporter:
-            failures = RecipeBuilder(settings, instance, reporter).evaluate([RECIPE]).failures
+        with stage(console, "measuring"):
+            failures = builder.build(EvaluationRequest(recipes=[RECIPE])).failures
         _stop_at(failures)
     if print_result(settings.open_lake(), given.goal, console) < given.goal:
         raise SystemExit(1)

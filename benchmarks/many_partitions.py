@@ -65,7 +65,7 @@ def write_log(settings: Settings, crawls: list[str]) -> int:
 
 
 def removals_digest(settings: Settings) -> str:
-    from laion_assets.orchestration.assets.step import current_removals
+    from laion_assets.orchestration.removals import current_removals
 
     return current_removals(settings.open_lake(), settings).digest
 

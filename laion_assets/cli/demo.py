@@ -32,11 +32,12 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
         console: where to tell about it.
         quick: stop before the training on what was collected.
     """
+    from laion_assets.cli.building import record_states
     from laion_assets.cli.display import build_display
-    from laion_assets.orchestration.runs.build import Builder, Request
+    from laion_assets.orchestration.planning.crawls import CrawlRequest
+    from laion_assets.orchestration.planning.models import ModelRequest
+    from laion_assets.orchestration.runs.builder import Builder
     from laion_assets.orchestration.runs.home import dagster_instance
-    from laion_assets.orchestration.runs.model_build import ModelBuilder
-    from laion_assets.orchestration.runs.partition_states import record_standing
     from laion_assets.sample.options import SampleOptions
     from laion_assets.sample.publish import publish
     from laion_assets.sample.server import SampleServer
@@ -54,15 +55,15 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
     settings = load_settings()
     console.print(f"building {' and '.join(sample.crawls)} into {lake}", highlight=False)
     with SampleServer(folder), build_display(console) as reporter:
-        outcome = Builder(settings, dagster_instance(), reporter).build(Request(crawls=sample.crawls))
+        outcome = Builder(settings, dagster_instance(), reporter).build(CrawlRequest(crawls=sample.crawls))
     if outcome.failures:
         raise SystemExit(1)
-    project = open_project(settings.models)
+    chosen = ModelRequest(models=list(open_project(settings.models).enabled))
     with build_display(console) as reporter:
-        models = ModelBuilder(settings, project, dagster_instance(), reporter).build(list(project.enabled))
+        models = Builder(settings, dagster_instance(), reporter).build(chosen)
     if models.failures:
         raise SystemExit(1)
-    record_standing(settings, dagster_instance(), console)
+    record_states(settings, dagster_instance(), console)
     opened = settings.open_lake()
     print_funnel(opened, console)
     print_score(opened, sample.truth, console)
@@ -82,17 +83,18 @@ def _train_arms(settings: Settings, console: Console) -> int:
     from laion_assets.cli.display import build_display
     from laion_assets.cli.training import print_scores
     from laion_assets.evaluation.registry import benchmark_names
+    from laion_assets.orchestration.planning.recipes import EvaluationRequest, TrainingRequest
+    from laion_assets.orchestration.runs.builder import Builder
     from laion_assets.orchestration.runs.home import dagster_instance
-    from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
     from laion_assets.sample.benchmarks import NAMES, write_sample_benchmarks
 
     if not {*NAMES} <= {*benchmark_names(settings.benchmark_folder)}:
         with _bar(console, "drawing the benchmarks"):
             write_sample_benchmarks(settings.benchmark_folder, size=_BENCHMARK_PICTURES)
     with build_display(console) as reporter:
-        builder = RecipeBuilder(settings, dagster_instance(), reporter)
-        trained = builder.train(_ARMS)
-        measured = builder.evaluate(_ARMS) if not trained.failures else trained
+        builder = Builder(settings, dagster_instance(), reporter)
+        trained = builder.build(TrainingRequest(recipes=_ARMS))
+        measured = trained if trained.failures else builder.build(EvaluationRequest(recipes=_ARMS))
     if measured.failures:
         raise SystemExit(1)
     seen = settings.recipe(_ARMS[0]).samples_seen

@@ -23,7 +23,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from laion_assets.cli.common import UsageError
+from laion_assets.cli.common import UsageError, err
 from laion_assets.cli.sql.table import (
     SHOWN_ROWS,
     Summary,
@@ -66,18 +66,18 @@ class BuildDisplay:
         self._tasks: dict[str, TaskID] = {}
         self._detail: TaskID | None = None
 
-    def begin(self, table: str, total: int) -> None:
+    def begin(self, part: str, total: int) -> None:
         """A stage begins. One that has nothing to build is not shown."""
         if not total:
             return
-        self._tasks[table] = self.bars.add_task(table, total=total, unit="partitions")
+        self._tasks[part] = self.bars.add_task(part, total=total, unit="partitions")
         if not self._console.is_terminal:
-            self._console.print(f"{table}: {total} partitions to build", highlight=False)
+            self._console.print(f"{part}: {total} partitions to build", highlight=False)
 
-    def advance(self, table: str) -> None:
+    def advance(self, part: str) -> None:
         """One partition is behind us."""
-        if table in self._tasks:
-            self.bars.advance(self._tasks[table])
+        if part in self._tasks:
+            self.bars.advance(self._tasks[part])
         if self._detail is not None:
             self.bars.remove_task(self._detail)
             self._detail = None
@@ -86,6 +86,10 @@ class BuildDisplay:
         """One partition could not be built."""
         text = f"failed {table} {partition}: {error.splitlines()[0]}"
         self._console.print(Text.assemble((text[:6], "red"), text[6:]), soft_wrap=True)
+
+    def notice(self, text: str) -> None:
+        """Something about the build itself: no part of what a command answers."""
+        err.print(text, soft_wrap=True, highlight=False)
 
     def say(self, text: str) -> None:
         """Something about the work inside a partition that is worth a line."""

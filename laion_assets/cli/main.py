@@ -72,6 +72,7 @@ def _run() -> None:
     from laion_assets.consent.removals import RemovalError
     from laion_assets.evaluation.benchmark import BenchmarkError
     from laion_assets.orchestration.execution import ExecutorError
+    from laion_assets.orchestration.planning.waves import RequestError
     from laion_assets.sample.publish import SampleError
     from laion_assets.sources.sources import SourceError
     from laion_assets.training.recipe import RecipeError
@@ -80,6 +81,7 @@ def _run() -> None:
         app()
     except (
         UsageError,
+        RequestError,
         LakeError,
         SettingsError,
         SourceError,
@@ -171,18 +173,18 @@ def build(
     settings = settings_of(lake, source, wat_files=wat_files, format=format, executor=executor)
     _known_table(until)
     at_once = _jobs(settings, jobs)
+    from laion_assets.cli.building import record_states, tell
     from laion_assets.cli.display import build_display
-    from laion_assets.orchestration.runs.build import Builder, Request
+    from laion_assets.orchestration.planning.crawls import CrawlRequest
+    from laion_assets.orchestration.runs.builder import Builder
     from laion_assets.orchestration.runs.home import dagster_instance
-    from laion_assets.orchestration.runs.outcome import tell
-    from laion_assets.orchestration.runs.partition_states import record_standing
 
     known_crawls(settings, crawls)
-    request = Request(crawls=crawls, until=until, retry_failed=retry_failed, refetch=refetch)
+    request = CrawlRequest(crawls=crawls, until=until, retry_failed=retry_failed, refetch=refetch)
     instance = dagster_instance()
     with build_display(out) as reporter:
         outcome = Builder(settings, instance, reporter, jobs=at_once).build(request)
-    record_standing(settings, instance, out, errors=[error for *_, error in outcome.failures])
+    record_states(settings, instance, out, errors=[error for *_, error in outcome.failures])
     named = ", ".join(crawls)
     nothing = f"{named} {'is' if len(crawls) == 1 else 'are'} up to date as far as {until}"
     tell(outcome, nothing=nothing, then="; `laion status` shows all")

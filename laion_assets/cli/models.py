@@ -225,16 +225,16 @@ def run(
     project = _project(settings)
     names = _selected(project, select)
     settings.open_lake(create=False)
+    from laion_assets.cli.building import record_states, tell
     from laion_assets.cli.display import build_display
+    from laion_assets.orchestration.planning.models import ModelRequest
+    from laion_assets.orchestration.runs.builder import Builder
     from laion_assets.orchestration.runs.home import dagster_instance
-    from laion_assets.orchestration.runs.model_build import ModelBuilder
-    from laion_assets.orchestration.runs.outcome import tell
-    from laion_assets.orchestration.runs.partition_states import record_standing
 
     instance = dagster_instance()
     with build_display(out) as reporter:
-        outcome = ModelBuilder(settings, project, instance, reporter).build(names, force=force)
-    record_standing(settings, instance, out, errors=[error for *_, error in outcome.failures])
+        outcome = Builder(settings, instance, reporter).build(ModelRequest(models=names, force=force))
+    record_states(settings, instance, out, errors=[error for *_, error in outcome.failures])
     waiting = f"; {outcome.waiting} partitions wait for crawls that are not built to their end"
     nothing = "what can be built is up to date" if outcome.waiting else "all of them are up to date"
     tell(outcome, nothing=nothing, then=waiting if outcome.waiting else "")

@@ -43,8 +43,8 @@ def list_recipes(lake: LakeOption = None) -> None:
 @recipes.command()
 def add(names: Recipes, lake: LakeOption = None) -> None:
     """Make partitions of recipes, so that they can be launched from Dagster's pages. Nothing is trained by it."""
+    from laion_assets.orchestration.registration import register
     from laion_assets.orchestration.runs.home import dagster_instance
-    from laion_assets.orchestration.runs.registration import register
 
     settings = settings_of(lake)
     for name in names:
@@ -57,8 +57,8 @@ def add(names: Recipes, lake: LakeOption = None) -> None:
 @recipes.command()
 def remove(names: Recipes, lake: LakeOption = None) -> None:
     """Make templates of recipes again that were added and never built. What was built stays, and stays a partition."""
+    from laion_assets.orchestration.registration import registered, unregister
     from laion_assets.orchestration.runs.home import existing_instance
-    from laion_assets.orchestration.runs.registration import registered, unregister
 
     settings = settings_of(lake)
     instance = existing_instance()
@@ -83,16 +83,16 @@ def _opened(settings: Settings) -> Lake | None:
 
 def _built(settings: Settings) -> set[str]:
     """The recipes that the lake holds rows of."""
-    from laion_assets.orchestration.runs.registration import built_names
+    from laion_assets.orchestration.registration import built_names
 
     opened = _opened(settings)
     return set() if opened is None else built_names(opened)["recipe"]
 
 
 def _list(settings: Settings) -> None:
+    from laion_assets.orchestration.planning.states import checkpoint_state
+    from laion_assets.orchestration.registration import registered
     from laion_assets.orchestration.runs.home import existing_instance
-    from laion_assets.orchestration.runs.recipe_build import checkpoint_state
-    from laion_assets.orchestration.runs.registration import registered
 
     opened, instance = _opened(settings), existing_instance()
     partitions = _built(settings) | ({*registered(instance, "recipe")} if instance else set())

@@ -12,22 +12,15 @@ from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, out, settings_of
 from laion_assets.common.quantities import counted
-from laion_assets.orchestration.runs.standing import (
-    MODELS,
-    SCORES,
-    STATES,
-    TRAININGS,
-    Picture,
-    Standing,
-    as_object,
-    picture_of,
-)
+from laion_assets.orchestration.planning.states import MODELS, SCORES, TRAININGS
+from laion_assets.orchestration.runs.status import STATES, LakeStatus, Standing, as_object
 from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.stages import PER_CRAWL, PER_RECIPE
 
 if TYPE_CHECKING:
-    from laion_assets.orchestration.runs.attempts import Attempts, Failure, Place
+    from laion_assets.orchestration.planning.waves import Place
+    from laion_assets.orchestration.runs.history import Failure, RunHistory
 
 _LOOKS: Final = {
     "done": ("█", "green"),
@@ -56,27 +49,27 @@ def status(
     What is done, stale or missing is read from the lake; what failed or is being built is what Dagster remembers.
     """
     settings = settings_of(lake)
-    picture, attempts = look(settings, crawl or ())
-    wanted = [standing.place for standing in picture.standings if standing.state == "failed"]
-    failures = attempts.failures(wanted) if why or as_json else {}
+    found, history = look(settings, crawl or ())
+    wanted = [standing.place for standing in found.standings if standing.state == "failed"]
+    failures = history.failures(wanted) if why or as_json else {}
     if as_json:
-        typer.echo(json.dumps(as_object(picture, failures)))
+        typer.echo(json.dumps(as_object(found, failures)))
         return
-    if not picture.crawls:
+    if not found.crawls:
         out.print("no crawl yet: `laion build CRAWL` builds one")
         return
-    _print_bars(picture)
-    if len(picture.crawls) <= _CRAWLS_IN_FULL:
-        out.print(_table_in_full(picture))
+    _print_bars(found)
+    if len(found.crawls) <= _CRAWLS_IN_FULL:
+        out.print(_table_in_full(found))
     else:
-        _print_crawls(picture, most)
-    _print_recipes(picture)
-    _print_models(picture)
+        _print_crawls(found, most)
+    _print_recipes(found)
+    _print_models(found)
     if why:
-        _print_reasons(picture, failures)
+        _print_reasons(found, failures)
 
 
-def look(settings: Settings, crawls: Sequence[str] = ()) -> "tuple[Picture, Attempts]":
+def look(settings: Settings, crawls: Sequence[str] = ()) -> "tuple[LakeStatus, RunHistory]":
     """How everything stands now.
 
     Args:
@@ -86,30 +79,15 @@ def look(settings: Settings, crawls: Sequence[str] = ()) -> "tuple[Picture, Atte
     Raises:
         UsageError: the lake has no such crawl.
     """
-    from laion_assets.orchestration.partitions import CRAWLS
-    from laion_assets.orchestration.runs.attempts import Attempts
-    from laion_assets.orchestration.runs.build import current_states
     from laion_assets.orchestration.runs.home import dagster_instance
-    from laion_assets.orchestration.runs.other_states import states_of_models, states_of_recipes
-    from laion_assets.sql.project import open_project
+    from laion_assets.orchestration.runs.status import look as look_at
 
-    opened = settings.open_lake(create=False)
-    project = open_project(settings.models)
-    instance = dagster_instance()
-    stages = current_states(opened, settings, instance.get_dynamic_partitions(str(CRAWLS.name)))
-    unknown = sorted({*crawls} - {str(state.partition["crawl"]) for state in stages})
+    settings.open_lake(create=False)  # says that there is none, before anything is made
+    found, history = look_at(settings, dagster_instance(), crawls)
+    unknown = sorted({*crawls} - {*found.crawls})
     if unknown:
         raise UsageError(f"--crawl: the lake has no crawl {', '.join(unknown)}; `laion status` shows those it has")
-    models = {name: ("crawl",) if model.is_incremental else () for name, model in project.enabled.items()}
-    attempts = Attempts(instance, settings, (*PER_CRAWL, *TRAININGS, *SCORES), models)
-    tried = {name.removeprefix("recipe=") for table, name in attempts.failed | attempts.running if table in TRAININGS}
-    recipes = {*instance.get_dynamic_partitions("recipe"), *tried}
-    states = [
-        *stages,
-        *states_of_models(opened, project, stages),
-        *states_of_recipes(opened, settings, project, recipes),
-    ]
-    return picture_of(settings.lake, states, attempts, crawls), attempts
+    return found, history
 
 
 def bar(counts: Mapping[str, int], cells: int = _BAR_CELLS) -> Text:
@@ -126,9 +104,9 @@ def bar(counts: Mapping[str, int], cells: int = _BAR_CELLS) -> Text:
     return Text.assemble(*((_LOOKS[state][0] * widths[state], _LOOKS[state][1]) for state in present))
 
 
-def _print_bars(picture: Picture) -> None:
-    counts = {table: picture.of_table(table) for table in PER_CRAWL}
-    counts |= {part: picture.beside.get(part, Counter()) for part in (MODELS, *TRAININGS, *SCORES)}
+def _print_bars(lake: LakeStatus) -> None:
+    counts = {table: lake.of_table(table) for table in PER_CRAWL}
+    counts |= {part: lake.beside.get(part, Counter()) for part in (MODELS, *TRAININGS, *SCORES)}
     shown = {part: found for part, found in counts.items() if found}
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
@@ -139,7 +117,7 @@ def _print_bars(picture: Picture) -> None:
         grid.add_row(part, bar(found, cells), _in_words(found))
     present = [state for state in STATES if any(found[state] for found in shown.values())]
     legend = [part for state in present for part in ((_LOOKS[state][0], _LOOKS[state][1]), f" {state}  ")]
-    out.print(Text.assemble((picture.lake, "bold"), f", {counted(len(picture.crawls), 'crawl')}   ", *legend))
+    out.print(Text.assemble((lake.lake, "bold"), f", {counted(len(lake.crawls), 'crawl')}   ", *legend))
     out.print(grid)
 
 
@@ -151,16 +129,16 @@ def _in_words(counts: Mapping[str, int]) -> Text:
     return Text.assemble(*words)
 
 
-def _table_in_full(picture: Picture) -> Table:
-    running = any(counts["running"] for counts in picture.counts.values())
+def _table_in_full(lake: LakeStatus) -> Table:
+    running = any(counts["running"] for counts in lake.counts.values())
     columns = ("done", "stale", "missing", "failed", *(("running",) if running else ()))
     table = Table("table", pad_edge=not running)  # with one column more, 80 characters would not be enough
     table.add_column("crawl", no_wrap=True)
     for heading in columns:
         table.add_column(heading, justify="right")
     for name in PER_CRAWL:
-        for crawl in picture.crawls:
-            counts = picture.counts[name, crawl]
+        for crawl in lake.crawls:
+            counts = lake.counts[name, crawl]
             cells = [
                 Text(str(counts[state] or ""), style=_LOOKS[state][1] if counts[state] else "") for state in columns
             ]
@@ -171,42 +149,42 @@ def _table_in_full(picture: Picture) -> Table:
 _URGENT: Final = ("failed", "running", "stale", None)
 
 
-def _print_crawls(picture: Picture, most: int) -> None:
+def _print_crawls(lake: LakeStatus, most: int) -> None:
     """A row for each crawl that is not done: those with failures first, then what runs or is stale, then the newest."""
-    undone = [crawl for crawl in reversed(picture.crawls) if not picture.is_done(crawl)]
-    undone.sort(key=lambda crawl: _URGENT.index(_mark(picture.of_crawl(crawl))))
+    undone = [crawl for crawl in reversed(lake.crawls) if not lake.is_done(crawl)]
+    undone.sort(key=lambda crawl: _URGENT.index(_mark(lake.of_crawl(crawl))))
     if undone[:most]:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         table.add_column("crawl", no_wrap=True)
         for name in PER_CRAWL:
             table.add_column(TABLES[name].short, justify="right", no_wrap=True)
         for crawl in undone[:most]:
-            table.add_row(crawl, *(_cell(picture.counts[name, crawl]) for name in PER_CRAWL))
+            table.add_row(crawl, *(_cell(lake.counts[name, crawl]) for name in PER_CRAWL))
         out.print(table)
-    done = len(picture.crawls) - len(undone)
+    done = len(lake.crawls) - len(undone)
     words = [f"{counted(done, 'crawl')} done in every stage"]
     if len(undone) > most:
         words.append(f"{len(undone) - most:,} more that are not: --most shows more, --crawl one of them")
     out.print("; ".join(words))
 
 
-def _print_recipes(picture: Picture) -> None:
+def _print_recipes(lake: LakeStatus) -> None:
     """A row for each recipe that somebody trained or asked for."""
-    if not picture.of_recipes:
+    if not lake.of_recipes:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("recipe", overflow="fold")
     for name in PER_RECIPE:
         table.add_column(TABLES[name].short, justify="right", no_wrap=True)
-    for recipe, counts in sorted(picture.of_recipes.items()):
+    for recipe, counts in sorted(lake.of_recipes.items()):
         table.add_row(Text(recipe), *(_cell(counts[name]) if name in counts else "" for name in PER_RECIPE))
     out.print(table)
 
 
-def _print_models(picture: Picture) -> None:
+def _print_models(lake: LakeStatus) -> None:
     """The SQL models that are not done, by how they stand."""
     found: dict[str, list[str]] = {}
-    for standing in picture.standings:
+    for standing in lake.standings:
         if standing.part == MODELS and standing.state != "done":
             names = found.setdefault(standing.state, [])
             if standing.table not in names:
@@ -236,9 +214,9 @@ def _mark(counts: Mapping[str, int]) -> str | None:
     return next((state for state in _URGENT if state is not None and counts.get(state)), None)
 
 
-def _print_reasons(picture: Picture, failures: "Mapping[Place, Failure]") -> None:
+def _print_reasons(lake: LakeStatus, failures: "Mapping[Place, Failure]") -> None:
     lines = 0
-    for standing in picture.standings:
+    for standing in lake.standings:
         text = _why(standing, failures.get(standing.place))
         if not text:
             continue

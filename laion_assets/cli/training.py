@@ -28,18 +28,18 @@ def train(
     What is done is left alone. A killed training goes on from its last whole epoch. A training set stays what it was
     when it was first made, whatever the lake does; `--refresh` selects again.
     """
+    from laion_assets.cli.building import record_states, tell
     from laion_assets.cli.display import build_display
+    from laion_assets.orchestration.planning.recipes import TrainingRequest
+    from laion_assets.orchestration.runs.builder import Builder
     from laion_assets.orchestration.runs.home import dagster_instance
-    from laion_assets.orchestration.runs.outcome import tell
-    from laion_assets.orchestration.runs.partition_states import record_standing
-    from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
 
     settings = settings_of(lake)
     before = _checkpoints(settings, recipes)
     instance = dagster_instance()
     with build_display(out) as reporter:
-        outcome = RecipeBuilder(settings, instance, reporter).train(recipes, refresh=refresh)
-    record_standing(settings, instance, out)
+        outcome = Builder(settings, instance, reporter).build(TrainingRequest(recipes=recipes, refresh=refresh))
+    record_states(settings, instance, out)
     tell(outcome, nothing=f"{', '.join(recipes)} {'is' if len(recipes) == 1 else 'are'} trained")
     if outcome.failures:
         raise typer.Exit(1)
@@ -120,10 +120,12 @@ def evaluate(
     """
     from dataclasses import replace
 
+    from laion_assets.cli.building import tell
     from laion_assets.cli.display import build_display
+    from laion_assets.orchestration.planning.recipes import EvaluationRequest
+    from laion_assets.orchestration.planning.states import contaminated
+    from laion_assets.orchestration.runs.builder import Builder
     from laion_assets.orchestration.runs.home import dagster_instance
-    from laion_assets.orchestration.runs.outcome import tell
-    from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
 
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)
@@ -132,13 +134,13 @@ def evaluate(
     if not all(final for _, final in found):
         settings = settings.model_copy(update={"evaluation": replace(settings.evaluation, all_epochs=True)})
     with build_display(out) as reporter:
-        builder = RecipeBuilder(settings, dagster_instance(), reporter)
-        outcome = builder.evaluate(names, benchmark or ())
+        builder = Builder(settings, dagster_instance(), reporter)
+        outcome = builder.build(EvaluationRequest(recipes=names, benchmarks=benchmark or ()))
     tell(outcome, nothing=f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} measured")
     if outcome.failures:
         raise typer.Exit(1)
     print_scores(opened, names, benchmark or ())
-    for name in builder.contaminated(names):
+    for name in contaminated(opened, settings, names):
         complain(
             "warning",
             f"{name} was trained before all these evaluation sets were registered, and may have seen copies of their "

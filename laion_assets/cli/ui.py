@@ -48,7 +48,7 @@ def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
 def _introduce(settings: Settings, instance: dg.DagsterInstance, console: Console) -> Sequence[Callable[[], None]]:
     """Make partitions of what is in the lake; gives calls that tell Dagster of each that it knows nothing of."""
     from laion_assets.orchestration.partitions import Partitions
-    from laion_assets.orchestration.runs.registration import register_built
+    from laion_assets.orchestration.registration import register_built
     from laion_assets.orchestration.runs.reported import report, unknown_to
     from laion_assets.sql.build import declared
     from laion_assets.sql.project import open_project

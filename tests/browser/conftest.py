@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from laion_assets.orchestration.runs.build import Builder, Request
+from laion_assets.cli.building import record_states
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.planning.models import ModelRequest
+from laion_assets.orchestration.planning.recipes import EvaluationRequest, TrainingRequest
+from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.home import dagster_instance
-from laion_assets.orchestration.runs.model_build import ModelBuilder
-from laion_assets.orchestration.runs.partition_states import record_standing
-from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from laion_assets.sql.project import open_project
@@ -60,7 +61,7 @@ def embedded(make_settings: MakeSettings, tmp_path_factory: pytest.TempPathFacto
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(folder / "home"))
         with dagster_instance() as instance:
-            outcome = Builder(settings, instance, Quiet()).build(Request(crawls=CRAWLS, until="clip_embeddings"))
+            outcome = Builder(settings, instance, Quiet()).build(CrawlRequest(crawls=CRAWLS, until="clip_embeddings"))
             assert outcome.failures == []
             assert materialise(settings, instance, "calibrations", {})
     return settings, folder / "home"
@@ -83,10 +84,10 @@ def finish(site: Site) -> None:
         patch.setenv("DAGSTER_HOME", str(site.home))
         patch.setattr(Training, "run", learn_nothing)
         with dagster_instance() as instance:
-            assert Builder(settings, instance, Quiet()).build(Request(crawls=CRAWLS)).failures == []
-            project = open_project(settings.models)
-            assert ModelBuilder(settings, project, instance, Quiet()).build(list(project.enabled)).failures == []
-            record_standing(settings, instance, Console(quiet=True))
-            trainer = RecipeBuilder(settings, instance, Quiet())
-            assert trainer.train([ASKED_FOR]).failures == []
-            assert trainer.evaluate([ASKED_FOR]).failures == []
+            assert Builder(settings, instance, Quiet()).build(CrawlRequest(crawls=CRAWLS)).failures == []
+            models = ModelRequest(models=list(open_project(settings.models).enabled))
+            assert Builder(settings, instance, Quiet()).build(models).failures == []
+            record_states(settings, instance, Console(quiet=True))
+            trainer = Builder(settings, instance, Quiet())
+            assert trainer.build(TrainingRequest(recipes=[ASKED_FOR])).failures == []
+            assert trainer.build(EvaluationRequest(recipes=[ASKED_FOR])).failures == []

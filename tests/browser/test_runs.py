@@ -8,10 +8,11 @@ import dagster as dg
 import pytest
 
 from laion_assets.cli.status import look
-from laion_assets.orchestration.runs.attempts import Attempts
-from laion_assets.orchestration.runs.build import Builder, Request
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.runs.builder import Builder
+from laion_assets.orchestration.runs.history import RunHistory
 from laion_assets.orchestration.runs.home import dagster_instance
-from laion_assets.orchestration.runs.standing import Picture
+from laion_assets.orchestration.runs.status import LakeStatus
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from tests.browser.ui import Server, serving
@@ -51,9 +52,9 @@ def made(make_settings: MakeSettings, tmp_path_factory: pytest.TempPathFactory) 
         patch.setenv("DAGSTER_HOME", str(home))
         with dagster_instance() as instance:
             nowhere = make_settings(folder / "lake", source=str(folder / "empty"))
-            lost = Builder(nowhere, instance, Quiet()).build(Request(crawls=[FIRST], until="crawl_snapshots"))
+            lost = Builder(nowhere, instance, Quiet()).build(CrawlRequest(crawls=[FIRST], until="crawl_snapshots"))
             assert len(lost.failures) == 1
-            built = Builder(settings, instance, Quiet()).build(Request(crawls=[SECOND], until="wat_files"))
+            built = Builder(settings, instance, Quiet()).build(CrawlRequest(crawls=[SECOND], until="wat_files"))
             assert built.failures == []
             runs = {run.run_id: run.status for run in instance.get_runs()}
     failed = [run for run, status in runs.items() if status is dg.DagsterRunStatus.FAILURE]
@@ -61,7 +62,7 @@ def made(make_settings: MakeSettings, tmp_path_factory: pytest.TempPathFactory) 
         yield Made(settings, home, server, failed[0], [run for run in runs if run not in failed])
 
 
-def looked(made: Made) -> tuple[Picture, Attempts]:
+def looked(made: Made) -> tuple[LakeStatus, RunHistory]:
     """What `laion status` shows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(made.home))

@@ -24,7 +24,7 @@ import psutil
 from tests.faults.clock import shift_clock
 
 _PRELOADED = [
-    "laion_assets.definitions", "laion_assets.cli.main", "laion_assets.orchestration.runs.build",
+    "laion_assets.definitions", "laion_assets.cli.main", "laion_assets.orchestration.runs.builder",
     "laion_assets.orchestration.runs.home",
     "laion_assets.charts.figures", "laion_assets.delta.verify", "tests.faults.forked", "tests.integration.at_once",
     "dagster._core.storage.sqlite_storage", "dagster._core.storage.event_log", "dagster._core.storage.runs",

@@ -15,7 +15,9 @@ import pytest
 from laion_assets.clip.encoder import EncoderOptions
 from laion_assets.delta.lake import Lake
 from laion_assets.download.options import DownloadOptions
-from laion_assets.orchestration.runs.build import Builder, Outcome, Request
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.runs.builder import Builder
+from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.settings import Settings
 from laion_assets.tables.stages import PER_CRAWL, partitions_of
@@ -51,7 +53,7 @@ def lake_settings(encoder: EncoderOptions) -> Callable[..., Settings]:
 def build(settings: Settings, *crawls: str, **request: Any) -> Outcome:
     """Build crawls, as `laion build` does."""
     with dg.DagsterInstance.ephemeral() as instance:
-        return Builder(settings, instance, Quiet()).build(Request(crawls=crawls, **request))
+        return Builder(settings, instance, Quiet()).build(CrawlRequest(crawls=crawls, **request))
 
 
 def rows(lake: Lake, table: str, crawl: str, columns: Sequence[str] | None = None) -> pl.DataFrame:

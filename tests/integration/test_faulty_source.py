@@ -10,8 +10,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_assets.definitions import build_definitions
-from laion_assets.orchestration.runs.build import Builder, Request
+from laion_assets.orchestration.code_location import build_definitions
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.settings import Settings
 from laion_assets.tables.needs import RetryOptions
 from tests.integration import foreign
@@ -97,7 +98,7 @@ def test_credentials_of_a_source_fetch_and_are_kept_nowhere(address, broken, wat
     with serving(partial(Locked, directory=str(tmp_path / "source"))) as port:
         settings: Settings = lake_settings(tmp_path / "lake", address.format(f"127.0.0.1:{port}"))
         with dg.DagsterInstance.ephemeral() as instance:
-            outcome = Builder(settings, instance, Quiet()).build(Request(crawls=[CRAWL], until="candidate_pairs"))
+            outcome = Builder(settings, instance, Quiet()).build(CrawlRequest(crawls=[CRAWL], until="candidate_pairs"))
             told = [repr(outcome), *everything_of(instance), repr(settings)]
     assert len(outcome.failures) == int(broken)
     lake = settings.open_lake()

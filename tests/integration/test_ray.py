@@ -10,7 +10,8 @@ import dagster as dg
 import pytest
 
 from laion_assets.delta.lake import Lake
-from laion_assets.orchestration.runs.build import Builder, Request
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.sample.options import CRAWLS
 from laion_assets.tables.limits import NEEDS
 from laion_assets.tables.needs import RetryOptions
@@ -51,7 +52,7 @@ def undisturbed(make_settings: MakeSettings, tmp_path_factory: pytest.TempPathFa
     """The crawl, built step by step in this process."""
     settings = make_settings(tmp_path_factory.mktemp("undisturbed") / "lake", buckets=BUCKETS)
     with dg.DagsterInstance.ephemeral() as instance:
-        assert Builder(settings, instance, Quiet()).build(Request(crawls=[CRAWL], until=UNTIL)).failures == []
+        assert Builder(settings, instance, Quiet()).build(CrawlRequest(crawls=[CRAWL], until=UNTIL)).failures == []
     return settings.open_lake()
 
 

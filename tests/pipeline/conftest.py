@@ -26,7 +26,6 @@ from polars.testing import assert_frame_equal
 
 from laion_assets.clip.cpu import prepare_cpu
 from laion_assets.clip.encoder import EncoderOptions, add_model_configs
-from laion_assets.definitions import build_definitions
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition
 from laion_assets.delta.scope import Scope
@@ -34,10 +33,13 @@ from laion_assets.delta.staleness import State
 from laion_assets.delta.verify import Report, verify_lake
 from laion_assets.download.options import DownloadOptions
 from laion_assets.images.decode import picture_fault
-from laion_assets.orchestration.automation.overview import PARTITION_STATES
+from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.orchestration.partitions import Partitions
-from laion_assets.orchestration.runs.build import Builder, Outcome, Request, current_states
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.planning.states import PARTITION_STATES, current_states
+from laion_assets.orchestration.runs.builder import Builder
+from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS, write_calibration
 from laion_assets.sample.options import CRAWLS, SampleOptions
@@ -206,6 +208,9 @@ class Quiet:
     def failed(self, table: str, partition: str, error: str) -> None:
         self.failures.append((table, partition, error))
 
+    def notice(self, text: str) -> None:
+        """Nobody waits."""
+
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
@@ -316,7 +321,7 @@ def undisturbed(make_settings: MakeSettings, tmp_path_factory: pytest.TempPathFa
     """Both crawls in every table, built in their natural order. Not to be written to."""
     settings = make_settings(tmp_path_factory.mktemp("undisturbed") / "lake")
     with dg.DagsterInstance.ephemeral() as own:
-        outcome = Builder(settings, own, Quiet()).build(Request(crawls=CRAWLS))
+        outcome = Builder(settings, own, Quiet()).build(CrawlRequest(crawls=CRAWLS))
         assert outcome.failures == []
         yield Built(settings, own, outcome)
 

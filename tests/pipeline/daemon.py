@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.repository_definition import RepositoryDefinition
 
-from laion_assets.definitions import build_definitions
 from laion_assets.orchestration.automation.condition import NAME as BUILD_DUE
 from laion_assets.orchestration.automation.crawls import NAME as NEW_CRAWLS
 from laion_assets.orchestration.automation.nightly import NAME as NIGHTLY
+from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.settings import Settings
 
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"

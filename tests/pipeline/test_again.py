@@ -16,7 +16,8 @@ from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import parse_partition
 from laion_assets.download.failures import is_transient
 from laion_assets.orchestration.assets import embeddings, images
-from laion_assets.orchestration.runs.build import Builder, Request
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import CalibrationOptions, DenyOptions, Settings
@@ -104,7 +105,7 @@ def test_running_every_partition_again_gives_the_same_rows(
 def test_building_again_does_nothing(lake_copy: LakeCopy, builder: MakeBuilder) -> None:
     settings = lake_copy()
     before = versions(settings.open_lake())
-    outcome = builder(settings).build(Request(crawls=CRAWLS))
+    outcome = builder(settings).build(CrawlRequest(crawls=CRAWLS))
     assert (outcome.built, outcome.failures) == (0, [])
     assert versions(settings.open_lake()) == before
 
@@ -115,13 +116,13 @@ def test_the_order_of_crawls_makes_no_difference(
 ) -> None:
     settings = make_settings(tmp_path / "lake")
     first, second = CRAWLS
-    assert builder(settings).build(Request(crawls=[second])).failures == []
+    assert builder(settings).build(CrawlRequest(crawls=[second])).failures == []
     alone = digests(settings.open_lake(), "unique_pairs")
-    assert builder(settings).build(Request(crawls=[first])).failures == []
+    assert builder(settings).build(CrawlRequest(crawls=[first])).failures == []
     stale = unfinished(settings)
     assert set(stale) == {"unique_pairs", "images", "clip_embeddings", "filtered_pairs"}
     assert all(second in partition for partitions in stale.values() for partition in partitions)
-    assert builder(settings).build(Request(crawls=CRAWLS)).failures == []
+    assert builder(settings).build(CrawlRequest(crawls=CRAWLS)).failures == []
     assert unfinished(settings) == {}
     lake = settings.open_lake()
     assert digests(lake, "unique_pairs") != alone, "the crawls were to overlap"
@@ -144,7 +145,7 @@ def test_another_threshold_concerns_the_filter_alone(
     monkeypatch.setattr(images, "download", refuse)
     monkeypatch.setattr(embeddings, "embed_tar", refuse)
     monkeypatch.setattr(embeddings, "load_encoder", refuse)
-    outcome = builder(settings).build(Request(crawls=CRAWLS))
+    outcome = builder(settings).build(CrawlRequest(crawls=CRAWLS))
     assert (outcome.built, outcome.failures) == (4, [])
     lake = settings.open_lake()
     assert (versions(lake) | {"filtered_pairs": before[0]["filtered_pairs"]}, tars(lake)) == before
@@ -162,7 +163,7 @@ def test_a_pair_that_was_taken_down_never_comes_back(
     pair = seen_in_both(undisturbed.lake)
     take_down(settings.open_lake(), "pair_id", [str(pair["pair_id"])])
     assert stale_tables(settings) == {"unique_pairs", "images", "clip_embeddings", "filtered_pairs"}
-    assert builder(settings).build(Request(crawls=CRAWLS)).failures == []
+    assert builder(settings).build(CrawlRequest(crawls=CRAWLS)).failures == []
     assert unfinished(settings) == {}
     run_everything(settings, instance, ("unique_pairs", "clip_embeddings", "filtered_pairs"))
     lake = settings.open_lake()
@@ -182,10 +183,10 @@ def test_a_picture_that_was_taken_down_never_comes_back(
     picture = rows(undisturbed.lake, "images").filter(status="success").row(0, named=True)
     crawl = picture["crawl"]
     take_down(settings.open_lake(), "sha256", [picture["sha256"]])
-    assert builder(settings).build(Request(crawls=CRAWLS)).failures == []
+    assert builder(settings).build(CrawlRequest(crawls=CRAWLS)).failures == []
     assert unfinished(settings) == {}
     for refetch in (False, True):
-        request = Request(crawls=[crawl], refetch=refetch)
+        request = CrawlRequest(crawls=[crawl], refetch=refetch)
         assert builder(settings).build(request).failures == []
         lake = settings.open_lake()
         row = rows(lake, "images").filter(crawl=crawl, url=picture["url"]).row(0, named=True)
@@ -206,8 +207,8 @@ def test_what_is_on_a_deny_list_never_comes_back(
     listed.write_text(f"# asked for by its owner\n{pair['url']}\n")
     settings = lake_copy(deny=DenyOptions(url_lists=(str(listed),)))
     assert stale_tables(settings) == {"unique_pairs", "images", "clip_embeddings", "filtered_pairs"}
-    assert builder(settings).build(Request(crawls=CRAWLS)).failures == []
-    assert builder(settings).build(Request(crawls=[CRAWLS[0]], refetch=True, until="images")).failures == []
+    assert builder(settings).build(CrawlRequest(crawls=CRAWLS)).failures == []
+    assert builder(settings).build(CrawlRequest(crawls=[CRAWLS[0]], refetch=True, until="images")).failures == []
     lake = settings.open_lake()
     assert unfinished(settings, [CRAWLS[0]]).keys() <= {"clip_embeddings", "filtered_pairs"}
     for table in ("unique_pairs", "images", "filtered_pairs"):
@@ -226,7 +227,7 @@ def test_retry_failed_attempts_what_can_pass_and_nothing_else(
     assert transient
     permanent = known.filter(pl.col("failure").is_not_null() & ~pl.col("url").is_in(transient))
     assert permanent.height
-    outcome = builder(settings).build(Request(crawls=CRAWLS, retry_failed=True, until="images"))
+    outcome = builder(settings).build(CrawlRequest(crawls=CRAWLS, retry_failed=True, until="images"))
     assert outcome.failures == []
     assert sorted(attempted) == sorted(transient)
     assert_same_rows(settings.open_lake(), undisturbed.lake, places=False)
@@ -244,7 +245,7 @@ def test_what_other_code_may_have_got_wrong_is_fetched_and_embedded_again(
     for table in ("images", "clip_embeddings"):
         monkeypatch.setitem(TABLES, table, dataclasses.replace(TABLES[table], code_version="next"))
     settings = lake_copy()
-    assert builder(settings).build(Request(crawls=CRAWLS)).failures == []
+    assert builder(settings).build(CrawlRequest(crawls=CRAWLS)).failures == []
     known = rows(undisturbed.lake, "images")
     pngs = known.filter(pl.col("status") == "success", ~pl.col("content_type").str.contains("(?i)^image/(jp|webp|gif)"))
     doubtful = known.filter(pl.col("failure").is_in(["other", "not_an_image", "decode"]))

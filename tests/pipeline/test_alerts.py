@@ -13,11 +13,10 @@ from dagster._core.definitions.freshness import FreshnessState, FreshnessStateCh
 from pydantic import SecretStr
 
 from laion_assets.common.messages import AlertOptions, receivers
-from laion_assets.definitions import build_definitions
 from laion_assets.orchestration.automation.alerts import ATTEMPTS, Teller
 from laion_assets.orchestration.automation.news import Bulletin
-from laion_assets.orchestration.automation.runs import Keys
-from laion_assets.orchestration.partitions import Partitions
+from laion_assets.orchestration.code_location import build_definitions
+from laion_assets.orchestration.keys import Keys
 from laion_assets.settings import Settings
 from laion_assets.sql.project import open_project
 from tests.pipeline.conftest import materialise
@@ -98,7 +97,7 @@ def fail(settings: Settings, instance: dg.DagsterInstance, crawl: str) -> dg.Dag
 
 def teller(settings: Settings, options: AlertOptions, clock: Clock) -> Teller:
     """Tells of failed runs, by a clock that the test moves."""
-    keys = Keys(Partitions(shards=settings.shards, buckets=settings.buckets), open_project(settings.models))
+    keys = Keys(settings, open_project(settings.models))
     return Teller(receivers(options), Bulletin(keys, "").failed_runs, "failed runs", settings.lake, clock)
 
 

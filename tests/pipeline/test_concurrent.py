@@ -7,7 +7,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_assets.orchestration.runs.build import Builder, Outcome, Request
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.runs.builder import Builder
+from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import DenyOptions, Settings
 from laion_assets.tables.needs import RetryOptions
@@ -26,7 +28,7 @@ from tests.pipeline.conftest import (
 
 def build_here(settings: Settings, crawls: Sequence[str], until: str) -> Outcome:
     with dg.DagsterInstance.ephemeral() as instance:
-        return Builder(settings, instance, Quiet()).build(Request(crawls=crawls, until=until))
+        return Builder(settings, instance, Quiet()).build(CrawlRequest(crawls=crawls, until=until))
 
 
 def test_two_builders_of_different_partitions_lose_nothing(

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from laion_assets.delta.lake import Lake
-from laion_assets.orchestration.runs.build import Builder, Request
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from tests.faults.damage import flipped
@@ -41,7 +42,7 @@ def test_after_repair_and_a_build_the_rows_are_those_of_an_undisturbed_lake(
     of_tar = pl.col("shard_path") == tar.relative_to(lake.root).as_posix()  # rows of a later crawl may name it too
     in_tar = lake.scan("images").filter(of_tar).select(pl.col("url_id").n_unique()).collect().item()
     verified(settings, repair=True)
-    outcome = builder(settings).build(Request(crawls=CRAWLS))
+    outcome = builder(settings).build(CrawlRequest(crawls=CRAWLS))
     assert outcome.failures == []
     assert_same_rows(settings.open_lake(), undisturbed.lake, BUILT, places=False)
     assert (verified(settings).faults, unfinished(settings)) == ([], {})
@@ -71,12 +72,12 @@ def test_a_step_names_the_damage_that_it_meets(
         else min(lake.root.glob(f"files/images/crawl={CRAWLS[0]}/bucket=0/**/*.tar"))
     )
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    outcome = builder(settings).build(Request(crawls=CRAWLS[:1], until=table))
+    outcome = builder(settings).build(CrawlRequest(crawls=CRAWLS[:1], until=table))
     told = [error for failed, partition, error in outcome.failures if partition == f"crawl={CRAWLS[0]}/bucket=0"]
     assert len(told) == 1
     assert told[0].startswith(f"{named} [crawl={CRAWLS[0]}/bucket=0] {path.relative_to(lake.root).as_posix()}: ")
     assert f"`laion verify {named} --crawl {CRAWLS[0]} --repair` marks it, then `laion build {CRAWLS[0]}`" in told[0]
     assert "\n" not in told[0]
     verified(settings, repair=True)
-    assert builder(settings).build(Request(crawls=CRAWLS)).failures == []
+    assert builder(settings).build(CrawlRequest(crawls=CRAWLS)).failures == []
     assert unfinished(settings) == {}

@@ -11,7 +11,7 @@ import pytest
 
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.staleness import State
-from laion_assets.orchestration.runs.build import current_states
+from laion_assets.orchestration.planning.states import current_states
 from laion_assets.sample.publish import find_sample
 from laion_assets.sample.truth import score
 from laion_assets.settings import Settings

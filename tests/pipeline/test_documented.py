@@ -6,7 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_assets.orchestration.runs.model_build import ModelBuilder
+from laion_assets.orchestration.planning.models import ModelRequest
+from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.sql import PROJECT
 from laion_assets.sql.project import load_project
 from laion_assets.sql.session import connect, query
@@ -25,7 +26,7 @@ def built(undisturbed, make_settings, tmp_path_factory):
     settings = make_settings(lake)
     project = load_project(settings.models)
     with dg.DagsterInstance.ephemeral() as instance:
-        outcome = ModelBuilder(settings, project, instance, Quiet()).build(list(project.enabled))
+        outcome = Builder(settings, instance, Quiet()).build(ModelRequest(models=list(project.enabled)))
     assert outcome.failures == []
     return settings
 
@@ -53,7 +54,7 @@ def test_the_policy_that_is_shown_is_one_file_and_runs(built, tmp_path):
     project = load_project(folder)
     assert all(column.description for column in project.models["german_described"].columns)
     with dg.DagsterInstance.ephemeral() as instance:
-        outcome = ModelBuilder(settings, project, instance, Quiet()).build(["german_described"])
+        outcome = Builder(settings, instance, Quiet()).build(ModelRequest(models=["german_described"]))
     assert (outcome.built, outcome.failures) == (2, [])
     with connect(Path(settings.lake), models=folder) as con:
         selected = con.sql("SELECT count(*), min(language) FROM german_described JOIN pool_pairs USING (pair_id)")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from laion_assets.orchestration.runs.build import Builder, Request
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from laion_assets.tables.needs import RetryOptions
@@ -48,7 +49,7 @@ def test_a_full_disk_is_told_at_once_with_what_is_kept_and_the_build_goes_on_onc
     partitions = (undisturbed.lake.root / "files" / "images").glob("crawl=*/bucket=*")
     smallest = min(sum(tar.stat().st_size for tar in partition.rglob("*.tar")) for partition in partitions)
     mount(small_disk, f"size={smallest * 85 // 100}")
-    outcome = builder(settings).build(Request(crawls=CRAWLS, until="images"))
+    outcome = builder(settings).build(CrawlRequest(crawls=CRAWLS, until="images"))
     assert outcome.failures
     for _, _, error in outcome.failures:
         assert error.startswith("the disk is full ("), error
@@ -59,6 +60,6 @@ def test_a_full_disk_is_told_at_once_with_what_is_kept_and_the_build_goes_on_onc
     mount(small_disk, f"remount,size={ENOUGH}")
     times = {path: path.stat().st_mtime_ns for path in kept if path.exists()}
     assert times, "some tars were finished before the disk was full"
-    assert builder(settings).build(Request(crawls=CRAWLS)).failures == []
+    assert builder(settings).build(CrawlRequest(crawls=CRAWLS)).failures == []
     assert_same_rows(settings.open_lake(), undisturbed.lake, ["images"], places=False)
     assert unfinished(settings) == {}

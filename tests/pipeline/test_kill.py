@@ -13,7 +13,9 @@ import dagster as dg
 import pytest
 
 from laion_assets.orchestration.assets import crawl
-from laion_assets.orchestration.runs.build import Builder, Outcome, Request
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.runs.builder import Builder
+from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from tests.pipeline.conftest import (
@@ -51,7 +53,7 @@ def build_again(home: Path) -> Iterator[BuildAgain]:
     with dg.DagsterInstance.from_config(str(home)) as instance:
 
         def build(settings: Settings, until: str) -> Outcome:
-            outcome = Builder(settings, instance, Quiet()).build(Request(crawls=CRAWLS, until=until))
+            outcome = Builder(settings, instance, Quiet()).build(CrawlRequest(crawls=CRAWLS, until=until))
             left = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
             assert left == [], "the killed run is to end, and to give its place in its pool back"
             return outcome

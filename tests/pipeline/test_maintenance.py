@@ -10,11 +10,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from laion_assets.definitions import build_definitions
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.staleness import State
 from laion_assets.lake.takedowns import request_takedown
-from laion_assets.orchestration.runs.recipe_build import training_set_state
+from laion_assets.orchestration.code_location import build_definitions
+from laion_assets.orchestration.planning.states import training_set_state
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from laion_assets.training.checkpoint import open_model

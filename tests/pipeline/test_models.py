@@ -5,11 +5,12 @@ import polars as pl
 import pytest
 from dagster import AssetKey
 
-from laion_assets.definitions import build_definitions
 from laion_assets.delta.staleness import State
+from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
-from laion_assets.orchestration.runs.build import Request
-from laion_assets.orchestration.runs.model_build import ModelBuilder
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.planning.models import ModelRequest
+from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.sql.build import model_states
@@ -29,7 +30,8 @@ def build(instance):
     def run(settings, *patterns, force=False):
         project = load_project(settings.models)
         reporter = Quiet()
-        outcome = ModelBuilder(settings, project, instance, reporter).build(project.select(patterns), force=force)
+        request = ModelRequest(models=project.select(patterns), force=force)
+        outcome = Builder(settings, instance, reporter).build(request)
         assert reporter.failures == outcome.failures
         return outcome
 
@@ -158,7 +160,7 @@ def test_a_model_is_stale_when_the_lake_was_built_further(lake_copy, build, buil
     [[pairs]] = shown(settings, f"SELECT count(*) FROM filtered_pairs WHERE similarity >= {median}::FLOAT")
     limits = dict.fromkeys(("threshold_en", "threshold_multi", "threshold_nolang"), median)
     stricter = settings.model_copy(update={"filter": FilterOptions(policy="laion", min_bytes=0, **limits)})
-    assert builder(stricter).build(Request(crawls=CRAWLS)).failures == []
+    assert builder(stricter).build(CrawlRequest(crawls=CRAWLS)).failures == []
     assert states(settings) == {("kept", "all"): State.STALE}
     [[before]] = shown(settings, "SELECT n FROM kept")
     assert build(settings).built == 1

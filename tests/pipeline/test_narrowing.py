@@ -3,14 +3,15 @@
 from collections.abc import Callable
 
 from laion_assets.delta.lake import Lake
-from laion_assets.orchestration.runs.build import Builder, Request
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 
 LakeCopy = Callable[..., Settings]
 MakeBuilder = Callable[[Settings], Builder]
 LATER = ("unique_pairs", "images", "clip_embeddings", "filtered_pairs")
-REQUEST = Request(crawls=CRAWLS[:1], until="candidate_pairs")
+REQUEST = CrawlRequest(crawls=CRAWLS[:1], until="candidate_pairs")
 
 
 def listed(lake: Lake) -> list[str]:

@@ -11,8 +11,8 @@ import pytest
 from laion_assets.delta.lake import Lake
 from laion_assets.orchestration.assets import images, pairs
 from laion_assets.orchestration.automation.estimates import BYTES_PER_URL, PAIRS_PER_SECOND, ROWS_PER_BUCKET, Estimates
-from laion_assets.orchestration.automation.plan import Item
 from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
+from laion_assets.orchestration.planning.backlog import Item
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import AutomationOptions, Settings

@@ -8,10 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from laion_assets.cli.main import app
-from laion_assets.cli.status import picture_of
-from laion_assets.orchestration.runs.attempts import Attempts
-from laion_assets.orchestration.runs.build import current_states
+from laion_assets.orchestration.keys import Keys
+from laion_assets.orchestration.planning.states import current_states
+from laion_assets.orchestration.runs.history import RunHistory
+from laion_assets.orchestration.runs.status import lake_status
 from laion_assets.sample.options import CRAWLS
+from laion_assets.sql.project import open_project
 from laion_assets.sql.session import connect
 from laion_assets.tables.stages import PER_CRAWL
 from tests.pipeline.conftest import Built, environment
@@ -76,9 +78,11 @@ def test_files_and_bytes_of_the_crawl_are_counted(undisturbed: Built, con: duckd
 
 def test_status_says_that_all_is_done(undisturbed: Built) -> None:
     states = current_states(undisturbed.lake, undisturbed.settings, CRAWLS)
-    attempts = Attempts(undisturbed.instance, undisturbed.settings, PER_CRAWL)
+    attempts = RunHistory(
+        undisturbed.instance, Keys(undisturbed.settings, open_project(undisturbed.settings.models)), PER_CRAWL
+    )
     assert (attempts.failed, attempts.running) == (set(), set())
-    picture = picture_of(str(undisturbed.lake.root), states, attempts)
+    picture = lake_status(str(undisturbed.lake.root), states, attempts)
     assert all(picture.is_done(crawl) for crawl in CRAWLS)
 
 

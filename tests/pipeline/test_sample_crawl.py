@@ -14,7 +14,8 @@ from laion_assets.delta.partition import parse_partition
 from laion_assets.delta.validation import CHECKS
 from laion_assets.orchestration.assets.embeddings import SCORE_CHECK
 from laion_assets.orchestration.partitions import Partitions
-from laion_assets.orchestration.runs.build import Builder, Request
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.captions import write_captions
 from laion_assets.sample.lexicon import LEXICONS
@@ -154,7 +155,7 @@ def test_the_filter_drops_what_the_truth_calls_useless(
 ) -> None:
     keep_all = FilterOptions(policy="laion_clean", threshold_en=-1, threshold_multi=-1, threshold_nolang=-1)
     settings = lake_copy(filter=keep_all)
-    outcome = builder(settings).build(Request(crawls=CRAWLS))
+    outcome = builder(settings).build(CrawlRequest(crawls=CRAWLS))
     assert outcome.failures == []
     lake = settings.open_lake()
     found = drops(lake, "filtered_pairs")

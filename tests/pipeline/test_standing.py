@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from laion_assets.delta.lake import Lake
-from laion_assets.orchestration.automation.overview import Overview
+from laion_assets.orchestration.planning.overview import Overview
 from laion_assets.settings import load_settings
 from laion_assets.sql.project import open_project
 from tests.pipeline.conftest import Web

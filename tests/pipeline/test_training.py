@@ -22,8 +22,10 @@ from laion_assets.common.digests import file_sha256
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.staleness import State
 from laion_assets.evaluation import EVALUATOR_VERSION
-from laion_assets.orchestration.runs.recipe_build import RecipeBuilder, checkpoint_state, training_set_state
-from laion_assets.orchestration.runs.runner import Outcome
+from laion_assets.orchestration.planning.recipes import EvaluationRequest
+from laion_assets.orchestration.planning.states import checkpoint_state, contaminated, training_set_state
+from laion_assets.orchestration.runs.builder import Builder
+from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.settings import EvaluationOptions, Settings
 from laion_assets.training.driver import Training
 from tests.pipeline.conftest import (
@@ -90,7 +92,7 @@ def trained(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Training, "run", learn_nothing)
             assert train(settings, own, UNFILTERED).failures == []
-        measured = RecipeBuilder(settings, own, Quiet()).evaluate([FILTERED, UNFILTERED])
+        measured = Builder(settings, own, Quiet()).build(EvaluationRequest(recipes=[FILTERED, UNFILTERED]))
         assert measured.failures == []
         yield Trained(settings, own, run.stdout, measured)
 
@@ -214,12 +216,12 @@ def test_training_and_measuring_again_does_nothing(trained: Trained) -> None:
     before = versions(trained.lake)
     again = train(trained.settings, trained.instance, FILTERED, UNFILTERED)
     assert (again.built, again.failures) == (0, [])
-    builder = RecipeBuilder(trained.settings, trained.instance, Quiet())
-    measured = builder.evaluate([FILTERED, UNFILTERED])
+    builder = Builder(trained.settings, trained.instance, Quiet())
+    measured = builder.build(EvaluationRequest(recipes=[FILTERED, UNFILTERED]))
     # Dagster sees the two tables over all recipes whole; they are due when a score changed.
     assert (measured.built, measured.failures) == (0, [])
     assert versions(trained.lake) == before
-    assert builder.contaminated([FILTERED, UNFILTERED]) == []
+    assert contaminated(trained.lake, trained.settings, [FILTERED, UNFILTERED]) == []
     assert training_set_state(trained.lake, trained.settings, FILTERED).state is State.DONE
     assert checkpoint_state(trained.lake, trained.settings, FILTERED).state is State.DONE
 
@@ -271,7 +273,7 @@ def test_what_cannot_be_estimated_says_why(trained: Trained) -> None:
 def test_every_epoch_is_measured_if_asked_for(copied: Settings, instance: dg.DagsterInstance) -> None:
     options = EvaluationOptions(batch_size=512, device="cpu", all_epochs=True)
     settings = copied.model_copy(update={"evaluation": options})
-    outcome = RecipeBuilder(settings, instance, Quiet()).evaluate([FILTERED], [RETRIEVED])
+    outcome = Builder(settings, instance, Quiet()).build(EvaluationRequest(recipes=[FILTERED], benchmarks=[RETRIEVED]))
     assert outcome.failures == []
     found = scores(settings.open_lake(), "retrieval_scores").filter(recipe=FILTERED)
     assert found["epoch"].to_list() == [1, 2]
@@ -294,9 +296,9 @@ def test_a_benchmark_that_changed_is_not_measured_on(copied: Settings, instance:
 
     # So it is done, and what hangs on it knows.
     assert run_one(copied, instance, "benchmark_images", {"benchmark": "sample-seen"}) is None
-    builder = RecipeBuilder(copied, instance, Quiet())
-    assert builder.contaminated([FILTERED]) == [FILTERED]
-    assert builder.evaluate([FILTERED], ["sample-seen"]).failures == []
+    builder = Builder(copied, instance, Quiet())
+    assert contaminated(copied.open_lake(), copied, [FILTERED]) == [FILTERED]
+    assert builder.build(EvaluationRequest(recipes=[FILTERED], benchmarks=["sample-seen"])).failures == []
     measured = scores(copied.open_lake(), "zero_shot_scores").filter(recipe=FILTERED, benchmark="sample-seen")
     assert measured["samples"].to_list() == [21]
 
@@ -328,7 +330,7 @@ def test_scores_of_weights_that_were_replaced_count_no_more(
         assert run_one(copied, instance, table, {}) is None
     assert set(rows(lake, "robustness")["recipe"]) == {UNFILTERED}
     assert set(rows(lake, "scaling_laws")["arm"]) == {UNFILTERED}
-    outcome = RecipeBuilder(copied, instance, Quiet()).evaluate([FILTERED], [RETRIEVED])
+    outcome = Builder(copied, instance, Quiet()).build(EvaluationRequest(recipes=[FILTERED], benchmarks=[RETRIEVED]))
     assert outcome.failures == []
     assert set(rows(lake, "scaling_laws")["arm"]) == {FILTERED, UNFILTERED}
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from laion_assets.cli.display import build_display
 from laion_assets.common.digests import file_sha256
 from laion_assets.delta.lake import Lake
-from laion_assets.orchestration.runs.runner import Outcome
+from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.settings import Settings
 from laion_assets.training.driver import Training
 from tests.pipeline.conftest import (

@@ -13,13 +13,13 @@ from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.staleness import State
 from laion_assets.lake.takedowns import request_takedown
-from laion_assets.orchestration.runs.build import Builder, Request
-from laion_assets.orchestration.runs.model_build import ModelBuilder
-from laion_assets.orchestration.runs.recipe_build import RecipeBuilder, checkpoint_state, training_set_state
+from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.planning.models import ModelRequest
+from laion_assets.orchestration.planning.states import checkpoint_state, contaminated, training_set_state
+from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
-from laion_assets.sql.project import load_project
 from laion_assets.training import arrangement
 from laion_assets.training.driver import Training
 from laion_assets.webdataset.samples import read_pictures
@@ -187,7 +187,7 @@ def test_a_training_set_stays_what_it_was_until_it_is_selected_anew(
     assert (again.built, again.failures, versions(lake)) == (0, [], before)
 
     later = change(RELEASED, filter=stricter(lake))
-    assert builder(later).build(Request(crawls=CRAWLS)).failures == []
+    assert builder(later).build(CrawlRequest(crawls=CRAWLS)).failures == []
     kept = released(lake)
     assert 0 < len(kept) < len(selected)
     assert train(later, instance, NAME).built == 0
@@ -230,10 +230,9 @@ def test_a_set_pinned_to_a_model_outlives_the_model_s_next_rows(
     models = {"models": str(tmp_path / "project")}
     lake_with({"source": "kept"})
     settings = change({"source": "kept"}, **models)
-    project = load_project(settings.models)
 
     def build_model(of: Settings) -> None:
-        assert ModelBuilder(of, project, instance, Quiet()).build(["kept"]).failures == []
+        assert Builder(of, instance, Quiet()).build(ModelRequest(models=["kept"])).failures == []
 
     build_model(settings)
     assert train(settings, instance, NAME).failures == []
@@ -241,7 +240,7 @@ def test_a_set_pinned_to_a_model_outlives_the_model_s_next_rows(
     selected = released(lake)
     assert_holds(lake, NAME, selected)
     later = change({"source": "kept"}, filter=stricter(lake), **models)
-    assert builder(later).build(Request(crawls=CRAWLS)).failures == []
+    assert builder(later).build(CrawlRequest(crawls=CRAWLS)).failures == []
     build_model(later)
     gone = rows(lake, "unique_pairs").filter(pl.col("pair_id").is_in(selected)).row(0, named=True)
     request_takedown(lake, "pair_id", str(gone["pair_id"]), None)
@@ -257,7 +256,7 @@ def test_a_table_that_was_not_there_yet_stays_away_from_a_pinned_set(
     lake = settings.open_lake()
     everything = set(rows(lake, "clip_embeddings")["pair_id"])
     assert_holds(lake, NAME, everything)
-    assert builder(settings).build(Request(crawls=CRAWLS)).failures == []
+    assert builder(settings).build(CrawlRequest(crawls=CRAWLS)).failures == []
     request_takedown(lake, "domain", "nobody.example", None)
     outcome = train(settings, instance, NAME)
     assert (outcome.built, outcome.failures) == (1, []), "the set was looked at again; its content is the same"
@@ -361,17 +360,16 @@ def test_copies_of_evaluation_pictures_are_left_out_once_their_benchmark_is_regi
     planted = _jpegs(samples_of(lake, NAME), 6)
     write_copies(tmp_path / "benchmarks", "planted", [picture for _, picture in planted])
     write_benchmarks(tmp_path / "benchmarks", "sample-noise")
-    builder = RecipeBuilder(settings, instance, Quiet())
-    assert builder.contaminated([NAME]) == []
+    assert contaminated(lake, settings, [NAME]) == []
     for benchmark in ("planted", "sample-noise"):
         instance.add_dynamic_partitions("benchmark", [benchmark])
         assert run_one(settings, instance, "benchmark_images", {"benchmark": benchmark}) is None
-    assert builder.contaminated([NAME]) == [NAME]
+    assert contaminated(lake, settings, [NAME]) == [NAME]
     assert training_set_state(lake, settings, NAME).reasons == ("benchmark_images changed",)
     assert checkpoint_state(lake, settings, NAME).state is State.DONE
 
     assert run_one(settings, instance, "training_sets", SET) is None
-    assert builder.contaminated([NAME]) == []
+    assert contaminated(lake, settings, [NAME]) == []
     assert checkpoint_state(lake, settings, NAME).reasons == ("training_sets changed",)
     copied = pl.col("sha256").is_in([digest for digest, _ in planted])
     gone = set(rows(lake, "filtered_pairs").filter(copied)["pair_id"])

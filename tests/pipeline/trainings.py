@@ -16,14 +16,15 @@ import yaml
 from PIL import Image
 
 from laion_assets.common.digests import file_sha256
-from laion_assets.definitions import build_definitions
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition
 from laion_assets.evaluation.benchmark import BenchmarkSample, write_benchmark
+from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.partitions import Partitions
-from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
-from laion_assets.orchestration.runs.registration import register
-from laion_assets.orchestration.runs.runner import Outcome
+from laion_assets.orchestration.planning.recipes import TrainingRequest
+from laion_assets.orchestration.registration import register
+from laion_assets.orchestration.runs.builder import Builder
+from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.sample.benchmarks import write_sample_benchmarks
 from laion_assets.settings import EvaluationOptions, Settings
 from laion_assets.training.checkpoint import ensure_model
@@ -88,7 +89,7 @@ def _smaller(picture: bytes) -> bytes:
 
 def train(settings: Settings, instance: dg.DagsterInstance, *names: str, refresh: bool = False) -> Outcome:
     """What ``laion train`` does."""
-    return RecipeBuilder(settings, instance, Quiet()).train(names, refresh=refresh)
+    return Builder(settings, instance, Quiet()).build(TrainingRequest(recipes=names, refresh=refresh))
 
 
 def run_one(settings: Settings, instance: dg.DagsterInstance, table: str, partition: Partition) -> str | None:

@@ -12,9 +12,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from laion_assets.definitions import build_definitions
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.validation import CHECKS
+from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.execution.failures import policy
 from laion_assets.orchestration.partitions import CRAWLS, Partitions
 from laion_assets.settings import Settings

@@ -306,7 +306,7 @@ class _Asked:
         """How many steps run at once in each pool, and which pools nothing limits."""
         import dagster as dg
 
-        from laion_assets.definitions import build_definitions
+        from laion_assets.orchestration.code_location import build_definitions
         from laion_assets.orchestration.runs.home import dagster_instance
 
         job = build_definitions(self.settings).resolve_implicit_global_asset_job_def()

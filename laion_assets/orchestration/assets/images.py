@@ -13,10 +13,9 @@ from laion_assets.download.reuse import Reuse, plan_attempts
 from laion_assets.lake.precedents import PICTURES
 from laion_assets.orchestration.assets.metadata import counts_table
 from laion_assets.orchestration.assets.step import Metadata, Step
+from laion_assets.orchestration.run_tags import REFETCH_TAG
 from laion_assets.tables.catalogue import TABLES
 
-REFETCH_TAG = "laion/refetch"
-"""A run with this tag attempts every url again, known or not."""
 TRANSIENT = "failed, can pass"
 """Count in a commit: urls that failed for a reason that can pass."""
 BYTES = "bytes of pictures"

@@ -9,9 +9,10 @@ import dagster as dg
 import polars as pl
 
 from laion_assets.delta.staleness import PartitionState, State, lake_states, standing_digest
-from laion_assets.orchestration.assets.step import Metadata, Step, current_removals
+from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.orchestration.dagster_internals import failed_keys
 from laion_assets.orchestration.partitions import CRAWLS, Partitions
+from laion_assets.orchestration.removals import current_removals
 from laion_assets.sql.build import declared, model_states
 from laion_assets.sql.project import open_project
 from laion_assets.tables.stages import PER_CRAWL

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -36,6 +35,7 @@ from laion_assets.orchestration.assets.publishing import Published, keys_of, pub
 from laion_assets.orchestration.assets.source_links import function_link
 from laion_assets.orchestration.execution.executors import asset_options
 from laion_assets.orchestration.partitions import Partitions
+from laion_assets.orchestration.removals import current_removals, deny_lists
 from laion_assets.orchestration.resources import LakeResource, SourceResource
 from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import TABLES
@@ -104,7 +104,7 @@ class Step:
         Raises:
             LakeError: ``takedowns`` holds requests that were not written through the lake; none is passed over.
         """
-        removals = load_removals(self.frame("takedowns"), **_lists(self.settings))
+        removals = load_removals(self.frame("takedowns"), **deny_lists(self.settings))
         if removals.digest != self.build.provenance.externals["removals"]:
             raise LakeError(
                 "takedowns changed while this step began, or holds rows that `laion takedown` did not write: "
@@ -120,28 +120,6 @@ class Step:
         """Let the check called ``check`` fail as a warning: shown, stops nothing."""
         self.log.warning(message)
         self.warnings[check] = message
-
-
-def current_removals(lake: Lake, settings: Settings) -> Removals:
-    """Takedowns and deny lists as they are now, outside a step."""
-    takedowns = lake.scan("takedowns").collect() if lake.exists("takedowns") else None
-    return load_removals(takedowns, **_lists(settings))
-
-
-def removals_digest(lake: Lake, settings: Settings) -> str | None:
-    """The digest of takedowns and deny lists, for a judgement; None where a list is not there, as on another machine.
-
-    Raises:
-        RemovalError: an entry of them is not what it has to be.
-    """
-    if all(Path(path).is_file() for paths in _lists(settings).values() for path in paths):
-        return current_removals(lake, settings).digest
-    return None
-
-
-def _lists(settings: Settings) -> dict[str, tuple[str, ...]]:
-    deny = settings.deny
-    return {"url_lists": deny.url_lists, "domain_lists": deny.domain_lists, "hash_lists": deny.hash_lists}
 
 
 def stage_asset(

@@ -17,6 +17,7 @@ from laion_assets.delta.errors import LakeError
 from laion_assets.evaluation.decontamination import find_contaminated
 from laion_assets.orchestration.assets.metadata import counts_table, picture
 from laion_assets.orchestration.assets.step import Metadata, Step
+from laion_assets.orchestration.run_tags import REFRESH_TAG
 from laion_assets.sql.project import Project, open_project
 from laion_assets.sql.selection import ALWAYS_CURRENT, SELECTED, open_selection, training_stage
 from laion_assets.training.arrangement import Arrangement, ShardOptions, arrange, batch_collisions
@@ -28,9 +29,6 @@ from laion_assets.training.recipe import Recipe
 from laion_assets.training.schedule import Schedule, ScheduleError
 from laion_assets.training.shards import ShardError, ShardRow, verify_shards, write_shards
 from laion_assets.webdataset.samples import read_pictures
-
-REFRESH_TAG = "laion/refresh"
-"""A run with this tag selects from the tables as they are now, also where a training set was made before."""
 
 
 def training_sets(step: Step) -> Metadata:

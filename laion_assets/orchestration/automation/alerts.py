@@ -10,7 +10,7 @@ import dagster as dg
 
 from laion_assets.common.messages import SETTINGS, NotDelivered, Receiver, receivers
 from laion_assets.orchestration.automation.news import Bulletin, News, Source, message
-from laion_assets.orchestration.automation.runs import Keys
+from laion_assets.orchestration.keys import Keys
 from laion_assets.settings import Settings
 
 ATTEMPTS = 10

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from laion_assets.orchestration.automation.plan import Answer, Item
+from laion_assets.orchestration.planning.backlog import Answer, Item
 from laion_assets.settings import AutomationOptions
 
 
@@ -49,7 +49,7 @@ class Attempts:
         self._known = {(asset, name): _Attempt(*rest) for asset, name, *rest in entries}
 
     def ask(self, asset: str, name: str, digest: Callable[[], str]) -> Answer:
-        """Whether a partition may be built: see :class:`laion_assets.orchestration.automation.plan.Plan`."""
+        """Whether a partition may be built: see :class:`laion_assets.orchestration.planning.backlog.Backlog`."""
         known = self._known.get((asset, name))
         if known is None or known.digest != digest():
             return Answer.NOW

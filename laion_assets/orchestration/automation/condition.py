@@ -8,9 +8,6 @@ import dagster as dg
 
 from laion_assets.delta.ledger_cache import no_collection
 from laion_assets.orchestration.automation.attempts import Attempts
-from laion_assets.orchestration.automation.overview import Overview
-from laion_assets.orchestration.automation.plan import Plan, Run, Standing, items_of
-from laion_assets.orchestration.automation.runs import Keys, busy_partitions, registered_crawls, unfinished_runs
 from laion_assets.orchestration.dagster_internals import (
     PARTITION_TAG,
     RANGE_END_TAG,
@@ -19,6 +16,10 @@ from laion_assets.orchestration.dagster_internals import (
     SensorTick,
     with_requests,
 )
+from laion_assets.orchestration.keys import Keys, busy_partitions, unfinished_runs
+from laion_assets.orchestration.planning.backlog import Backlog, Outlook, Run, items_of
+from laion_assets.orchestration.planning.overview import Overview
+from laion_assets.orchestration.registration import registered
 
 NAME = "build_due"
 
@@ -50,7 +51,7 @@ class Decisions:
     @no_collection()
     def decide(self, instance: dg.DagsterInstance) -> Sequence[Run]:
         """What to ask for now; remembered as asked for."""
-        crawls = registered_crawls(instance)
+        crawls = registered(instance, "crawl")
         if not crawls:
             self.why_nothing = "no crawl is registered: the sensor new_crawls does that, and `laion build CRAWL`"
             return ()
@@ -59,25 +60,25 @@ class Decisions:
         busy = busy_partitions(unfinished, self.keys, instance)
         attempts = Attempts(instance, self.overview.settings.lake, options)
         attempts.under_way(busy)
-        plan = Plan(self.overview.look(crawls), busy, attempts.ask)
+        backlog = Backlog(self.overview.look(crawls), busy, attempts.ask)
         order = {crawl: place for place, crawl in enumerate(crawls)}
         room = max(0, options.runs_at_once - len(unfinished))
-        runs = list(plan.runs(order, most=options.partitions_per_run))[:room]
+        runs = list(backlog.runs(order, most=options.partitions_per_run))[:room]
         attempts.requested(items_of(runs))
-        attempts.keep(plan.standings)
-        self.why_nothing = _told(plan, len(busy), room)
+        attempts.keep(backlog.outlooks)
+        self.why_nothing = _told(backlog, len(busy), room)
         return runs
 
 
-def _told(plan: Plan, busy: int, room: int) -> str:
+def _told(backlog: Backlog, busy: int, room: int) -> str:
     """Why nothing was asked for, if nothing was."""
-    counts = Counter(plan.standings.values())
+    counts = Counter(backlog.outlooks.values())
     if not counts:
         return "everything is up to date"
     full = "; no more runs are asked for until some have ended" if not room else ""
-    given_up = counts[Standing.GIVEN_UP]
+    given_up = counts[Outlook.GIVEN_UP]
     return (
-        f"{busy} partitions are being built, {counts[Standing.COMING]} more wait for them or for another attempt, "
+        f"{busy} partitions are being built, {counts[Outlook.COMING]} more wait for them or for another attempt, "
         f"{given_up} have failed too often or are built on such{full}"
     )
 

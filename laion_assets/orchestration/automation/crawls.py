@@ -4,8 +4,8 @@ import dagster as dg
 
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.partition import ordered
-from laion_assets.orchestration.automation.runs import registered_crawls
 from laion_assets.orchestration.partitions import CRAWLS
+from laion_assets.orchestration.registration import registered
 from laion_assets.orchestration.resources import SourceResource
 from laion_assets.settings import Settings
 from laion_assets.sources.address import shown
@@ -39,7 +39,7 @@ def new_crawls(settings: Settings) -> dg.SensorDefinition:
         except (SourceError, ValueError, OSError) as error:
             return dg.SkipReason(f"the list of crawls cannot be read, and is asked for again later: {error}")
         wanted = [crawl for crawl in listed if crawl >= (options.first_crawl or "")]
-        new = [crawl for crawl in wanted if crawl not in {*registered_crawls(context.instance)}]
+        new = [crawl for crawl in wanted if crawl not in {*registered(context.instance, "crawl")}]
         usable, refused = _usable(new)
         for reason in refused:
             context.log.warning(reason)

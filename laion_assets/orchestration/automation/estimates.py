@@ -9,7 +9,7 @@ from dagster import AssetMaterialization
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import partition_name
 from laion_assets.orchestration.assets.images import BYTES, TRANSIENT
-from laion_assets.orchestration.automation.plan import Item
+from laion_assets.orchestration.planning.backlog import Item
 
 BYTES_PER_URL = 50_000.0
 """Bytes a url costs where this lake has downloaded nothing yet."""

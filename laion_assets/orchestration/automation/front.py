@@ -11,9 +11,9 @@ from laion_assets.orchestration.automation.condition import Decisions, Due, DueS
 from laion_assets.orchestration.automation.crawls import new_crawls
 from laion_assets.orchestration.automation.freshness import with_freshness
 from laion_assets.orchestration.automation.nightly import nightly_backfill
-from laion_assets.orchestration.automation.overview import CALIBRATIONS, PARTITION_STATES, Overview
-from laion_assets.orchestration.automation.runs import Keys
-from laion_assets.orchestration.partitions import Partitions
+from laion_assets.orchestration.keys import Keys
+from laion_assets.orchestration.planning.overview import Overview
+from laion_assets.orchestration.planning.states import CALIBRATIONS, PARTITION_STATES
 from laion_assets.settings import Settings
 from laion_assets.sql.project import Project
 from laion_assets.tables.stages import PER_CRAWL
@@ -28,9 +28,9 @@ class Automation:
     schedules: Sequence[dg.ScheduleDefinition]
 
 
-def automated(assets: Iterable[Any], settings: Settings, project: Project, partitions: Partitions) -> Automation:
+def automated(assets: Iterable[Any], settings: Settings, project: Project) -> Automation:
     """The assets with what builds them by itself."""
-    overview, keys = Overview(settings, project), Keys(partitions, project)
+    overview, keys = Overview(settings, project), Keys(settings, project)
     decisions = Decisions(overview, keys)
     built = (*PER_CRAWL, CALIBRATIONS, *project.enabled, PARTITION_STATES)
     return Automation(

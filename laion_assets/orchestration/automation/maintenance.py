@@ -20,8 +20,8 @@ from laion_assets.delta.partition import literal
 from laion_assets.delta.pins import Pin
 from laion_assets.delta.retention import RetentionPlan, plan_retention
 from laion_assets.delta.sweep import Swept, sweep
-from laion_assets.orchestration.assets.step import current_removals
 from laion_assets.orchestration.automation.freshness import kept_by
+from laion_assets.orchestration.removals import current_removals
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared
 from laion_assets.sql.project import open_project

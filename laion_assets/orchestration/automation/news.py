@@ -9,10 +9,11 @@ from dagster import DagsterEventType, DagsterRun
 from laion_assets.common.messages import Message
 from laion_assets.delta.faults import rebuild
 from laion_assets.delta.partition import WHOLE
+from laion_assets.orchestration.automation.failures import failure_words
 from laion_assets.orchestration.automation.maintenance import NAME as MAINTENANCE
-from laion_assets.orchestration.automation.runs import Keys, failure_words
 from laion_assets.orchestration.automation.verification import NAME as VERIFICATION
-from laion_assets.orchestration.dagster_internals import PARTITION_TAG, became_overdue, is_retried
+from laion_assets.orchestration.dagster_internals import became_overdue, is_retried
+from laion_assets.orchestration.keys import Keys
 from laion_assets.tables.catalogue import TABLES
 
 _EVENTS = 200
@@ -123,10 +124,6 @@ class Bulletin:
         if run.job_name in _JOBS:
             return run.job_name, ""
         names = [name for table, name in self._keys.names(run, instance) if table == asset and name != WHOLE]
-        key = run.tags.get(PARTITION_TAG)
-        if not names and key is not None and asset in TABLES and TABLES[asset].partition_by:
-            columns = sorted(TABLES[asset].partition_by)
-            names = ["/".join(f"{column}={value}" for column, value in zip(columns, key.split("|"), strict=False))]
         if not names:
             return asset, ""
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""

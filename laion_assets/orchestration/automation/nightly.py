@@ -12,15 +12,11 @@ from laion_assets.orchestration.assets.images import TRANSIENT
 from laion_assets.orchestration.automation.attempts import Attempts
 from laion_assets.orchestration.automation.condition import range_tags
 from laion_assets.orchestration.automation.estimates import Cost, Estimates
-from laion_assets.orchestration.automation.overview import Overview, Picture
-from laion_assets.orchestration.automation.plan import Answer, Plan, Run, items_of
-from laion_assets.orchestration.automation.runs import (
-    Failures,
-    Keys,
-    busy_partitions,
-    registered_crawls,
-    unfinished_runs,
-)
+from laion_assets.orchestration.automation.failures import FailureStreaks
+from laion_assets.orchestration.keys import Keys, busy_partitions, unfinished_runs
+from laion_assets.orchestration.planning.backlog import Answer, Backlog, Run, items_of
+from laion_assets.orchestration.planning.overview import JudgedLake, Overview
+from laion_assets.orchestration.registration import registered
 from laion_assets.settings import AutomationOptions
 
 NAME = "nightly_backfill"
@@ -34,7 +30,7 @@ def nightly_backfill(overview: Overview, keys: Keys) -> dg.ScheduleDefinition:
     """The schedule ``nightly_backfill`` of a code location."""
 
     def ask(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        crawls = registered_crawls(context.instance)
+        crawls = registered(context.instance, "crawl")
         if not crawls:
             yield dg.SkipReason("no crawl is registered: the sensor new_crawls and `laion build CRAWL` do that")
             return
@@ -76,7 +72,7 @@ class Night:
         self._keys = keys
         self._instance = instance
         self._options = overview.settings.automation
-        self._failures = Failures(instance, keys, now() - _REMEMBERED)
+        self._failures = FailureStreaks(instance, keys, now() - _REMEMBERED)
         self._attempts = Attempts(instance, f"{overview.settings.lake} {NAME}", self._options)
         self.left_out = "everything is up to date"
         """Why no more is asked for."""
@@ -87,21 +83,21 @@ class Night:
         Args:
             crawls: the registered crawls, in the order of Dagster's keys.
         """
-        picture = self._overview.look(crawls)
+        lake = self._overview.look(crawls)
         busy = busy_partitions(unfinished_runs(self._instance), self._keys, self._instance)
-        again = self._to_retry(picture) if self._options.nightly_retries else []
-        plan = Plan(picture, busy, self._answer, patient=False, again=again)
+        again = self._to_retry(lake) if self._options.nightly_retries else []
+        backlog = Backlog(lake, busy, self._answer, patient=False, again=again)
         order = {crawl: place for place, crawl in enumerate(crawls)}
-        wanted = list(plan.runs(order, most=self._options.partitions_per_run))
-        chosen = within(wanted, budget_of(self._options), Estimates(picture.lake, self._instance))
+        wanted = list(backlog.runs(order, most=self._options.partitions_per_run))
+        chosen = within(wanted, budget_of(self._options), Estimates(lake.lake, self._instance))
         if len(chosen) < len(wanted):
             self.left_out = f"{len(wanted) - len(chosen)} runs would go beyond the night's budget"
-        elif plan.standings:
-            self.left_out = f"{len(plan.standings)} partitions wait for others, run already or have failed too often"
+        elif backlog.outlooks:
+            self.left_out = f"{len(backlog.outlooks)} partitions wait for others, run already or have failed too often"
         names = {state.name for state in again}
         retried = [item for item in items_of(chosen) if item.asset == "images" and item.name in names]
-        self._attempts.requested(replace(item, digest=partial(_content, picture, item.name)) for item in retried)
-        self._attempts.keep({("images", name) for name in picture.lake.ledger("images").commits})
+        self._attempts.requested(replace(item, digest=partial(_content, lake, item.name)) for item in retried)
+        self._attempts.keep({("images", name) for name in lake.lake.ledger("images").commits})
         return chosen
 
     def _answer(self, asset: str, name: str, _: Callable[[], str]) -> Answer:
@@ -110,22 +106,22 @@ class Night:
             return Answer.NEVER
         return Answer.RETRY if failed else Answer.NOW
 
-    def _to_retry(self, picture: Picture) -> list[PartitionState]:
+    def _to_retry(self, lake: JudgedLake) -> list[PartitionState]:
         """Partitions of ``images`` that are up to date, with failures that can pass and did not pass too often."""
-        commits = picture.lake.ledger("images").commits
+        commits = lake.lake.ledger("images").commits
         done = [
             state
-            for (table, _), group in picture.groups.items()
+            for (table, _), group in lake.groups.items()
             if table == "images"
             for name, state in group.states.items()
             if state.state is State.DONE and commits[name].counts.get(TRANSIENT)
         ]
         hopeful = (Answer.NOW, Answer.RETRY)
-        return [s for s in done if self._attempts.ask("images", s.name, partial(_content, picture, s.name)) in hopeful]
+        return [s for s in done if self._attempts.ask("images", s.name, partial(_content, lake, s.name)) in hopeful]
 
 
-def _content(picture: Picture, name: str) -> str:
-    return picture.lake.ledger("images").commits[name].content_digest
+def _content(lake: JudgedLake, name: str) -> str:
+    return lake.lake.ledger("images").commits[name].content_digest
 
 
 def budget_of(options: AutomationOptions) -> Cost:

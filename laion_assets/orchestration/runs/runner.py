@@ -1,66 +1,39 @@
-"""One partition, one Dagster run: how the builders run them, what they report, what came of it."""
+"""One task, one Dagster run: how waves of them are run, side by side with other builders."""
 
 import os
-import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final
 
 import dagster as dg
 
-from laion_assets.cli.common import UsageError, err
 from laion_assets.common.logs import shown_level
-from laion_assets.definitions import build_definitions
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.leftovers import is_being_built
-from laion_assets.delta.partition import Partition, partition_name
+from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.dagster_internals import ask_executors_to_stop, forget_interrupt
+from laion_assets.orchestration.execution import ExecutorError
 from laion_assets.orchestration.execution.executors import ensure_reachable
 from laion_assets.orchestration.execution.origin import give_runs_an_origin, loadable_job
 from laion_assets.orchestration.partitions import Partitions
+from laion_assets.orchestration.planning.waves import Task, Wave
+from laion_assets.orchestration.registration import register_built
 from laion_assets.orchestration.runs.abandoned import BUILDER_TAG, builder_lock, ending_abandoned_runs, other_builders
-from laion_assets.orchestration.runs.registration import register_built
+from laion_assets.orchestration.runs.outcome import Outcome, error_of
+from laion_assets.orchestration.runs.reporter import Reporter
 from laion_assets.settings import Settings
-from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.limits import need_of
 from laion_assets.tables.needs import RetryOptions
-from laion_assets.tables.stages import partitions_read
 
-
-class Reporter(Protocol):
-    """Whoever shows how a build goes."""
-
-    def begin(self, table: str, total: int) -> None:
-        """A stage with ``total`` partitions to build begins."""
-
-    def advance(self, table: str) -> None:
-        """One of them is behind us, built or not."""
-
-    def failed(self, table: str, partition: str, error: str) -> None:
-        """One of them could not be built."""
-
-
-@dataclass
-class Outcome:
-    """What a build did."""
-
-    built: int = 0
-    failures: list[tuple[str, str, str]] = field(default_factory=list)
-    """(table, partition, error) of every partition that could not be built."""
-    left_out: list[tuple[str, str]] = field(default_factory=list)
-    """(table, partition) of every partition that was not tried, for one that it is built from could not be built."""
-    elsewhere: int = 0
-    """Partitions that another build made meanwhile."""
-
-    def lacks(self, table: str, partition: str) -> bool:
-        """Whether this partition should have been built, and was not."""
-        return (table, partition) in [*self.left_out, *(failure[:2] for failure in self.failures)]
+_ELSEWHERE: Final = "another build made it"
+"""Instead of what went wrong: nothing had to be done here."""
+_NOT_TRIED: Final = "what it is built from failed in the same run"
 
 
 class Runner:
@@ -97,13 +70,12 @@ class Runner:
         """Ends what dead builders left behind; runs inside the block are known as those of a living one.
 
         Raises:
-            UsageError: the instance would take runs for lost that its launcher did not start, or the executor needs one
-                that did.
-            ExecutorError: the executor cannot be reached.
+            ExecutorError: the executor cannot be reached; or the instance would take runs for lost that its launcher
+                did not start, or the executor needs one that did.
         """
         watches = self._instance.run_monitoring_enabled and self._instance.run_launcher.supports_check_run_worker_health
         if self._settings.executor == "kubernetes" or watches:
-            raise UsageError(
+            raise ExecutorError(
                 "here runs are started by Dagster's launcher, which looks after them: launch a backfill in the UI, or "
                 "name another DAGSTER_HOME and --executor"
             )
@@ -115,7 +87,7 @@ class Runner:
         others = other_builders(self._lake.staging / "builders")
         if others:
             told = f"another build of this lake is at work ({', '.join(others)}): the work is shared with it"
-            err.print(told, soft_wrap=True, highlight=False)
+            self._reporter.notice(told)
         try:
             with (
                 builder_lock(self._lake.staging / "builders") as self._lock,
@@ -123,68 +95,59 @@ class Runner:
             ):
                 yield
         except KeyboardInterrupt:
-            told = "stopped: what was finished is kept, and the same command goes on from there"
-            err.print(told, soft_wrap=True, highlight=False)
+            self._reporter.notice("stopped: what was finished is kept, and the same command goes on from there")
             raise
 
-    def run_each(
-        self,
-        table: str,
-        partitions: Sequence[Partition],
-        outcome: Outcome,
-        tags: Mapping[str, str] | None = None,
-        *,
-        is_due: Callable[[Partition], bool] = lambda _: True,
-    ) -> None:
-        """Build partitions of a table, or a table that Dagster sees whole; leave out those that lack what they need.
+    def run(self, wave: Wave, outcome: Outcome) -> None:
+        """Build the partitions of a wave; leave out those that lack what they need.
 
         What another build is at comes last, and is waited for as patiently as a step is tried again.
 
         Args:
-            table: the table.
-            partitions: those that are due.
+            wave: what is due.
             outcome: is added to.
-            tags: of the runs.
-            is_due: whether a partition still is, asked where somebody else published it meanwhile.
 
         Raises:
             KeyboardInterrupt: somebody wants everything to stop. What ran was stopped.
         """
-        due = []
-        for partition in partitions:
-            if self.founded(table, partition, outcome):
-                due.append(partition)
-            else:
-                self._reporter.advance(table)
-        shared = _Shared(self._lake, table, due, is_due)
-        held = [partition for partition in due if shared.is_held(partition)]
-        due = [partition for partition in due if partition not in held]
+        if wave.total is not None:
+            self._reporter.begin(wave.part, wave.total)
+        outcome.waiting += wave.waiting
+        tasks = [task for task in (self._founded(wave, task, outcome) for task in wave.tasks) if task.assets]
+        shared = _Shared(self._lake, wave, tasks)
+        held = [task for task in tasks if shared.is_held(task)]
+        free = [task for task in tasks if task not in held]
         if self._settings.executor == "in-process":
-            for partition in due:
-                if shared.is_held(partition):  # since this one began
-                    held.append(partition)
+            for task in free:
+                if shared.is_held(task):  # since this one began
+                    held.append(task)
                 else:
-                    self._note(table, partition, self._run(shared, partition, tags or {}), outcome)
+                    self._note(wave, task, self._run(shared, task), outcome)
         else:
-            self._run_at_once(shared, due, outcome, tags or {})
-        for partition in held:
-            shared.wait_for(partition, self._settings.retries)
-            self._note(table, partition, self._run(shared, partition, tags or {}), outcome)
+            self._run_at_once(shared, free, outcome)
+        for task in held:
+            shared.wait_for(task, self._settings.retries)
+            self._note(wave, task, self._run(shared, task), outcome)
 
-    def execute(
-        self, names: Sequence[str], key: str | None, tags: Mapping[str, str]
-    ) -> dg.ExecuteInProcessResult | dg.JobExecutionResult:
-        """One run of some assets.
+    def _founded(self, wave: Wave, task: Task, outcome: Outcome) -> Task:
+        """What is left of a task when nothing that goes into it failed in this build; the rest is noted."""
+        kept: list[str] = []
+        for asset in task.assets:
+            if any(outcome.lacks(*place) for place in wave.needs(asset, task.partition)):
+                outcome.left_out.append((asset, task.name))
+                self._reporter.advance(wave.part)
+            else:
+                kept.append(asset)
+        return Task(tuple(kept), task.partition)
 
-        Args:
-            names: of the assets.
-            key: Dagster's of their partition, None where they have none.
-            tags: of the run.
+    def _execute(self, task: Task, tags: Mapping[str, str]) -> dg.ExecuteInProcessResult | dg.JobExecutionResult:
+        """One run of a task.
 
         Raises:
             KeyboardInterrupt: it was interrupted, and stopped.
         """
-        keys = [dg.AssetKey(name) for name in names]
+        keys = [dg.AssetKey(name) for name in task.assets]
+        key = self._partitions.key(task.partition) if task.partition else None
         # The next build makes what is missing; a daemon that launched the run again would get in its way.
         tags = {**tags, BUILDER_TAG: self._lock, "dagster/max_retries": "0"}
         with interrupts() as interrupted:
@@ -210,93 +173,89 @@ class Runner:
             raise KeyboardInterrupt
         return result
 
-    def _run(self, shared: "_Shared", partition: Partition, tags: Mapping[str, str]) -> str | None:
-        """One partition of one table, unless another build made it meanwhile; gives what went wrong."""
-        if shared.was_built(partition):
-            return _ELSEWHERE
-        result = self.execute([shared.table], self._partitions.key(partition) if partition else None, tags)
-        return None if result.success else error_of(result.all_events)
+    def _run(self, shared: "_Shared", task: Task) -> Mapping[str, str | None]:
+        """One task, unless another build made it meanwhile; gives by asset what went wrong, None where nothing did."""
+        if shared.was_built(task):
+            return dict.fromkeys(task.assets, _ELSEWHERE)
+        result = self._execute(task, shared.wave.tags)
+        if result.success:
+            return dict.fromkeys(task.assets)
+        events = result.all_events
+        if len(task.assets) == 1:
+            return {task.assets[0]: error_of(events)}
+        failed: dict[str | None, str] = {e.step_key: error_of([e]) for e in events if e.is_step_failure}
+        built = {e.asset_key.path[-1] for e in events if e.is_step_materialization and e.asset_key is not None}
+        others = _NOT_TRIED if failed else error_of(events)
+        return {asset: failed.get(asset, None if asset in built else others) for asset in task.assets}
 
-    def _note(self, table: str, partition: Partition, error: str | None, outcome: Outcome) -> None:
-        if error is None:
-            outcome.built += 1
-        elif error is _ELSEWHERE:
-            outcome.elsewhere += 1
-        else:
-            name = partition_name(partition) if partition else ""
-            outcome.failures.append((table, name, error))
-            self._reporter.failed(table, name, error)
-        self._reporter.advance(table)
+    def _note(self, wave: Wave, task: Task, errors: Mapping[str, str | None], outcome: Outcome) -> None:
+        name = "" if not task.partition and wave.part in task.assets else task.name
+        for asset, error in errors.items():
+            if error is None:
+                outcome.built += 1
+            elif error is _ELSEWHERE:
+                outcome.elsewhere += 1
+            elif error is _NOT_TRIED:
+                outcome.left_out.append((asset, task.name))
+            else:
+                outcome.failures.append((asset, name, error))
+                self._reporter.failed(asset, name, error)
+            self._reporter.advance(wave.part)
 
-    def _run_at_once(
-        self, shared: "_Shared", partitions: Sequence[Partition], outcome: Outcome, tags: Mapping[str, str]
-    ) -> None:
+    def _run_at_once(self, shared: "_Shared", tasks: Sequence[Task], outcome: Outcome) -> None:
         """Runs whose steps the executor sends to other processes: a thread of this one watches over each."""
         configure_logging_once(self._instance)
-        with ThreadPoolExecutor(self._at_once(shared.table), thread_name_prefix="run") as pool:
-            runs = {pool.submit(self._run, shared, partition, tags): partition for partition in partitions}
+        with ThreadPoolExecutor(self._at_once(tasks), thread_name_prefix="run") as pool:
+            runs = {pool.submit(self._run, shared, task): task for task in tasks}
             try:
                 for run in as_completed(runs):
-                    self._note(shared.table, runs[run], run.result(), outcome)
+                    self._note(shared.wave, runs[run], run.result(), outcome)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 stop_runs(runs)
                 raise
 
-    def _at_once(self, table: str) -> int:
-        """How many partitions of a table to begin at once: a run that waits for a place in a pool costs a core."""
-        pool = need_of(table, self._settings.limits).pool
+    def _at_once(self, tasks: Sequence[Task]) -> int:
+        """How many tasks to begin at once: a run that waits for a place in a pool costs a core."""
+        pools = {need_of(asset, self._settings.limits).pool for task in tasks for asset in task.assets}
         limits = {known.name: known.limit for known in self._instance.event_log_storage.get_pool_limits()}
-        return max(1, min(self._jobs, limits.get(pool, self._jobs) if pool else self._jobs))
-
-    def founded(self, table: str, partition: Partition, outcome: Outcome) -> bool:
-        """Whether nothing that goes into the partition failed in this build; noted as left out otherwise."""
-        lacking = any(
-            outcome.lacks(read.table, partition_name(upstream))
-            for read in TABLES[table].reads
-            for upstream in partitions_read(self._lake, read, partition)
-        )
-        if lacking:
-            outcome.left_out.append((table, partition_name(partition)))
-        return not lacking
-
-
-_ELSEWHERE = "another build made it"
-"""Instead of what went wrong: nothing had to be done here."""
+        return max(1, min([self._jobs, *(limits[pool] for pool in pools if pool in limits)]))
 
 
 @dataclass(frozen=True)
 class _Shared:
-    """Partitions of a table that another build may be at, too."""
+    """Tasks that another build may be at, too."""
 
     lake: Lake
-    table: str
-    partitions: Sequence[Partition]
-    is_due: Callable[[Partition], bool]
+    wave: Wave
+    tasks: Sequence[Task]
     before: dict[str, Commit | None] = field(init=False)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        found = {partition_name(p): self.lake.commit(self.table, p) for p in self.partitions if p}
+        found = {task.name: self.lake.commit(self.wave.part, task.partition) for task in self.tasks if self._may(task)}
         object.__setattr__(self, "before", found)
 
-    def is_held(self, partition: Partition) -> bool:
-        """Whether another process of this machine builds it now."""
-        return bool(partition) and is_being_built(self.lake.staging, self.table, partition_name(partition))
+    def _may(self, task: Task) -> bool:
+        return self.wave.is_due is not None and bool(task.partition)
 
-    def was_built(self, partition: Partition) -> bool:
+    def is_held(self, task: Task) -> bool:
+        """Whether another process of this machine builds it now."""
+        return self._may(task) and is_being_built(self.lake.staging, self.wave.part, task.name)
+
+    def was_built(self, task: Task) -> bool:
         """Whether somebody else published it since it was found due, and it is not any more."""
-        if not partition:
+        if self.wave.is_due is None or not task.partition:
             return False
         with self.lock:  # runs in threads ask the same ledgers
-            if self.lake.commit(self.table, partition) == self.before[partition_name(partition)]:
+            if self.lake.commit(self.wave.part, task.partition) == self.before[task.name]:
                 return False
-            return not self.is_due(partition)
+            return not self.wave.is_due(task.partition)
 
-    def wait_for(self, partition: Partition, options: RetryOptions) -> None:
+    def wait_for(self, task: Task, options: RetryOptions) -> None:
         """Wait until nobody builds it, for as long as a step's tries would take."""
         give_up = time.monotonic() + options.seconds * (2**options.times - 1)
-        while self.is_held(partition) and time.monotonic() < give_up:
+        while self.is_held(task) and time.monotonic() < give_up:
             time.sleep(min(0.5, options.seconds))
 
 
@@ -342,20 +301,3 @@ def stop_runs(runs: Collection[Future[Any]]) -> None:
         ask_executors_to_stop()
         time.sleep(0.1)
     forget_interrupt()
-
-
-def error_of(events: Iterable[dg.DagsterEvent]) -> str:
-    """What the first failed step among the events says."""
-    for event in events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            if data.user_failure_data is not None and data.user_failure_data.description:
-                return data.user_failure_data.description
-            error = data.error.cause or data.error if data.error is not None else None
-            if error is None:
-                return "the step failed"
-            # What a step of ours raises explains itself; of others the kind of error is part of what they say.
-            return re.sub(r"^laion_assets(\.\w+)*: ", "", error.message.strip())
-        if event.is_job_failure and event.job_failure_data.error is not None:  # no step began
-            return event.job_failure_data.error.message.strip()
-    return "the run failed before its step began"

@@ -10,8 +10,8 @@ import pytest
 from laion_assets.cli.common import err, out
 from laion_assets.cli.main import main
 from laion_assets.delta.lake import Lake
+from laion_assets.orchestration.registration import register_built, registered
 from laion_assets.orchestration.runs.home import dagster_instance
-from laion_assets.orchestration.runs.registration import register_built, registered
 from laion_assets.training.recipe import load_recipes
 from tests.unit.delta.tables_made import made
 

@@ -12,16 +12,18 @@ from rich.console import Console
 
 from laion_assets.cli import status as command
 from laion_assets.cli.status import bar, look
-from laion_assets.definitions import build_definitions
 from laion_assets.delta.partition import partition_name
 from laion_assets.delta.staleness import State
+from laion_assets.orchestration.code_location import build_definitions
+from laion_assets.orchestration.keys import Keys
 from laion_assets.orchestration.partitions import CRAWLS, Partitions
-from laion_assets.orchestration.runs.attempts import Attempts
-from laion_assets.orchestration.runs.build import current_states
+from laion_assets.orchestration.planning.models import ModelRequest
+from laion_assets.orchestration.planning.recipes import TrainingRequest
+from laion_assets.orchestration.planning.states import MODELS, current_states
+from laion_assets.orchestration.runs.builder import Builder
+from laion_assets.orchestration.runs.history import RunHistory
 from laion_assets.orchestration.runs.home import dagster_instance
-from laion_assets.orchestration.runs.model_build import ModelBuilder
-from laion_assets.orchestration.runs.recipe_build import RecipeBuilder
-from laion_assets.orchestration.runs.standing import MODELS, STATES, Picture, Standing, as_object, picture_of
+from laion_assets.orchestration.runs.status import STATES, LakeStatus, Standing, as_object, lake_status
 from laion_assets.settings import Settings
 from laion_assets.sql.project import open_project
 from laion_assets.tables.stages import PER_CRAWL
@@ -88,10 +90,10 @@ def run(settings: Settings, instance: dg.DagsterInstance) -> Run:
     return once
 
 
-def picture(settings: Settings, instance: dg.DagsterInstance) -> tuple[Picture, Attempts]:
+def picture(settings: Settings, instance: dg.DagsterInstance) -> tuple[LakeStatus, RunHistory]:
     states = current_states(settings.open_lake(create=False), settings, [LATER])
-    attempts = Attempts(instance, settings, PER_CRAWL)
-    return picture_of(settings.lake, states, attempts), attempts
+    attempts = RunHistory(instance, Keys(settings, open_project(settings.models)), PER_CRAWL)
+    return lake_status(settings.lake, states, attempts), attempts
 
 
 def test_what_failed_is_shown_with_how_often_and_why(
@@ -124,10 +126,10 @@ def test_a_done_partition_is_done_whatever_dagster_remembers(
     """What is in the lake counts, whoever wrote it; a stale one that could not be built again has failed."""
     assert not run("crawl_snapshots", {"crawl": OLD})
     states = current_states(settings.open_lake(create=False), settings, [])
-    attempts = Attempts(instance, settings, PER_CRAWL)
+    attempts = RunHistory(instance, Keys(settings, open_project(settings.models)), PER_CRAWL)
     mended = [replace(state, state=State.DONE, reasons=(), inherited=()) for state in states]
-    assert picture_of("lake", states, attempts).counts["crawl_snapshots", OLD] == {"failed": 1}
-    assert picture_of("lake", mended, attempts).counts["crawl_snapshots", OLD] == {"done": 1}
+    assert lake_status("lake", states, attempts).counts["crawl_snapshots", OLD] == {"failed": 1}
+    assert lake_status("lake", mended, attempts).counts["crawl_snapshots", OLD] == {"done": 1}
 
 
 def test_a_run_that_has_begun_is_running(settings: Settings, instance: dg.DagsterInstance) -> None:
@@ -160,7 +162,7 @@ def test_models_count_too_and_say_what_is_wrong_with_them(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     ours = settings.model_copy(update={"models": str(folder)})
     with dagster_instance() as instance:
-        built = ModelBuilder(ours, open_project(folder), instance, Quiet()).build(["sound", "tested"])
+        built = Builder(ours, instance, Quiet()).build(ModelRequest(models=["sound", "tested"]))
     assert (built.built, [failure[0] for failure in built.failures]) == (1, ["tested"])
     found, attempts = look(ours)
     states = {s.table: (s.partition, s.state) for s in found.standings if s.part == MODELS}
@@ -190,7 +192,7 @@ def test_a_training_that_failed_is_shown_though_the_lake_holds_nothing_of_it(
     recipe = {"selection": {"source": "unique_pairs", "where": "no_such_column > 1"}}
     ours = settings.model_copy(update=write_recipes(tmp_path, {RECIPE: recipe}))
     with dagster_instance() as instance:
-        outcome = RecipeBuilder(ours, instance, Quiet()).train([RECIPE])
+        outcome = Builder(ours, instance, Quiet()).build(TrainingRequest(recipes=[RECIPE]))
     assert [failure[0] for failure in outcome.failures] == ["training_sets"]
     found, attempts = look(ours)
     assert {s.table: s.state for s in found.standings if s.recipe} == {
@@ -204,7 +206,7 @@ def test_a_training_that_failed_is_shown_though_the_lake_holds_nothing_of_it(
     assert "1!" in line
 
 
-def many(crawls: int, buckets: int = 4) -> Picture:
+def many(crawls: int, buckets: int = 4) -> LakeStatus:
     """A lake in which the newest crawls are not downloaded, one old crawl has a failure and another is stale."""
     made = []
     for number in range(crawls):
@@ -215,7 +217,7 @@ def many(crawls: int, buckets: int = 4) -> Picture:
                 if bucket == 0 and table == "images" and number in (3, 5):
                     state = "failed" if number == 3 else "stale"
                 made.append(Standing(table, crawl, f"crawl={crawl}/bucket={bucket}", state))
-    return Picture("/lake", made)
+    return LakeStatus("/lake", made)
 
 
 def printed(monkeypatch: pytest.MonkeyPatch, show: Callable[[], None], width: int) -> list[str]:
@@ -249,7 +251,7 @@ def test_few_crawls_are_shown_in_full_within_eighty_columns(monkeypatch: pytest.
         for crawl in (OLD, NEW)
         for n in range(5)
     ]
-    found = Picture("/lake", standings)
+    found = LakeStatus("/lake", standings)
     lines = printed(monkeypatch, lambda: command.out.print(command._table_in_full(found)), 80)
     assert max(map(len, lines)) <= 80
     assert sum(OLD in line for line in lines) == len(PER_CRAWL)

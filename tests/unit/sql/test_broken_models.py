@@ -183,7 +183,7 @@ def test_a_session_answers_and_shows_what_a_broken_model_was_built_to_last(tmp_p
 def test_the_code_location_loads_and_shows_what_is_broken_and_what_waits(tmp_path: Path) -> None:
     import dagster as dg
 
-    from laion_assets.definitions import build_definitions
+    from laion_assets.orchestration.code_location import build_definitions
 
     WRONG["unknown column"](tmp_path)
     project(tmp_path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from laion_assets.definitions import build_definitions
+from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.settings import Settings
 from laion_assets.training.recipe import RecipeError, load_recipes, open_recipes
 

@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from laion_assets.definitions import build_definitions
 from laion_assets.orchestration.automation.freshness import kept_by
+from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.settings import AutomationOptions, Settings, SettingsError, load_settings
 from laion_assets.tables.stages import PER_CRAWL
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_assets.orchestration.automation.runs import Keys
-from laion_assets.orchestration.partitions import Partitions
-from laion_assets.orchestration.runs.attempts import Attempts
+from laion_assets.orchestration.keys import Keys
+from laion_assets.orchestration.runs.history import RunHistory
 from laion_assets.settings import Settings
 from laion_assets.sql.project import load_project
 
@@ -44,8 +43,8 @@ def test_a_run_is_at_the_partitions_that_its_key_names(
         status=dg.DagsterRunStatus.FAILURE,
     )
     expected = [("images", f"crawl={CRAWL}/bucket={n}") for n in buckets]
-    keys = Keys(Partitions(shards=4, buckets=4), load_project())
+    settings = Settings(_env_file=None, lake=str(tmp_path / "lake"), shards=4, buckets=4)  # type: ignore[call-arg]
+    keys = Keys(settings, load_project())
     assert list(keys.names(run, instance)) == expected
     instance.add_run(run)
-    settings = Settings(_env_file=None, lake=str(tmp_path / "lake"))  # type: ignore[call-arg]
-    assert sorted(Attempts(instance, settings, ["images"])._times({"images"})) == expected
+    assert sorted(RunHistory(instance, keys, ["images"])._times({"images"})) == expected

@@ -6,9 +6,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_assets.definitions import build_definitions
 from laion_assets.delta.lake import Lake
 from laion_assets.orchestration.automation.maintenance import survey
+from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.settings import Settings, SettingsError, load_settings
 from tests.unit.delta.aging import backdate_all, readable
 from tests.unit.delta.tables_made import made

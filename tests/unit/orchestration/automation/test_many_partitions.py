@@ -12,10 +12,10 @@ import pytest
 from benchmarks.many_partitions import SHARDS, crawl_names, write_log
 from laion_assets.delta import lake as lakes
 from laion_assets.orchestration.automation.condition import Decisions
-from laion_assets.orchestration.automation.overview import Overview
-from laion_assets.orchestration.automation.plan import items_of
-from laion_assets.orchestration.automation.runs import Keys
-from laion_assets.orchestration.partitions import CRAWLS, Partitions
+from laion_assets.orchestration.keys import Keys
+from laion_assets.orchestration.partitions import CRAWLS
+from laion_assets.orchestration.planning.backlog import items_of
+from laion_assets.orchestration.planning.overview import Overview
 from laion_assets.settings import Settings
 from laion_assets.sql.project import load_project
 from laion_assets.tables.stages import PER_CRAWL, partitions_of
@@ -77,9 +77,8 @@ def test_what_is_due_of_many_is_few_runs(settings: Settings, entries: Callable[[
     del entries
     stricter = settings.model_copy(update={"filter": settings.filter.__class__(policy="none")})
     project = load_project(settings.models)
-    partitions = Partitions(shards=SHARDS, buckets=BUCKETS)
     overview = Overview(stricter, project)
-    decisions = Decisions(overview, Keys(partitions, project))
+    decisions = Decisions(overview, Keys(stricter, project))
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(str(CRAWLS.name), NAMES)
         runs = decisions.decide(instance)

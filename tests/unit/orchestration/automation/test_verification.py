@@ -7,8 +7,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_assets.definitions import build_definitions
 from laion_assets.delta.lake import Lake
+from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.settings import Settings, SettingsError, load_settings
 from tests.unit.delta.written import written_lake
 

@@ -9,7 +9,7 @@ import pytest
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import partition_name
 from laion_assets.orchestration.partitions import Partitions
-from laion_assets.orchestration.runs.registration import register_built
+from laion_assets.orchestration.registration import register_built
 from laion_assets.orchestration.runs.reported import report, unknown_to
 from laion_assets.tables.stages import STAGES
 from tests.unit.delta.tables_made import FIRST, SECOND, made, made_crawl

@@ -1,6 +1,6 @@
 """How the whole lake stands at one moment, and what each partition would be built from now."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,19 +12,18 @@ from laion_assets.delta.ledger_cache import no_collection
 from laion_assets.delta.partition import WHOLE, Partition
 from laion_assets.delta.staleness import Expectation, Groups, Judge, PartitionState, standing_digest
 from laion_assets.delta.table import Table
-from laion_assets.orchestration.assets.step import current_removals
+from laion_assets.orchestration.planning.states import CALIBRATIONS, PARTITION_STATES, calibration_is_due
+from laion_assets.orchestration.planning.waves import Site, Wave, stage_wave
+from laion_assets.orchestration.removals import current_removals
 from laion_assets.settings import Settings
 from laion_assets.sql.build import EXPECTATION, declared, model_states, stage_of, tests_version
 from laion_assets.sql.project import Project
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.stages import PER_CRAWL
 
-CALIBRATIONS = "calibrations"
-PARTITION_STATES = "partition_states"
-
 
 @dataclass(frozen=True)
-class Picture:
+class JudgedLake:
     """The lake at one moment."""
 
     lake: Lake
@@ -76,6 +75,19 @@ class Picture:
         return json_digest(told, sort_keys=True, digits=16)
 
 
+@dataclass(frozen=True)
+class StatesRequest:
+    """``partition_states``, whatever it says now."""
+
+    def names(self, _: Site) -> Mapping[str, Sequence[str]]:
+        """None."""
+        return {}
+
+    def waves(self, site: Site) -> Iterator[Wave]:
+        """A wave of it alone."""
+        yield stage_wave(site, PARTITION_STATES, [{}], lambda _: True, total=1)
+
+
 class Overview:
     """Looks at one lake, again and again; what did not change is not judged again."""
 
@@ -92,7 +104,7 @@ class Overview:
     def _stages(self) -> Mapping[str, Table]:
         return {**TABLES, **{name: stage_of(self.project, name) for name in self.project.enabled}}
 
-    def look(self, registered: Sequence[str]) -> Picture:
+    def look(self, registered: Sequence[str]) -> JudgedLake:
         """The lake as it is now.
 
         Args:
@@ -106,7 +118,7 @@ class Overview:
             groups = self.judge.judge(lake, crawls, expectations)
         models = self._model_states(lake, groups)
         due = calibration_is_due(lake, self.settings)
-        return Picture(
+        return JudgedLake(
             lake, self.project, frozenset(registered), crawls, groups, models, expectations, self._stages, inputs, due
         )
 
@@ -135,12 +147,3 @@ class Overview:
             judged = {(s.table, s.name): s for group in groups.values() for s in group.open}
             self._models = (seen, model_states(self.project, lake, judged, self._stages))
         return self._models[1]
-
-
-def calibration_is_due(lake: Lake, settings: Settings) -> bool:
-    """Whether the thresholds of the encoders have to be measured, or measured anew."""
-    if settings.calibration.pairs is None:
-        return False
-    expected = settings.expectations("")[CALIBRATIONS].settings_digest
-    ledger = lake.ledger(CALIBRATIONS)
-    return not any(expected in (None, c.settings_digest) and ledger.is_trusted(c) for c in ledger.commits.values())

@@ -1,7 +1,7 @@
 """Which partitions to build next, and as which runs. Knows no Dagster.
 
-A partition is due when it is missing or stale for a reason of its own, and everything it is built from is up to date
-or is built before it in the same run. Partitions of one key become one run, so that a bucket goes from its pairs to
+A partition that is due can be built once everything it is built from is up to date, or is built before it in the same
+run. Partitions of one key become one run, so that a bucket goes from its pairs to
 its release with one start of a process; short partitions that lie side by side become one run over a range.
 """
 
@@ -14,7 +14,8 @@ from typing import TypeAlias
 from laion_assets.delta.partition import WHOLE, Partition, partition_name
 from laion_assets.delta.staleness import PartitionState, State
 from laion_assets.delta.table import Read
-from laion_assets.orchestration.automation.overview import CALIBRATIONS, PARTITION_STATES, Picture
+from laion_assets.orchestration.planning.overview import JudgedLake
+from laion_assets.orchestration.planning.states import CALIBRATIONS, PARTITION_STATES, is_due
 from laion_assets.sql.commits import COMMITS
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.stages import PER_CRAWL
@@ -34,8 +35,8 @@ class Answer(Enum):
     """It has failed too often as things are."""
 
 
-class Standing(Enum):
-    """Where a partition that is not up to date stands."""
+class Outlook(Enum):
+    """What a partition that is not up to date can hope for."""
 
     REQUESTED = "requested"
     COMING = "coming"
@@ -88,11 +89,11 @@ Asked: TypeAlias = Callable[[str, str, Callable[[], str]], Answer]
 """Asked of (asset, partition name, digest of what it would be built from) whether to build it."""
 
 
-class Plan:
-    """What is due in one picture of a lake.
+class Backlog:
+    """Everything that is not up to date in a lake at one moment, and what of it can be built now.
 
     Args:
-        picture: the lake.
+        lake: the lake.
         busy: partitions that run or are queued, by (asset, partition name).
         ask: decides on a partition that could be built.
         patient: whether what covers all crawls waits until nothing is on its way that it reads.
@@ -101,54 +102,54 @@ class Plan:
 
     def __init__(
         self,
-        picture: Picture,
+        lake: JudgedLake,
         busy: frozenset[tuple[str, str]],
         ask: Asked,
         *,
         patient: bool = True,
         again: Iterable[PartitionState] = (),
     ) -> None:
-        self._picture = picture
+        self._lake = lake
         self._busy = busy
         self._ask = ask
         self._patient = patient
         self._again = {(state.table, state.name): state for state in again}
         self._units: dict[tuple[tuple[str, str | int], ...], Unit] = {}
-        self.standings: dict[tuple[str, str], Standing] = {}
+        self.outlooks: dict[tuple[str, str], Outlook] = {}
         self._unready: Counter[tuple[str, str]] = Counter()
         self._given_up: Counter[tuple[str, str]] = Counter()
         self._unready_history: set[tuple[str, str | int]] = set()
         self._settle()
 
     def _settle(self) -> None:
-        if self._picture.calibration_due:
+        if self._lake.calibration_due:
             self._stand(CALIBRATIONS, {}, waits=False, blocked=False, before=())
         for table in PER_CRAWL:
-            for crawl in self._picture.crawls:
+            for crawl in self._lake.crawls:
                 again = [s for s in self._again.values() if s.table == table and s.partition["crawl"] == crawl]
-                for state in (*self._picture.groups[table, crawl].open, *again):
+                for state in (*self._lake.groups[table, crawl].open, *again):
                     self._stage(state)
-        for (model, _), state in self._picture.models.items():
+        for (model, _), state in self._lake.models.items():
             if state.state is not State.DONE:
                 self._model(model, state)
-        if self._picture.states_due:
-            waits = self._patient and any(s is not Standing.GIVEN_UP for s in self.standings.values())
+        if self._lake.states_due:
+            waits = self._patient and any(s is not Outlook.GIVEN_UP for s in self.outlooks.values())
             self._stand(PARTITION_STATES, {}, waits=waits, blocked=False, before=())
 
     def _stage(self, state: PartitionState) -> None:
         found = _Upstream()
         for read in TABLES[state.table].reads:
             self._look_upstream(read, state, found)
-        blocked = found.blocked or state.partition["crawl"] not in self._picture.registered
-        due = state.state is State.MISSING or bool(state.reasons) or (state.table, state.name) in self._again
+        blocked = found.blocked or state.partition["crawl"] not in self._lake.registered
+        due = is_due(state) or (state.table, state.name) in self._again
         if due or found.waits or blocked or found.before:
             waits = found.waits or (not due and not blocked)
             self._stand(state.table, state.partition, waits=waits, blocked=blocked, before=found.before)
-        if (state.table, state.name) in self.standings and not blocked:
+        if (state.table, state.name) in self.outlooks and not blocked:
             self._note_history(state)
 
     def _note_history(self, state: PartitionState) -> None:
-        if self.standings[state.table, state.name] is not Standing.GIVEN_UP and "bucket" in state.partition:
+        if self.outlooks[state.table, state.name] is not Outlook.GIVEN_UP and "bucket" in state.partition:
             self._unready_history.add((state.table, state.partition["bucket"]))
 
     def _look_upstream(self, read: Read, state: PartitionState, found: "_Upstream") -> None:
@@ -156,9 +157,9 @@ class Plan:
         if read.periods == "earlier":
             found.waits |= (read.table, state.partition["bucket"]) in self._unready_history
         elif "crawl" not in TABLES[read.table].partition_by:
-            found.take(read.table, self.standings.get((read.table, WHOLE)), chained=False)
+            found.take(read.table, self.outlooks.get((read.table, WHOLE)), chained=False)
         elif TABLES[read.table].partition_by == TABLES[state.table].partition_by:
-            found.take(read.table, self.standings.get((read.table, state.name)), chained=True)
+            found.take(read.table, self.outlooks.get((read.table, state.name)), chained=True)
         else:
             key = (read.table, str(state.partition["crawl"]))
             found.waits |= self._unready[key] > 0
@@ -166,28 +167,28 @@ class Plan:
 
     def _model(self, model: str, state: PartitionState) -> None:
         found = _Upstream()
-        project, crawl = self._picture.project, state.partition.get("crawl")
+        project, crawl = self._lake.project, state.partition.get("crawl")
         sources = {t for s in project.sources(model) for t in (PER_CRAWL if s == COMMITS.name else (s,))}
         for asset in (*sources, *project.upstream(model)):
             by_crawl = asset in PER_CRAWL or (asset in project.models and project.models[asset].is_incremental)
             if not by_crawl:
                 chained = asset in project.models and crawl is None
-                found.take(asset, self.standings.get((asset, WHOLE)), chained=chained)
+                found.take(asset, self.outlooks.get((asset, WHOLE)), chained=chained)
             elif crawl is None:
                 # What was given up does not hold up what covers all crawls: it is built of what is there, if any is.
-                nothing = not self._picture.lake.ledger(asset).commits
-                coming = any(self._unready[asset, crawl] for crawl in self._picture.registered)
+                nothing = not self._lake.lake.ledger(asset).commits
+                coming = any(self._unready[asset, crawl] for crawl in self._lake.registered)
                 found.waits |= coming and (self._patient or nothing)
                 found.blocked |= nothing and not coming
             elif asset in project.models:
-                found.take(asset, self.standings.get((asset, state.name)), chained=True)
+                found.take(asset, self.outlooks.get((asset, state.name)), chained=True)
             else:
                 found.waits |= self._unready[asset, str(crawl)] > 0
                 found.blocked |= self._given_up[asset, str(crawl)] > 0
         if crawl is not None:
-            found.blocked |= crawl not in self._picture.registered
-        if state.state is State.MISSING or state.reasons or found.waits or found.blocked or found.before:
-            due = state.state is State.MISSING or bool(state.reasons)
+            found.blocked |= crawl not in self._lake.registered
+        due = is_due(state)
+        if due or found.waits or found.blocked or found.before:
             waits = found.waits or (not due and not found.blocked)
             self._stand(model, state.partition, waits=waits, blocked=found.blocked, before=found.before)
 
@@ -202,24 +203,24 @@ class Plan:
             before: what is built before it in the same run.
         """
         name = partition_name(partition)
-        standing, retry = Standing.COMING, False
+        outlook, retry = Outlook.COMING, False
 
         def digest() -> str:
-            return self._picture.input_digest(asset, partition, *before)
+            return self._lake.input_digest(asset, partition, *before)
 
         if blocked:
-            standing = Standing.GIVEN_UP
+            outlook = Outlook.GIVEN_UP
         elif not waits and (asset, name) not in self._busy:
             answer = self._ask(asset, name, digest)
             retry = answer is Answer.RETRY
             if answer in (Answer.NOW, Answer.RETRY):
-                standing = Standing.REQUESTED
+                outlook = Outlook.REQUESTED
             elif answer is Answer.NEVER:
-                standing = Standing.GIVEN_UP
-        self.standings[asset, name] = standing
+                outlook = Outlook.GIVEN_UP
+        self.outlooks[asset, name] = outlook
         crawl = str(partition.get("crawl", ""))
-        (self._given_up if standing is Standing.GIVEN_UP else self._unready)[asset, crawl] += 1
-        if standing is Standing.REQUESTED:
+        (self._given_up if outlook is Outlook.GIVEN_UP else self._unready)[asset, crawl] += 1
+        if outlook is Outlook.REQUESTED:
             unit = self._units.setdefault(tuple(partition.items()), Unit(partition))
             unit.items.append(Item(asset, partition, digest, retry))
 
@@ -250,13 +251,13 @@ class _Upstream:
     blocked: bool = False
     before: list[str] = field(default_factory=list)
 
-    def take(self, asset: str, standing: Standing | None, *, chained: bool) -> None:
+    def take(self, asset: str, outlook: Outlook | None, *, chained: bool) -> None:
         """Take in where one input stands; ``chained``: it can be built in the same run."""
-        if standing is Standing.GIVEN_UP:
+        if outlook is Outlook.GIVEN_UP:
             self.blocked = True
-        elif standing is Standing.REQUESTED and chained:
+        elif outlook is Outlook.REQUESTED and chained:
             self.before.append(asset)
-        elif standing is not None:
+        elif outlook is not None:
             self.waits = True
 
 

@@ -3,22 +3,31 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import dagster as dg
 
 from laion_assets.delta.partition import partition_name
 from laion_assets.delta.staleness import PartitionState, State
+from laion_assets.orchestration.keys import Keys
+from laion_assets.orchestration.planning.states import (
+    MODELS,
+    SCORES,
+    TRAININGS,
+    current_states,
+    states_of_models,
+    states_of_recipes,
+)
+from laion_assets.orchestration.planning.waves import Place
+from laion_assets.orchestration.registration import registered
+from laion_assets.orchestration.runs.history import Failure, RunHistory
+from laion_assets.settings import Settings
+from laion_assets.sql.project import open_project
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.stages import PER_CRAWL
 
-if TYPE_CHECKING:
-    from laion_assets.orchestration.runs.attempts import Attempts, Failure, Place
-
 STATES: Final = ("done", "running", "stale", "failed", "missing")
 """How a partition can stand, in the order in which bars show it."""
-
-MODELS: Final = "SQL models"
-TRAININGS: Final = ("training_sets", "clip_checkpoints")
-SCORES: Final = ("zero_shot_scores", "retrieval_scores", "robustness", "scaling_laws")
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class Standing:
     """Empty where it belongs to none."""
 
     @property
-    def place(self) -> "Place":
+    def place(self) -> Place:
         """What names it."""
         return self.table, self.partition
 
@@ -47,7 +56,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Picture:
+class LakeStatus:
     """All partitions of some crawls, and what is built from all of them together."""
 
     lake: str
@@ -93,15 +102,36 @@ class Picture:
         return set(self.of_crawl(crawl)) == {"done"}
 
 
-def picture_of(
-    lake: str, states: Iterable[PartitionState], attempts: "Attempts", crawls: Sequence[str] = ()
-) -> Picture:
+def look(settings: Settings, instance: dg.DagsterInstance, crawls: Sequence[str] = ()) -> tuple[LakeStatus, RunHistory]:
+    """How everything stands now, with what Dagster remembers of builds that published nothing.
+
+    Args:
+        settings: of the lake.
+        instance: remembers them.
+        crawls: those to look at; none: all, and what belongs to no crawl.
+    """
+    lake, project = settings.open_lake(create=False), open_project(settings.models)
+    stages = current_states(lake, settings, registered(instance, "crawl"))
+    history = RunHistory(instance, Keys(settings, project), (*PER_CRAWL, *TRAININGS, *SCORES, *project.enabled))
+    tried = {name.removeprefix("recipe=") for table, name in history.failed | history.running if table in TRAININGS}
+    recipes = {*registered(instance, "recipe"), *tried}
+    states = [
+        *stages,
+        *states_of_models(lake, project, stages),
+        *states_of_recipes(lake, settings, project, recipes),
+    ]
+    return lake_status(settings.lake, states, history, crawls), history
+
+
+def lake_status(
+    lake: str, states: Iterable[PartitionState], history: RunHistory, crawls: Sequence[str] = ()
+) -> LakeStatus:
     """How partitions stand: what is done the lake says, what runs or failed Dagster.
 
     Args:
         lake: its name.
         states: of every partition of the lake.
-        attempts: what Dagster remembers.
+        history: what Dagster remembers.
         crawls: those to look at; none: all, and what belongs to no crawl.
     """
     standings = []
@@ -111,13 +141,13 @@ def picture_of(
             continue
         place = state.table, name
         shown = str(state.state)
-        if place in attempts.running:
+        if place in history.running:
             shown = "running"
-        elif state.state is not State.DONE and (place in attempts.failed or _is_at_fault(state)):
+        elif state.state is not State.DONE and (place in history.failed or _is_at_fault(state)):
             shown = "failed"
         recipe = str(state.partition.get("recipe", ""))
         standings.append(Standing(state.table, crawl, name, shown, (*state.reasons, *state.inherited), recipe))
-    return Picture(lake, standings)
+    return LakeStatus(lake, standings)
 
 
 def _is_at_fault(state: PartitionState) -> bool:
@@ -128,21 +158,21 @@ def _is_at_fault(state: PartitionState) -> bool:
     )
 
 
-def as_object(picture: Picture, failures: "Mapping[Place, Failure]") -> dict[str, Any]:
+def as_object(status: LakeStatus, failures: Mapping[Place, Failure]) -> dict[str, Any]:
     """All of it as JSON values; of the partitions those that are not done."""
     models: dict[str, Counter[str]] = {}
-    for standing in picture.standings:
+    for standing in status.standings:
         if standing.part == MODELS:
             models.setdefault(standing.table, Counter())[standing.state] += 1
     return {
-        "lake": picture.lake,
-        "stages": {table: _in_full(picture.of_table(table)) for table in PER_CRAWL},
+        "lake": status.lake,
+        "stages": {table: _in_full(status.of_table(table)) for table in PER_CRAWL},
         "crawls": {
-            crawl: {table: _in_full(picture.counts[table, crawl]) for table in PER_CRAWL} for crawl in picture.crawls
+            crawl: {table: _in_full(status.counts[table, crawl]) for table in PER_CRAWL} for crawl in status.crawls
         },
         "models": {name: _in_full(counts) for name, counts in models.items()},
-        "trainings": {table: _in_full(picture.beside[table]) for table in TRAININGS if table in picture.beside},
-        "scores": {table: _in_full(picture.beside[table]) for table in SCORES if table in picture.beside},
+        "trainings": {table: _in_full(status.beside[table]) for table in TRAININGS if table in status.beside},
+        "scores": {table: _in_full(status.beside[table]) for table in SCORES if table in status.beside},
         "partitions": [
             {
                 "table": standing.table,
@@ -151,7 +181,7 @@ def as_object(picture: Picture, failures: "Mapping[Place, Failure]") -> dict[str
                 "reasons": list(standing.reasons),
                 **_failure_object(failures.get(standing.place)),
             }
-            for standing in picture.standings
+            for standing in status.standings
             if standing.state != "done"
         ],
     }
@@ -161,7 +191,7 @@ def _in_full(counts: Mapping[str, int]) -> dict[str, int]:
     return {state: counts.get(state, 0) for state in STATES}
 
 
-def _failure_object(failure: "Failure | None") -> dict[str, Any]:
+def _failure_object(failure: Failure | None) -> dict[str, Any]:
     if failure is None:
         return {}
     return {

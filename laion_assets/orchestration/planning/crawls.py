@@ -1,0 +1,96 @@
+"""What is due of crawls: stage by stage, the earliest crawl first."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from laion_assets.delta.partition import Partition
+from laion_assets.delta.staleness import PartitionState
+from laion_assets.download.failures import is_transient
+from laion_assets.orchestration.planning.states import CALIBRATIONS, calibration_is_due, current_states, is_due
+from laion_assets.orchestration.planning.waves import Site, Wave, stage_wave
+from laion_assets.orchestration.removals import current_removals, removals_digest
+from laion_assets.orchestration.run_tags import REFETCH_TAG
+from laion_assets.settings import SettingsError
+from laion_assets.tables.stages import PER_CRAWL
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrawlRequest:
+    """What is missing or stale of some crawls, and no partition whose inputs could not be built."""
+
+    crawls: Sequence[str]
+    until: str = PER_CRAWL[-1]
+    """The last stage."""
+    retry_failed: bool = False
+    """Also pictures that failed for a reason that can pass."""
+    refetch: bool = False
+    """Every picture, known or not."""
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """The stages to go through."""
+        return PER_CRAWL[: PER_CRAWL.index(self.until) + 1]
+
+    def names(self, _: Site) -> Mapping[str, Sequence[str]]:
+        """The crawls."""
+        return {"crawl": self.crawls}
+
+    def waves(self, site: Site) -> Iterator[Wave]:
+        """A wave for each stage; for each crawl where one crawl depends on those before it."""
+        current_removals(site.lake, site.settings)  # nothing is fetched or kept by lists that cannot be read
+        self._refuse_what_cannot_end(site)
+        return self._waves(site)
+
+    def _refuse_what_cannot_end(self, site: Site) -> None:
+        """Name a file that some stage will need and that is not there, before hours go into the stages before it."""
+        expectations = site.settings.expectations(removals_digest(site.lake, site.settings))
+        for table in self.tables:
+            missing = expectations[table].missing
+            if missing is not None and self._due(site, table, sorted(self.crawls)):
+                raise SettingsError(missing)
+
+    def _waves(self, site: Site) -> Iterator[Wave]:
+        if "filtered_pairs" in self.tables and calibration_is_due(site.lake, site.settings):
+            yield stage_wave(site, CALIBRATIONS, [{}], lambda _: True, total=1)
+        for table in self.tables:
+            yield from self._stage(site, table)
+
+    def _stage(self, site: Site, table: str) -> Iterator[Wave]:
+        crawls = sorted(self.crawls)
+        # Each crawl's unique pairs depend on those of the crawls before it, which must be up to date by then.
+        batches = [[crawl] for crawl in crawls] if table == "unique_pairs" else [crawls]
+        first, *later = [self._due(site, table, batch) for batch in batches]
+        total = len(first) + sum(map(len, later))
+        tags = {REFETCH_TAG: "true"} if self.refetch and table == "images" else {}
+        for number, batch in enumerate(batches):
+
+            def still_due(partition: Partition, batch: Sequence[str] = batch) -> bool:
+                return partition in self._due(site, table, batch)
+
+            due = self._due(site, table, batch) if number else first
+            yield stage_wave(site, table, due, still_due, total=None if number else total, tags=tags)
+
+    def _due(self, site: Site, table: str, crawls: Sequence[str]) -> list[Partition]:
+        states = current_states(site.lake, site.settings, crawls, until=table)
+        own = [state for state in states if state.table == table and state.partition["crawl"] in crawls]
+        due = [state.partition for state in own if is_due(state) or self._is_asked_for(site, state)]
+        if table == "images" and self.retry_failed:
+            due += [s.partition for s in own if s.partition not in due and _has_transient(site, s.partition)]
+        return due
+
+    def _is_asked_for(self, site: Site, state: PartitionState) -> bool:
+        """Whether a flag asks for a partition that is done."""
+        if state.table == "images":
+            return self.refetch
+        commit = site.lake.commit(state.table, state.partition)
+        if state.table != "wat_files" or commit is None:
+            return False
+        limit, format_ = site.settings.wat_files, site.settings.format
+        other_limit = limit is not None and limit != commit.counts.get("limit", commit.rows)
+        other_format = format_ is not None and (format_ == "warc") != bool(commit.counts.get("warc"))
+        return other_limit or other_format
+
+
+def _has_transient(site: Site, partition: Partition) -> bool:
+    rows = site.lake.rows("images", partition, ["failure", "http_status"]).unique().iter_rows()
+    return any(is_transient(failure, status) for failure, status in rows)

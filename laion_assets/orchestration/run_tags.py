@@ -1,0 +1,8 @@
+"""Tags by which whoever asks for a run tells its steps what to do otherwise."""
+
+from typing import Final
+
+REFETCH_TAG: Final = "laion/refetch"
+"""A run of ``images`` with this tag attempts every url again, known or not."""
+REFRESH_TAG: Final = "laion/refresh"
+"""A run of ``training_sets`` with this tag selects from the tables as they are now, also where one was made before."""
