@@ -26,6 +26,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from urllib3.exceptions import HTTPError
 
 from laion_assets.common.digests import text_digest
+from laion_assets.common.folders import user_cache
 from laion_assets.delta.errors import LakeError, StorageUnavailable
 from laion_assets.delta.partition import literal
 from laion_assets.delta.storage import Storage, StoredFile, plain_name
@@ -322,9 +323,9 @@ def _scratch(uri: str) -> Path:
     given = os.environ.get("LAION_SCRATCH")
     if given:
         return Path(given).expanduser().resolve() / digest
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = user_cache()
     there = next(folder for folder in (cache, *cache.parents) if folder.is_dir())
-    return (cache if os.access(there, os.W_OK) else Path(tempfile.gettempdir())) / "laion-lakehouse" / digest
+    return (cache if os.access(there, os.W_OK) else Path(tempfile.gettempdir()) / cache.name) / digest
 
 
 @lru_cache(maxsize=1)

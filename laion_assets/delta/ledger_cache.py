@@ -5,7 +5,6 @@ read, or does not fit the log it is held against, is passed over.
 """
 
 import gc
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 
 from laion_assets.common.digests import json_digest, text_digest
 from laion_assets.common.files import write_file
+from laion_assets.common.folders import user_cache
 from laion_assets.delta.commits import Ledger
 
 _FORMAT = 2
@@ -75,5 +75,4 @@ def entry_digest(entry: Mapping[str, Any]) -> str:
 
 
 def _file(path: str) -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "laion-lakehouse"
-    return base / f"ledger-{text_digest(path, digits=24)}.msgpack"
+    return user_cache() / f"ledger-{text_digest(path, digits=24)}.msgpack"

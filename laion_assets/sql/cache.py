@@ -4,7 +4,6 @@ Losing the cache costs time and nothing else: whatever cannot be read or written
 """
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
@@ -15,6 +14,7 @@ import duckdb
 
 from laion_assets.common.digests import json_digest, text_digest
 from laion_assets.common.files import write_file
+from laion_assets.common.folders import user_cache
 from laion_assets.sql.macros import MACROS
 
 _FORMAT = "1"
@@ -25,8 +25,7 @@ class ModelCache:
 
     def __init__(self, folder: Path, *, sources: Mapping[str, Any]) -> None:
         """Open the cache of the project in ``folder``, whose models see ``sources`` (tables with their columns)."""
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "laion-lakehouse"
-        self._file = base / f"models-{text_digest(str(folder), digits=16)}.json"
+        self._file = user_cache() / f"models-{text_digest(str(folder), digits=16)}.json"
         self._surroundings = [_FORMAT, duckdb.__version__, version("sqlglot"), dict(sources), MACROS]
         self._known = self._read()
         self._used: dict[str, Any] = {}

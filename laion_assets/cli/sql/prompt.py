@@ -26,6 +26,7 @@ from laion_assets.cli.doctor.storage_faults import lake_fault
 from laion_assets.cli.sql.completion import LEAVE, SqlCompleter, is_complete
 from laion_assets.cli.sql.results import Cancelled, Destination, in_short, interruptible, rows_of
 from laion_assets.cli.sql.unbuilt import Reading
+from laion_assets.common.folders import user_state
 from laion_assets.common.quantities import counted
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
@@ -311,9 +312,8 @@ class _LastingHistory(FileHistory):
 
 def _history() -> History:
     """What was typed before, in a file that nobody else can read; only of this sitting where there can be none."""
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    file = home / "laion-lakehouse" / "sql_history"
     try:
+        file = user_state() / "sql_history"
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600))
     except (OSError, RuntimeError):  # RuntimeError: nobody knows this user's home
