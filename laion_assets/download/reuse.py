@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from laion_assets.common.duck import quoted
+from laion_assets.common.duck import number, quoted
 from laion_assets.consent.removals import Removals
 from laion_assets.download.failures import TRANSIENT_FAILURES, TRANSIENT_STATUSES
 
@@ -97,10 +97,10 @@ def plan_attempts(
     )
     sources = dict(con.execute("SELECT crawl, count(*) FROM known WHERE NOT gone GROUP BY crawl ORDER BY 1").fetchall())
     return Reuse(
-        wanted=_count(con, "wanted"),
+        wanted=number(con, "SELECT count(*) FROM wanted"),
         known=sum(sources.values()),
-        removed=_count(con, "known WHERE gone"),
-        attempted=_count(con, "attempted"),
+        removed=number(con, "SELECT count(*) FROM known WHERE gone"),
+        attempted=number(con, "SELECT count(*) FROM attempted"),
         sources=sources,
     )
 
@@ -126,8 +126,3 @@ def _after_removal(column: str) -> str:
     if column in kept:
         return column
     return f"CASE WHEN gone THEN {values.get(column, 'NULL')} ELSE {column} END AS {column}"
-
-
-def _count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
-    row = con.execute(f"SELECT count(*) FROM {relation}").fetchone()
-    return int(row[0]) if row else 0

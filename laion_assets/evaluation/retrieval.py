@@ -33,34 +33,10 @@ class RetrievalScore:
     captions: int
 
     @property
-    def image_recall_at_1(self) -> float:
-        """See `image_recall`; so are the others. KeyError if that k was not asked for."""
-        return self.image_recall[1]
-
-    @property
-    def image_recall_at_5(self) -> float:
-        """See `image_recall`."""
-        return self.image_recall[5]
-
-    @property
-    def image_recall_at_10(self) -> float:
-        """See `image_recall`."""
-        return self.image_recall[10]
-
-    @property
-    def text_recall_at_1(self) -> float:
-        """See `text_recall`."""
-        return self.text_recall[1]
-
-    @property
-    def text_recall_at_5(self) -> float:
-        """See `text_recall`."""
-        return self.text_recall[5]
-
-    @property
-    def text_recall_at_10(self) -> float:
-        """See `text_recall`."""
-        return self.text_recall[10]
+    def recalls(self) -> dict[str, float]:
+        """Both by name, such as `image_recall_at_1`."""
+        by_name = (("image_recall", self.image_recall), ("text_recall", self.text_recall))
+        return {f"{name}_at_{k}": value for name, recall in by_name for k, value in recall.items()}
 
 
 def retrieval(

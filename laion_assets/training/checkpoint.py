@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from laion_assets.training.errors import TrainingError
+
 if TYPE_CHECKING:
     import torch
 
 
-class CheckpointError(Exception):
+class CheckpointError(TrainingError):
     """A checkpoint cannot be used. The message names the file and says what is the matter with it."""
 
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from laion_assets.clip.cpu import prepare_cpu
+from laion_assets.training.errors import TrainingError
 from laion_assets.training.recipe import Recipe
 
 
@@ -55,7 +56,7 @@ class Placement:
         return self.processes * max(1, self.workers)
 
 
-class PlacementError(Exception):
+class PlacementError(TrainingError):
     """A recipe does not fit a machine. The message says which numbers would."""
 
 

@@ -39,6 +39,7 @@ from laion_assets.training.checkpoint import (
     read_state,
 )
 from laion_assets.training.compute import ComputeOptions, Placement
+from laion_assets.training.errors import TrainingError
 from laion_assets.training.log import EpochLog, TrainingLog
 from laion_assets.training.recipe import Recipe
 from laion_assets.training.schedule import Schedule
@@ -51,7 +52,7 @@ FINAL_WEIGHTS: Final = "open_clip_model.safetensors"
 """The weights of the last epoch: what open_clip looks for first in a folder, and in a repository of the hub."""
 
 
-class TrainingFailed(Exception):
+class TrainingFailed(TrainingError):
     """A training came to nothing. The message says what it said last and what to do."""
 
 

@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from laion_assets.training.errors import TrainingError
 
-class ScheduleError(Exception):
+
+class ScheduleError(TrainingError):
     """Shards cannot be dealt evenly. The message says which numbers would fit."""
 
 

@@ -14,8 +14,9 @@ from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Provenance
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import parse_partition
+from laion_assets.download import bucket
 from laion_assets.download.failures import is_transient
-from laion_assets.orchestration.assets import embeddings, images
+from laion_assets.orchestration.assets import embeddings
 from laion_assets.orchestration.planning.crawls import CrawlRequest
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.pairs.policy import FilterOptions
@@ -51,13 +52,13 @@ def refuse(*_: Any, **__: Any) -> Any:
 def attempted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The urls that are downloaded during the test."""
     urls: list[str] = []
-    real = images.download
+    real = bucket.download
 
     def download(wanted: pl.DataFrame, **options: Any) -> Any:
         urls.extend(wanted["url"])
         return real(wanted, **options)
 
-    monkeypatch.setattr(images, "download", download)
+    monkeypatch.setattr(bucket, "download", download)
     return urls
 
 
@@ -142,7 +143,7 @@ def test_another_threshold_concerns_the_filter_alone(
     settings = lake_copy(filter=strict)
     assert stale_tables(settings) == {"filtered_pairs"}
     before = versions(settings.open_lake()), tars(settings.open_lake())
-    monkeypatch.setattr(images, "download", refuse)
+    monkeypatch.setattr(bucket, "download", refuse)
     monkeypatch.setattr(embeddings, "embed_tar", refuse)
     monkeypatch.setattr(embeddings, "load_encoder", refuse)
     outcome = builder(settings).build(CrawlRequest(crawls=CRAWLS))

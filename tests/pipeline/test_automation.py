@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from laion_assets.delta.lake import Lake
+from laion_assets.download import bucket
 from laion_assets.orchestration.assets import embeddings, images, pairs
 from laion_assets.orchestration.automation import condition
 from laion_assets.orchestration.automation.attempts import Attempts
@@ -221,7 +222,7 @@ def test_another_threshold_makes_only_the_filter_run(
     daemon: Callable[..., Daemon], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_work = daemon(filter=STRICTER)
-    monkeypatch.setattr(images, "download", refuse)
+    monkeypatch.setattr(bucket, "download", refuse)
     monkeypatch.setattr(embeddings, "embed_tar", refuse)
     stale = shown(at_work)
     assert {table for table, _ in stale} == {"filtered_pairs", "kept", "all_kept"}
@@ -236,7 +237,7 @@ def test_another_threshold_makes_only_the_filter_run(
 def test_a_new_encoder_makes_embeddings_thresholds_and_filter_run(
     daemon: Callable[..., Daemon], undisturbed: Built, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "download", refuse)
+    monkeypatch.setattr(bucket, "download", refuse)
     encoder = dataclasses.replace(undisturbed.settings.encoder, precision="amp_bf16")
     at_work = daemon(encoder=encoder)
     stale = shown(at_work)

@@ -66,7 +66,7 @@ def test_two_builders_of_different_tables_lose_nothing(
     ("table", "target"),
     [
         ("candidate_pairs", "laion_assets.orchestration.assets.crawl:extract"),
-        pytest.param("images", "laion_assets.orchestration.assets.images:download", marks=pytest.mark.slow),
+        pytest.param("images", "laion_assets.download.bucket:download", marks=pytest.mark.slow),
     ],
 )
 def test_a_partition_that_is_being_built_is_left_to_its_builder(

@@ -1,6 +1,7 @@
 """Evaluation sets, what checkpoints score on them, and what the scores say together."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +21,7 @@ from laion_assets.evaluation.registry import fingerprints, registered
 from laion_assets.evaluation.retrieval import retrieval
 from laion_assets.evaluation.robustness import effective_robustness
 from laion_assets.evaluation.scaling import fit_scaling
+from laion_assets.evaluation.scores import final_scores, scaling_points
 from laion_assets.evaluation.zero_shot import zero_shot
 from laion_assets.orchestration.assets.metadata import picture
 from laion_assets.orchestration.assets.step import Metadata, Step
@@ -85,13 +87,7 @@ def zero_shot_scores(step: Step) -> Metadata:
             {
                 **_said_of(step, checkpoint),
                 "in_distribution_benchmark": benchmark.in_distribution,
-                "top1": score.top1,
-                "top5": score.top5,
-                "mean_per_class_recall": score.mean_per_class_recall,
-                "standard_error": score.standard_error,
-                "chance": score.chance,
-                "samples": score.samples,
-                "classes": score.classes,
+                **asdict(score),
                 "templates": len(benchmark.templates),
             }
         )
@@ -108,9 +104,8 @@ def retrieval_scores(step: Step) -> Metadata:
         score = retrieval(
             _load(step, checkpoint), benchmark, batch_size=step.settings.evaluation.batch_size, progress=_progress(step)
         )
-        recalls = {f"image_recall_at_{k}": value for k, value in score.image_recall.items()}
-        recalls |= {f"text_recall_at_{k}": value for k, value in score.text_recall.items()}
-        rows.append({**_said_of(step, checkpoint), **recalls, "images": score.images, "captions": score.captions})
+        counted = {"images": score.images, "captions": score.captions}
+        rows.append({**_said_of(step, checkpoint), **score.recalls, **counted})
     return _stage_scores(step, rows)
 
 
@@ -200,7 +195,7 @@ def _note_scores(step: Step, folder: str, shown: Sequence[Mapping[str, Any]]) ->
 
 def robustness(step: Step) -> Metadata:
     """Accuracy under shift beside accuracy in distribution, of every recipe's final checkpoint."""
-    scores = _final(step, step.frame("zero_shot_scores"))
+    scores = final_scores(step.frame("zero_shot_scores"), step.frame("clip_checkpoints"))
     found = effective_robustness(
         scores.select(
             "recipe", "epoch", "benchmark", "in_distribution_benchmark", "samples", accuracy="top1"
@@ -212,25 +207,11 @@ def robustness(step: Step) -> Metadata:
     return picture("shift", robustness_plot(found), "accuracy under shift against accuracy in distribution")
 
 
-def _final(step: Step, scores: pl.DataFrame) -> pl.DataFrame:
-    checkpoints = step.frame("clip_checkpoints").filter("final").rename({"sha256": "checkpoint_sha256"})
-    # A score of weights that were replaced since is no longer one of the recipe.
-    return scores.join(
-        checkpoints.select("recipe", "epoch", "checkpoint_sha256", "seed", "arm", "gmacs_per_sample", "samples_seen"),
-        on=["recipe", "epoch", "checkpoint_sha256"],
-    )
-
-
 def scaling_laws(step: Step) -> Metadata:
     """Error against compute of completed schedules, by benchmark and arm, with a fit where there is enough for one."""
-    classified = _final(step, step.frame("zero_shot_scores")).with_columns(error=1 - pl.col("top1"))
-    retrieved = _final(step, step.frame("retrieval_scores")).with_columns(
-        error=1 - (pl.col("image_recall_at_1") + pl.col("text_recall_at_1")) / 2
-    )
-    wanted = ("benchmark", "arm", "recipe", "seed", "error")
-    points = pl.concat(
-        frame.select(*wanted, compute=pl.col("gmacs_per_sample") * pl.col("samples_seen"))
-        for frame in (classified, retrieved)
+    checkpoints = step.frame("clip_checkpoints")
+    points = scaling_points(
+        *(final_scores(step.frame(table), checkpoints) for table in ("zero_shot_scores", "retrieval_scores"))
     )
     laws = fit_scaling(points)
     step.build.add(laws)
