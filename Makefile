@@ -19,7 +19,10 @@ TORCH_INDEX ?=
 TIER ?= default
 MARKERS := $(if $(filter all,$(TIER)),,-m "not slow")
 
-.PHONY: help demo test ui lint format clean
+# Offline; any warning is an error. The variable takes away a notice about the theme's successor.
+SITE = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.PHONY: help demo test ui lint docs format clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -41,12 +44,18 @@ test: $(INSTALLED)  ## run the tests; TIER=all runs the slow ones too
 ui: $(INSTALLED)  ## open the Dagster UI on what was built
 	$(BIN)/laion ui
 
-lint: $(INSTALLED)  ## check style, types and who imports whom
+lint: $(INSTALLED)  ## check style, types, who imports whom, and the documents
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/dg check defs
+	$(BIN)/python docs/generate.py --check
+	$(SITE)
+
+docs: $(INSTALLED)  ## write the reference from the code, and the site of all documents into build/site
+	$(BIN)/python docs/generate.py
+	$(SITE)
 
 format: $(INSTALLED)  ## put the code into the house style
 	$(BIN)/ruff format .
