@@ -20,7 +20,7 @@ from laion_assets.tables.stages import PER_CRAWL, PER_RECIPE
 
 if TYPE_CHECKING:
     from laion_assets.orchestration.planning.waves import Place
-    from laion_assets.orchestration.runs.history import Failure, RunHistory
+    from laion_assets.orchestration.runs.history import FailedBuild, RunHistory
 
 _LOOKS: Final = {
     "done": ("█", "green"),
@@ -214,7 +214,7 @@ def _mark(counts: Mapping[str, int]) -> str | None:
     return next((state for state in _URGENT if state is not None and counts.get(state)), None)
 
 
-def _print_reasons(lake: LakeStatus, failures: "Mapping[Place, Failure]") -> None:
+def _print_reasons(lake: LakeStatus, failures: "Mapping[Place, FailedBuild]") -> None:
     lines = 0
     for standing in lake.standings:
         text = _why(standing, failures.get(standing.place))
@@ -227,7 +227,7 @@ def _print_reasons(lake: LakeStatus, failures: "Mapping[Place, Failure]") -> Non
         out.print(Text(f"{standing.table} {standing.partition}: {text}"), soft_wrap=True)
 
 
-def _why(standing: Standing, failure: "Failure | None") -> str:
+def _why(standing: Standing, failure: "FailedBuild | None") -> str:
     """Why a partition is stale, or failed; nothing of others."""
     if standing.state not in ("stale", "failed"):
         return ""

@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
-from laion_assets.delta.staleness import PartitionState, State, lake_states, standing_digest
+from laion_assets.delta.staleness import PartitionState, State
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.orchestration.dagster_internals import failed_keys
-from laion_assets.orchestration.partitions import CRAWLS, Partitions
-from laion_assets.orchestration.removals import current_removals
-from laion_assets.sql.build import declared, model_states
+from laion_assets.orchestration.partitions import Partitions
+from laion_assets.orchestration.planning.overview import Overview
+from laion_assets.orchestration.registration import registered
 from laion_assets.sql.project import open_project
-from laion_assets.tables.stages import PER_CRAWL
 
 STATES = ("done", "stale", "missing", "failed")
 _MOST_REASONS = 5
@@ -24,20 +23,16 @@ _MOST_ROWS = 20
 
 def partition_states(step: Step) -> Metadata:
     """Every partition of the crawls' stages and of the SQL models, with what is not up to date about it."""
-    lake, settings = declared(step.lake, open_project(step.settings.models)).at_rest(), step.settings
-    built = {crawl for table in PER_CRAWL for crawl in lake.ledger(table).crawls}
-    crawls = sorted(built | set(step.instance.get_dynamic_partitions(str(CRAWLS.name))))
-    expectations = settings.expectations(current_removals(lake, settings).digest)
-    stages = lake_states(lake, crawls, expectations)
-    judged = {(state.table, state.name): state for state in stages}
-    states = [*stages, *model_states(open_project(settings.models), lake, judged).values()]
+    settings = step.settings
+    judged = Overview(settings, open_project(settings.models)).look(registered(step.instance, "crawl"))
+    stages = [state for group in judged.groups.values() for state in group.states.values()]
+    states = [*stages, *judged.models.values()]
     failed = _failed(step.instance, states, Partitions(shards=settings.shards, buckets=settings.buckets))
     shown = [(state, "failed" if (state.table, state.name) in failed else str(state.state)) for state in states]
     step.build.add(_rows(shown))
     step.build.rows_in = len(shown)
     # Automation sees by it whether anything stands otherwise since.
-    standing = {"standing": standing_digest(crawls, states)}
-    step.build.provenance = replace(step.build.provenance, externals=standing)
+    step.build.provenance = replace(step.build.provenance, externals={"standing": judged.standing})
     return {
         "states": dg.MetadataValue.md(_summary(shown)),
         "out of date": dg.MetadataValue.md(_out_of_date(shown)),

@@ -21,7 +21,7 @@ _RUNS_COUNTED = 5_000
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedBuild:
     """Why a partition's last attempt published nothing."""
 
     run_id: str
@@ -56,7 +56,7 @@ class RunHistory:
         }
         """Those that a run is building, or is to build."""
 
-    def failures(self, places: Iterable[Place]) -> Mapping[Place, Failure]:
+    def failures(self, places: Iterable[Place]) -> Mapping[Place, FailedBuild]:
         """Why these failed, and how often; looks at every one's last run."""
         wanted = sorted({*places} & self.failed)
         times = self._times({table for table, _ in wanted}) if wanted else Counter()
@@ -66,7 +66,7 @@ class RunHistory:
             run, table = self._runs[place], place[0]
             if (run, table) not in errors:
                 errors[run, table] = self._error(run, table)
-            found[place] = Failure(run, max(times[place], 1), *errors[run, table])
+            found[place] = FailedBuild(run, max(times[place], 1), *errors[run, table])
         return found
 
     def _unfinished(self, table: str) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ from laion_assets.orchestration.planning.states import (
 )
 from laion_assets.orchestration.planning.waves import Place
 from laion_assets.orchestration.registration import registered
-from laion_assets.orchestration.runs.history import Failure, RunHistory
+from laion_assets.orchestration.runs.history import FailedBuild, RunHistory
 from laion_assets.settings import Settings
 from laion_assets.sql.project import open_project
 from laion_assets.tables.catalogue import TABLES
@@ -158,7 +158,7 @@ def _is_at_fault(state: PartitionState) -> bool:
     )
 
 
-def as_object(status: LakeStatus, failures: Mapping[Place, Failure]) -> dict[str, Any]:
+def as_object(status: LakeStatus, failures: Mapping[Place, FailedBuild]) -> dict[str, Any]:
     """All of it as JSON values; of the partitions those that are not done."""
     models: dict[str, Counter[str]] = {}
     for standing in status.standings:
@@ -191,7 +191,7 @@ def _in_full(counts: Mapping[str, int]) -> dict[str, int]:
     return {state: counts.get(state, 0) for state in STATES}
 
 
-def _failure_object(failure: Failure | None) -> dict[str, Any]:
+def _failure_object(failure: FailedBuild | None) -> dict[str, Any]:
     if failure is None:
         return {}
     return {
