@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import recorded_shape
 from laion_assets.orchestration.planning.recipes import EvaluationRequest, TrainingRequest
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.reporter import Lines
@@ -67,7 +68,7 @@ def write_recipes(folder: Path) -> None:
 
 def lake_settings(lake: Path, recipes: Path) -> Settings:
     """The lake's own settings, with another folder of recipes."""
-    shape = Lake.recorded_shape(str(lake))
+    shape = recorded_shape(str(lake))
     if shape is None:
         raise SystemExit(f"{lake} is no lake: `laion demo --lake {lake}` builds one")
     shards, buckets = shape

@@ -25,12 +25,13 @@ from typing import Any
 import psutil
 
 from laion_assets.delta.commits import Commit, UpstreamRead, combined_digest
+from laion_assets.delta.flow import partitions_of, partitions_read
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, partition_name
-from laion_assets.delta.staleness import Expectation
+from laion_assets.delta.states import Expectation
 from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import PER_CRAWL, partitions_of, partitions_read
+from laion_assets.tables.stages import PER_CRAWL
 
 SHARDS = 64
 _REPOSITORY = Path(__file__).resolve().parents[1]

@@ -14,7 +14,9 @@ from typing import Any, Final
 from pydantic_settings import DotEnvSettingsSource
 
 from laion_assets.common.shipped import where_installed
-from laion_assets.delta.storage import FolderStorage, Storage, open_storage
+from laion_assets.delta.folder import FolderStorage
+from laion_assets.delta.location import open_storage
+from laion_assets.delta.storage import Storage
 
 LAKE_SETTINGS_FILE: Final = "settings.env"
 

@@ -31,15 +31,16 @@ from laion_assets.common.digests import json_digest
 from laion_assets.common.logs import LogFormat, LogLevel
 from laion_assets.common.messages import AlertOptions
 from laion_assets.delta.lake import Lake
+from laion_assets.delta.location import open_storage
 from laion_assets.delta.partition import Partition
 from laion_assets.delta.retention import RetentionOptions
 from laion_assets.delta.scope import VerificationOptions
-from laion_assets.delta.staleness import Expectation
-from laion_assets.delta.storage import open_storage
+from laion_assets.delta.states import Expectation
 from laion_assets.download.options import DownloadOptions
 from laion_assets.kept_settings import LAKE_SETTINGS_FILE as LAKE_SETTINGS_FILE
 from laion_assets.kept_settings import LakeSettingsSource, files_of
 from laion_assets.kept_settings import write_lake_settings as write_lake_settings
+from laion_assets.lake.opening import open_lake, recorded_shape
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.setting_names import unknown_names
 from laion_assets.sources.extract import ExtractionOptions
@@ -290,7 +291,7 @@ class Settings(BaseSettings):
 
     def open_lake(self, *, create: bool = True) -> Lake:
         """Open the lake these settings name."""
-        return Lake.open(self.lake, shards=self.shards, buckets=self.buckets, create=create)
+        return open_lake(self.lake, shards=self.shards, buckets=self.buckets, create=create)
 
     def expectations(self, removals_digest: str | None) -> Mapping[str, Expectation]:
         """By table, the digests of settings and of outside inputs that a build would record now; without a recipe's.
@@ -362,7 +363,7 @@ def load_settings() -> Settings:
         SettingsError: naming each wrong setting and what it must be.
     """
     lake = os.environ.get("LAION_LAKE", Settings.model_fields["lake"].default)
-    recorded = Lake.recorded_shape(lake)
+    recorded = recorded_shape(lake)
     shape: dict[str, Any] = {}
     if recorded is not None:  # an existing lake knows its own shape, unless somebody insists on another
         shape = {

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, SourceOption, UsageError, out, settings_of
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import recorded_shape
 from laion_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def crawls(lake: LakeOption = None, source: SourceOption = None, most: int = 20)
     """List the crawls of the source, the newest first, and which of them the lake has."""
     settings = settings_of(lake, source)
     uri, listed = listed_crawls(settings)
-    have = settings.open_lake(create=False).ledger("crawl_snapshots").crawls if _has_lake(settings) else set()
+    have = settings.open_lake(create=False).ledger("crawl_snapshots").periods if _has_lake(settings) else set()
     table = Table(title=Text(uri))
     table.add_column("crawl", no_wrap=True)  # what `laion build` asks for
     for heading in ("name", "first capture", "last capture", "in the lake"):
@@ -32,7 +32,7 @@ def crawls(lake: LakeOption = None, source: SourceOption = None, most: int = 20)
 
 
 def _has_lake(settings: Settings) -> bool:
-    return Lake.recorded_shape(settings.lake) is not None
+    return recorded_shape(settings.lake) is not None
 
 
 def known_crawls(settings: Settings, names: list[str]) -> None:

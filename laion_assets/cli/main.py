@@ -28,7 +28,7 @@ from laion_assets.cli.takedowns import takedown, takedowns
 from laion_assets.cli.training import benchmarks, evaluate, train
 from laion_assets.cli.verify import verify
 from laion_assets.delta.errors import LakeError
-from laion_assets.delta.storage import open_storage
+from laion_assets.delta.location import open_storage
 from laion_assets.settings import Settings, SettingsError
 from laion_assets.sql.errors import ModelError
 from laion_assets.tables.stages import PER_CRAWL

@@ -14,13 +14,15 @@ from laion_assets.cli.common import LakeOption, UsageError, complain, ensure_pag
 from laion_assets.common.quantities import measured_bytes
 from laion_assets.delta.errors import CheckOutcome, LakeError
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import parse_partition, partition_name
-from laion_assets.delta.staleness import State
-from laion_assets.delta.verdicts import found_last, last_results
+from laion_assets.delta.partition import partition_name
+from laion_assets.delta.states import State
+from laion_assets.lake.opening import recorded_shape
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states, partitions_of_model, standing, test_model
 from laion_assets.sql.model import Model
 from laion_assets.sql.project import Project, open_project
+from laion_assets.sql.verdicts import found_last, last_results
+from laion_assets.tables.catalogue import CATALOGUE
 
 models = typer.Typer(
     no_args_is_help=True,
@@ -67,7 +69,7 @@ def _end_with(project: Project, names: Sequence[str] | None) -> None:
 
 def _lake(settings: Settings, project: Project) -> Lake | None:
     """The lake, with the models' tables known to it; None where there is none yet."""
-    if Lake.recorded_shape(settings.lake) is None:
+    if recorded_shape(settings.lake) is None:
         return None
     return declared(settings.open_lake(create=False), project)
 
@@ -260,7 +262,7 @@ def run_tests(select: Select = None, lake: LakeOption = None) -> None:
                 out.print(Text(f"not built: {name} {place}", style="yellow"))
                 continue
             try:
-                outcomes = test_model(opened, project, name, parse_partition(place), run_id="")
+                outcomes = test_model(opened, project, name, CATALOGUE.partition(place), run_id="")
             except LakeError as error:  # the others can be tested all the same
                 failed += 1
                 complain("failed", str(error))

@@ -23,7 +23,7 @@ from laion_assets.common.quantities import (
     short_duration,
     time_unit,
 )
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import recorded_shape
 from laion_assets.operations.assumptions import (
     FILES_PER_CRAWL,
     LAION_5B_CANDIDATES,
@@ -123,7 +123,7 @@ def plan(
 
 
 def _measured(settings: "Settings") -> "Measurements | None":
-    if Lake.recorded_shape(settings.lake) is None:
+    if recorded_shape(settings.lake) is None:
         return None
     from laion_assets.operations.measured import measure
     from laion_assets.sql.session import connect
@@ -180,7 +180,7 @@ def _workload(
 
 def _files_of(settings: "Settings", crawl: str) -> int:
     """The files that the lake reads of a crawl, or as many as Common Crawl has of one."""
-    if Lake.recorded_shape(settings.lake) is not None:
+    if recorded_shape(settings.lake) is not None:
         commit = settings.open_lake(create=False).commit("wat_files", {"crawl": crawl})
         if commit is not None:
             return commit.rows
@@ -189,7 +189,7 @@ def _files_of(settings: "Settings", crawl: str) -> int:
 
 def _is_built_here(settings: "Settings", crawl: str) -> bool:
     """Whether the lake holds pairs of a crawl: its partitions have the size that they have."""
-    return crawl in settings.open_lake(create=False).ledger("unique_pairs").crawls
+    return crawl in settings.open_lake(create=False).ledger("unique_pairs").periods
 
 
 def as_object(made: Plan, what: str, days: float | None = None) -> dict[str, Any]:

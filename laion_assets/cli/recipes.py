@@ -10,6 +10,7 @@ from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, complain, out, settings_of
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import recorded_shape
 from laion_assets.settings import Settings
 from laion_assets.training.recipe import Recipe
 
@@ -78,7 +79,7 @@ def _say(text: str) -> None:
 
 
 def _opened(settings: Settings) -> Lake | None:
-    return settings.open_lake(create=False) if Lake.recorded_shape(settings.lake) else None
+    return settings.open_lake(create=False) if recorded_shape(settings.lake) else None
 
 
 def _built(settings: Settings) -> set[str]:

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from laion_assets.cli.common import LakeOption, out
-from laion_assets.delta.marker import MARKER, MOST_PARTITIONS
+from laion_assets.delta.location import open_storage
+from laion_assets.delta.marker import MARKER, MOST_PARTITIONS, told
 from laion_assets.delta.recovery import restore_marker
-from laion_assets.delta.storage import open_storage
 from laion_assets.settings import Settings
+from laion_assets.tables.catalogue import CATALOGUE
 
 
 def restore(
@@ -31,10 +32,10 @@ def restore(
     """
     # Settings are not loaded: they begin with the lake's shape.
     storage = open_storage(lake or os.environ.get("LAION_LAKE", Settings.model_fields["lake"].default))
-    marker, written = restore_marker(storage, shards=shards, buckets=buckets)
+    marker, written = restore_marker(storage, CATALOGUE, {"shards": shards, "buckets": buckets})
     done = "written again" if written else "sound, and left as it is"
     out.print(
-        f"{MARKER} of {storage.uri}: {marker.shards} shards, {marker.buckets} buckets, format {marker.format}; {done}",
+        f"{MARKER} of {storage.uri}: {told(marker.shape, ', ')}, format {marker.format}; {done}",
         soft_wrap=True,
         highlight=False,
     )

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, out, settings_of
-from laion_assets.delta.lake import Lake
-from laion_assets.delta.storage import open_storage
+from laion_assets.delta.location import open_storage
 from laion_assets.kept_settings import LAKE_SETTINGS_FILE, LakeSettingsSource
+from laion_assets.lake.opening import recorded_shape
 from laion_assets.setting_names import EACH, PREFIX, Setting, settings_in
 from laion_assets.settings import Settings
 from laion_assets.sources.address import shown
@@ -73,7 +73,7 @@ def given_settings(settings: Settings) -> list[Given]:
     environment = EnvSettingsSource(Settings)()
     with open_storage(settings.lake).local(LAKE_SETTINGS_FILE) as kept:
         in_lake = LakeSettingsSource(Settings, env_file=kept)()
-    recorded = Lake.recorded_shape(settings.lake) is not None
+    recorded = recorded_shape(settings.lake) is not None
     found = []
     for setting in settings_in(Settings).values():
         if _is_given(environment, setting.path):

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from laion_assets.common.processes import end_group, signal_from_kernel
 from laion_assets.common.shipped import shipped
-from laion_assets.delta.lake import Lake
-from laion_assets.delta.storage import open_storage
+from laion_assets.delta.location import open_storage
+from laion_assets.lake.opening import recorded_shape
 from laion_assets.settings import Settings
 
 _GRACE_SECONDS = 5
@@ -31,7 +31,7 @@ def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
     from laion_assets.sample.server import SampleServer
 
     instance = dagster_instance()
-    unknown = _introduce(settings, instance, console) if Lake.recorded_shape(settings.lake) else ()
+    unknown = _introduce(settings, instance, console) if recorded_shape(settings.lake) else ()
     folder = Path(settings.source)
     workspace = shipped("workspace.yaml")
     os.environ["LAION_LAKE"] = open_storage(settings.lake).uri  # the UI's working directory is another one

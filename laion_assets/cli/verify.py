@@ -49,6 +49,7 @@ def verify(
     from laion_assets.delta.scope import Scope
     from laion_assets.delta.verify import verify_lake
     from laion_assets.images.decode import picture_fault
+    from laion_assets.lake.tars import tar_check
 
     settings = settings_of(lake)
     opened = _opened(settings)
@@ -58,13 +59,15 @@ def verify(
     with _bars() as bars:
         watch = _Bar(bars)
         try:
-            report = verify_lake(opened, scope, picture=picture_fault, repair=repair, watch=watch, told=lines)
+            report = verify_lake(
+                opened, scope, archive=tar_check(picture_fault), repair=repair, watch=watch, told=lines
+            )
         except KeyboardInterrupt:
             complain("stopped:", "the same command goes on from what was found sound")
             raise
-    if scope.crawls and sample == 1 and not report.seen.partitions and not report.faults:
+    if scope.periods and sample == 1 and not report.seen.partitions and not report.faults:
         raise UsageError(
-            f"--crawl: the lake has no partition of {', '.join(scope.crawls)}; `laion status` shows crawls"
+            f"--crawl: the lake has no partition of {', '.join(scope.periods)}; `laion status` shows crawls"
         )
     if as_json:
         typer.echo(json.dumps({"lake": opened.uri, **report.to_json()}))
@@ -77,15 +80,14 @@ def verify(
 def _opened(settings: "Settings") -> "Lake":
     """The lake, although a table of it may be damaged; its SQL models as far as they are sound."""
     from laion_assets.delta.errors import LakeError
-    from laion_assets.delta.lake import Lake
-    from laion_assets.delta.storage import open_storage
+    from laion_assets.lake.opening import damaged_lake_at, recorded_shape
     from laion_assets.sql.build import declared
     from laion_assets.sql.errors import ModelError
     from laion_assets.sql.project import load_project
 
-    if Lake.recorded_shape(settings.lake) is None:
+    if recorded_shape(settings.lake) is None:
         raise LakeError(f"there is no lake at {settings.lake}: --lake names another")
-    opened = Lake(open_storage(settings.lake), settings.shards, settings.buckets)
+    opened = damaged_lake_at(settings.lake, settings.shards, settings.buckets)
     try:
         return declared(opened, load_project(settings.models))
     except ModelError as error:
@@ -96,7 +98,7 @@ def _opened(settings: "Settings") -> "Lake":
 def _known_tables(lake: "Lake", names: list[str]) -> None:
     from laion_assets.delta.logs import table_folders
 
-    known = {*lake.tables, *table_folders(lake.storage)}
+    known = {*lake.tables, *table_folders(lake.storage, lake.catalogue)}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"there is no table {', '.join(unknown)}; `laion tables` lists them")

@@ -1,11 +1,9 @@
 """Whether the files that rows name, beside the tables, are there and hold what the rows say.
 
-Shards and weights have their SHA-256 in the row. Tars of pictures have theirs in the seal of the commit that published
-them; every row names a picture in one. Tars from before seals are read to their end: each picture that a row names must
-be there, be the bytes that were downloaded or decode, and carry the row's SHA-256 in the JSON beside it.
+Some have their SHA-256 in the row. Archives have theirs in the seal of the commit that published them, and every row
+names a member of one; how these are looked into, above all where they are from before seals, is not decided here.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -15,20 +13,19 @@ from typing import Any
 
 import duckdb
 
-from laion_assets.delta.build import hive_relation
 from laion_assets.delta.checked import Checked
 from laion_assets.delta.commits import parse
 from laion_assets.delta.errors import LakeError
-from laion_assets.delta.faults import Fault
+from laion_assets.delta.faults import Fault, damaged
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import parse_partition, partition_name
-from laion_assets.delta.scope import Scope, Seen, Watch
+from laion_assets.delta.partition import partition_name
+from laion_assets.delta.published import FILES
+from laion_assets.delta.relations import hive_relation
+from laion_assets.delta.scope import ArchiveCheck, Scope, Seen, Watch
 from laion_assets.delta.seals import Bytes, SealDamaged, bytes_of, read_seal
 from laion_assets.delta.storage import plain_name
-from laion_assets.delta.table import Column
-from laion_assets.webdataset.verification import PictureCheck, tar_fault
+from laion_assets.delta.table import Column, NamedFile
 
-_PUBLISHED_BY = re.compile(r"files/[^/]+/(.+)/[0-9a-f]{16,32}/[^/]+")
 _FETCHED = 10_000
 
 
@@ -39,15 +36,15 @@ class Beside:
     lake: Lake
     scope: Scope
     checked: Checked
-    picture: PictureCheck
+    archive: ArchiveCheck
     watch: Watch
     seen: Seen
     unsealed: list[str] = field(default_factory=list)
-    """Tars that are sound as far as can be told, and of whose bytes nothing was recorded."""
-    _published: dict[str, Mapping[str | int | None, list[int]]] = field(default_factory=dict)
-    """By table and bucket, the versions that its commits made."""
+    """Archives that are sound as far as can be told, and of whose bytes nothing was recorded."""
+    _published: dict[str, Mapping[tuple[str, ...], list[int]]] = field(default_factory=dict)
+    """By table and share of the rows, the versions that its commits made."""
     _there: dict[str, dict[str, tuple[int, str]]] = field(default_factory=dict)
-    """Size and time of each file, by folder: what was looked at so far of a bucket."""
+    """Size and time of each file, by folder: what was looked at so far of a share of the rows."""
 
     def faults(
         self,
@@ -61,35 +58,42 @@ class Beside:
         Args:
             con: an engine that reads the lake's files.
             table: the table.
-            column: names files.
+            column: may name files.
             files: by partition, its data files.
         """
-        groups: dict[str, list[str]] = defaultdict(list)
+        if column.file is None:
+            return
+        groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for name in files:
-            groups[str(parse_partition(name).get("bucket", ""))].append(name)
-        for names in groups.values():  # a picture that several crawls share lies in one bucket
+            groups[self.lake.catalogue.numbers_of(name)].append(name)
+        for names in groups.values():  # what several periods share is in the same share of the rows
             addresses = [self.lake.storage.address(file) for name in names for file in files[name]]
-            yield from self._group(con, table, column, addresses, names)
+            yield from self._group(con, table, column.name, column.file, addresses, names)
 
     def _group(
-        self, con: duckdb.DuckDBPyConnection, table: str, column: Column, addresses: list[str], names: list[str]
+        self,
+        con: duckdb.DuckDBPyConnection,
+        table: str,
+        column: str,
+        file: NamedFile,
+        addresses: list[str],
+        names: list[str],
     ) -> Iterator[Fault]:
         self._there.clear()
         declared = self.lake.tables[table]
-        digests = self._sealed(table, names) if column.file_sha256 is None else {}
-        key = "sample_key" if "sample_key" in declared.schema.names else "NULL"
-        sha256 = column.file_sha256 or ("sha256" if "sha256" in declared.schema.names else "NULL")
-        selected = ", ".join([f'"{column.name}"', key, sha256, *declared.partition_by])
+        digests = self._sealed(table, names) if file.sha256 is None else {}
+        sha256 = file.sha256 or file.member_sha256 or "NULL"
+        selected = ", ".join([f'"{column}"', file.member or "NULL", sha256, *declared.partition_by])
         result = con.cursor().execute(
             f"SELECT {selected} FROM {hive_relation(declared, addresses)} "
-            f'WHERE "{column.name}" IS NOT NULL ORDER BY "{column.name}"'
+            f'WHERE "{column}" IS NOT NULL ORDER BY "{column}"'
         )
         named: set[str] = set()
         for name, rows in groupby(_fetched(result), key=lambda row: str(row[0])):
             wanted: dict[str, str] = {}
             partitions: dict[str, None] = {}
-            for _, sample, digest, *values in rows:
-                wanted[str(sample)] = str(digest)
+            for _, member, digest, *values in rows:
+                wanted[str(member)] = str(digest)
                 partitions[partition_name(dict(zip(declared.partition_by, values, strict=True)))] = None
             named.add(name)
             if not self.scope.takes(name):
@@ -100,12 +104,12 @@ class Beside:
             except LakeError as error:
                 what: str | None = str(error)
             else:
-                what = self._fault(name, wanted, digests.get(name), has_own_digest=column.file_sha256 is not None)
+                what = self._fault(name, wanted, digests.get(name), has_own_digest=file.sha256 is not None)
             self.watch.done()
             if what is not None:
-                yield from (Fault(table, partition, name, what) for partition in partitions)
-        if not self.scope.crawls:
-            self.seen.unnamed += self._unnamed(table, names, named)
+                yield from (damaged(self.lake.catalogue, table, place, name, what) for place in partitions)
+        if not self.scope.periods:
+            self.seen.unnamed += self._unnamed(file.folder, names, named)
 
     def _fault(self, name: str, wanted: Mapping[str, str], sealed: Bytes | None, *, has_own_digest: bool) -> str | None:
         unit = f"file {name}"
@@ -146,7 +150,7 @@ class Beside:
                 return f"the tar has {found.size:,} bytes of {sealed.size:,}"
             return "the tar is not as it was written (SHA-256)"
         with self.lake.storage.local(name) as tar:
-            return tar_fault(tar, wanted, None if sealed else self.picture)
+            return self.archive(tar, wanted, sealed is not None)
 
     def _sealed(self, table: str, names: Iterable[str]) -> dict[str, Bytes]:
         """What is known of the files that commits of these partitions, of any version, published."""
@@ -156,26 +160,20 @@ class Beside:
                 with self.lake.reading(table):
                     commit = parse(entry)
                 if commit is not None:
-                    versions[parse_partition(commit.partition).get("bucket")].append(commit.version)
+                    versions[self.lake.catalogue.numbers_of(commit.partition)].append(commit.version)
             self._published[table] = versions
         found: dict[str, Bytes] = {}
-        for bucket in {parse_partition(name).get("bucket") for name in names}:
-            for version in self._published[table].get(bucket, ()):
+        for share in {self.lake.catalogue.numbers_of(name) for name in names}:
+            for version in self._published[table].get(share, ()):
                 with suppress(SealDamaged):  # told with the log
                     seal = read_seal(self.lake.storage, table, version)
                     found.update(seal.beside if seal is not None else {})
         return found
 
-    def _unnamed(self, table: str, names: Iterable[str], named: set[str]) -> int:
-        folders = {f"files/{table}/{name}" for name in names}
-        there = (file.name for folder in folders for file in self.lake.storage.files(folder))
+    def _unnamed(self, folder: str, names: Iterable[str], named: set[str]) -> int:
+        folders = {f"{FILES}/{folder}/{name}" for name in names}
+        there = (file.name for found in folders for file in self.lake.storage.files(found))
         return sum(1 for name in there if name not in named)
-
-
-def publisher(name: str) -> str | None:
-    """The partition under whose folder a file beside the tables was published."""
-    found = _PUBLISHED_BY.fullmatch(name)
-    return found[1] if found else None
 
 
 def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:

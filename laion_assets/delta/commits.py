@@ -11,9 +11,9 @@ from typing import Any
 
 from laion_assets.common.digests import json_digest
 from laion_assets.delta.cost import Cost
-from laion_assets.delta.partition import parse_partition
 
-_KEY = "laion"
+RECORD_KEY = "laion"
+"""Commit metadata that holds the record."""
 REPLACED = "laion_replaced"
 """Commit metadata of a table that was replaced by an empty one with other columns."""
 
@@ -72,7 +72,7 @@ class Commit:
         """The record as Delta commit metadata."""
         values = asdict(self)
         del values["version"], values["timestamp_ms"]
-        return {_KEY: json.dumps(values, sort_keys=True), "validated": str(self.validated).lower()}
+        return {RECORD_KEY: json.dumps(values, sort_keys=True), "validated": str(self.validated).lower()}
 
     def says_the_same(self, other: "Commit") -> bool:
         """Whether both are one record, wherever and whenever it was written."""
@@ -81,9 +81,9 @@ class Commit:
 
 def parse(entry: Mapping[str, Any]) -> Commit | None:
     """The record in one entry of ``DeltaTable.history()``, or None where there is none."""
-    if _KEY not in entry:
+    if RECORD_KEY not in entry:
         return None
-    values = json.loads(entry[_KEY])
+    values = json.loads(entry[RECORD_KEY])
     values["upstreams"] = {name: UpstreamRead(**read) for name, read in values["upstreams"].items()}
     return Commit(**values, version=entry["version"], timestamp_ms=entry["timestamp"])
 
@@ -101,46 +101,54 @@ class Ledger:
     commits: dict[str, Commit] = field(default_factory=dict)
     foreign_version: int = -1
     touched: dict[str, int] = field(default_factory=dict)
-    """By crawl, the version that wrote one of its partitions last."""
+    """By period, the version that wrote one of its partitions last."""
     damaged: dict[str, list[str]] = field(default_factory=dict)
     """Partitions that a verification found damaged since they were written last, with the files beside the table that
     are; none where its rows are."""
 
     @property
-    def crawls(self) -> Set[str]:
-        """The crawls of which a partition is there."""
+    def periods(self) -> Set[str]:
+        """The periods of which a partition is there."""
         return self.touched.keys()
 
-    def advance(self, entries: Iterable[Mapping[str, Any]], version: int) -> None:
-        """Take in history entries, oldest first."""
+    def advance(self, entries: Iterable[Mapping[str, Any]], version: int, period: str | None = None) -> None:
+        """Take in history entries, oldest first.
+
+        Args:
+            entries: of the table's history.
+            version: the version that the last of them made.
+            period: the column of periods, where there is one.
+        """
         for entry in entries:
             commit = parse(entry)
             if commit is not None:
                 self.commits[commit.partition] = commit
                 self.damaged.pop(commit.partition, None)
-                crawl = parse_partition(commit.partition).get("crawl")
-                if crawl is not None:
-                    self.touched[str(crawl)] = commit.version
+                self._touch(commit.partition, commit.version, period)
             elif REPLACED in entry:  # nothing is left of what was there
                 self.commits.clear()
                 self.touched.clear()
                 self.damaged.clear()
             elif DAMAGED in entry:
-                self._mark(json.loads(entry[DAMAGED]), entry["version"])
+                self._mark(json.loads(entry[DAMAGED]), entry["version"], period)
             elif entry["operation"] not in _HARMLESS:
                 self.foreign_version = entry["version"]
         self.version = version
 
-    def _mark(self, mark: Mapping[str, Any], version: int) -> None:
+    def _mark(self, mark: Mapping[str, Any], version: int, period: str | None) -> None:
         partition, files = mark["partition"], list(mark["files"])
         commit = self.commits.get(partition)
         if commit is None or commit.version != mark["version"]:  # it was written again since it was looked at
             return
         known = self.damaged.get(partition)
         self.damaged[partition] = sorted({*files, *(known or ())}) if files and known != [] else []
-        crawl = parse_partition(partition).get("crawl")
-        if crawl is not None:
-            self.touched[str(crawl)] = version
+        self._touch(partition, version, period)
+
+    def _touch(self, partition: str, version: int, period: str | None) -> None:
+        for item in partition.split("/"):
+            column, _, value = item.partition("=")
+            if column == period:
+                self.touched[value] = version
 
     def snapshot(self) -> "Ledger":
         """The ledger as it is now, unmoved by later commits."""

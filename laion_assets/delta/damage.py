@@ -12,9 +12,10 @@ from pathlib import Path
 
 from laion_assets.delta.engine import open_engine
 from laion_assets.delta.errors import LakeError
-from laion_assets.delta.faults import Fault, marked
+from laion_assets.delta.faults import Fault, damaged, marked
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.logs import LogDamaged, damaged_log, table_folders
+from laion_assets.delta.published import FILES, Published
 from laion_assets.delta.scope import Seen
 from laion_assets.delta.space import causes, no_space_left
 from laion_assets.delta.verify import Snapshot, partition_faults
@@ -31,7 +32,6 @@ _OF_READERS: Mapping[str, frozenset[str]] = {
     "tarfile": frozenset({"ReadError", "TarError"}),
     "laion_assets": frozenset({"TarError", "ShardError"}),
 }
-_BESIDE = {"images": "images", "training_sets": "training_sets", "checkpoints": "clip_checkpoints"}
 
 
 class DamageFound(LakeError):
@@ -64,7 +64,7 @@ def damage_in(
         fault = _fault_in(lake, name, error, read or {})
         if fault is not None:
             return DamageFound(fault.line)
-    for table in read if read is not None else table_folders(lake.storage):
+    for table in read if read is not None else table_folders(lake.storage, lake.catalogue):
         found = damaged_log(lake.storage, table)
         if found is not None:
             return DamageFound(str(found))
@@ -87,7 +87,7 @@ def _is_of_a_reader(error: BaseException) -> bool:
 def _named(lake: Lake, error: BaseException) -> list[str]:
     """Files of the lake that the error names, by their names in it."""
     roots = "|".join(re.escape(root.rstrip("/") + "/") for root in (lake.uri, str(lake.staging / "fetched")))
-    folders = "|".join(map(re.escape, table_folders(lake.storage)))
+    folders = "|".join(map(re.escape, table_folders(lake.storage, lake.catalogue)))
     found: list[str] = []
     for link in causes(error):
         text = f"{link} {getattr(link, 'filename', None) or ''}"
@@ -100,30 +100,29 @@ def _named(lake: Lake, error: BaseException) -> list[str]:
 
 def _fault_in(lake: Lake, name: str, error: BaseException, read: Mapping[str, Collection[str]]) -> Fault | None:
     table, *folders, _ = name.split("/")
-    if table == "files":
-        return _fault_beside(name, error, read)
+    if table == FILES:
+        return _fault_beside(lake, name, error, read)
     partition = "/".join(folder for folder in folders if "=" in folder)
-    if table not in table_folders(lake.storage) or "_delta_log" in folders:
+    if table not in table_folders(lake.storage, lake.catalogue) or "_delta_log" in folders:
         return None
     return next(_searched(lake, {table: [partition or "all"]}, float("inf")), None)
 
 
-def _fault_beside(name: str, error: BaseException, read: Mapping[str, Collection[str]]) -> Fault | None:
-    parts = name.split("/")
-    table = _BESIDE.get(parts[1])
-    if table is None:
+def _fault_beside(lake: Lake, name: str, error: BaseException, read: Mapping[str, Collection[str]]) -> Fault | None:
+    found = Published(lake.catalogue).place(name)
+    if found is None:
         return None
+    table, partition = found
     own = list(read.get(table, ()))
-    inside = "/".join(part for part in parts if "=" in part)
-    partition = own[0] if len(own) == 1 else inside or f"recipe={parts[2]}"
+    partition = own[0] if len(own) == 1 else partition
     said = next((str(link) for link in causes(error) if _is_of_a_reader(link)), str(error))
     told = " ".join(said.split()).replace("; download its partition again", "")
-    return Fault(table, partition, name, f"cannot be read ({told[:200]})")
+    return damaged(lake.catalogue, table, partition, name, f"cannot be read ({told[:200]})")
 
 
 def _searched(lake: Lake, read: Mapping[str, Collection[str]] | None, deadline: float) -> Iterator[Fault]:
     with tempfile.TemporaryDirectory() as spill, open_engine(Path(spill), lake.storage) as con:
-        for table in read if read is not None else table_folders(lake.storage):
+        for table in read if read is not None else table_folders(lake.storage, lake.catalogue):
             try:
                 snapshot = Snapshot.of(lake, table)
             except LakeError:
@@ -131,7 +130,7 @@ def _searched(lake: Lake, read: Mapping[str, Collection[str]] | None, deadline: 
             for name in snapshot.files if read is None else [n for n in read[table] if n in snapshot.files]:
                 if snapshot.ledger.damaged.get(name) == []:  # known, and to be built again
                     if read is not None:
-                        yield marked(table, name)
+                        yield marked(lake.catalogue, table, name)
                     continue
                 yield from partition_faults(con, lake, snapshot, name, Seen())
                 if time.monotonic() > deadline:

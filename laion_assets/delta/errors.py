@@ -10,7 +10,7 @@ class LakeError(Exception):
 
 
 class LakeMismatch(LakeError):
-    """The lake was created with other numbers of shards or buckets than the settings ask for."""
+    """The lake was created with another shape than the settings ask for."""
 
 
 class MarkerDamaged(LakeError):

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from laion_assets.delta.partition import parse_partition
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.delta.catalogue import Catalogue
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,7 @@ class Fault:
     """Its name in the lake."""
     what: str
     heal: str = ""
-    """What heals it where that is not the usual: no command, but something to do by hand."""
+    """What heals it; empty where a repair of the table does."""
     curable: bool = True
     """Whether ``laion verify --repair`` does anything about it."""
 
@@ -29,7 +28,7 @@ class Fault:
     @property
     def cure(self) -> str:
         """The commands that heal it."""
-        return self.heal if self.heal or not self.curable else cure(self.table, self.partition)
+        return self.heal if self.heal or not self.curable else f"`laion verify {self.table} --repair` mends it"
 
     @property
     def line(self) -> str:
@@ -37,41 +36,15 @@ class Fault:
         return f"{self.place} {self.file}: {self.what}; {self.cure}"
 
 
-def marked(table: str, partition: str) -> Fault:
+def damaged(catalogue: Catalogue, table: str, partition: str, file: str, what: str) -> Fault:
+    """That a file of a partition is not as it was written: a repair marks the partition, and then it is made again."""
+    period = catalogue.period_of(partition)
+    narrowed = f" --{catalogue.period} {period}" if period else ""
+    heal = f"`laion verify {table}{narrowed} --repair` marks it, then {catalogue.remake(table, partition)}"
+    return Fault(table, partition, file, what, heal)
+
+
+def marked(catalogue: Catalogue, table: str, partition: str) -> Fault:
     """That a partition was found damaged and marked, and was not built again since."""
     what = "is marked as damaged, and was not built again yet"
-    return Fault(table, partition, table, what, heal=rebuild(table, partition))
-
-
-def cure(table: str, partition: str) -> str:
-    """The commands that heal a damaged partition, or the log of a table."""
-    crawl = parse_partition(partition).get("crawl") if partition else None
-    narrowed = f" --crawl {crawl}" if crawl else ""
-    repair = f"`laion verify {table}{narrowed} --repair` marks it" if partition else f"`laion verify {table} --repair`"
-    return f"{repair}, then {rebuild(table, partition)}" if partition else f"{repair} mends it"
-
-
-def rebuild(table: str, partition: str) -> str:
-    """The command that makes a partition again once it is marked."""
-    fixed = parse_partition(partition) if partition else {}
-    if table == "takedowns":
-        return "enter the requests again with `laion takedown`"
-    if table == "model_tests":
-        return f"`laion models run --select {fixed.get('model', '')}` tests it again"
-    if table not in TABLES:
-        return f"`laion models run --select {table}+` builds it again"
-    if not fixed and "crawl" in TABLES[table].partition_by:
-        return "`laion build CRAWL` makes it again"
-    if not fixed and TABLES[table].partition_by == ("recipe",):
-        return "`laion train RECIPE` makes it again"
-    if table == "partition_states":
-        return "`laion models run`, as every build, makes it again"
-    if "recipe" in fixed and "benchmark" in fixed:
-        return f"`laion evaluate {fixed['recipe']} --benchmark {fixed['benchmark']}` measures it again"
-    if "recipe" in fixed:
-        return f"`laion train {fixed['recipe']}` makes it again"
-    if "crawl" in fixed:
-        return f"`laion build {fixed['crawl']}` makes it again"
-    if table == "calibrations":
-        return "`laion build CRAWL` measures it again"
-    return "`laion evaluate RECIPE` makes it again"
+    return Fault(table, partition, table, what, catalogue.remake(table, partition))

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -19,8 +19,7 @@ from deltalake.exceptions import DeltaError
 from laion_assets.delta.commits import Commit, Ledger, parse
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import partition_name
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.delta.partition import partition_name, partition_values
 
 
 @dataclass(frozen=True)
@@ -122,8 +121,8 @@ class DataFile:
     path: str
     """Where DuckDB and polars read it."""
     rows: int | None
-    pair_ids: tuple[int, int] | None
-    """The smallest and the largest ``pair_id`` in it, where the log says so."""
+    ranges: Mapping[str, tuple[int, int]]
+    """By column, the smallest and the largest number in it, of numbers that are keys and of which the log says so."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +156,8 @@ class LakeHistory:
     @cached_property
     def tables(self) -> tuple[str, ...]:
         """Every Delta table in the lake: the catalogue's in the order in which data flows, then the others by name."""
-        order = {name: place for place, name in enumerate(TABLES)}
         found = [name for name in self.lake.storage.folders() if self.lake.exists(name)]
-        return tuple(sorted(found, key=lambda name: (order.get(name, len(order)), name)))
+        return tuple(sorted(found, key=self.lake.catalogue.place))
 
     def of(self, table: str) -> TableHistory:
         """The history of ``table``.
@@ -170,7 +168,7 @@ class LakeHistory:
         if table not in self.tables:
             raise LakeError(
                 f"{self.lake.uri} has no table {table}"
-                + (", which has not been built yet" if table in TABLES else "")
+                + (", which has not been built yet" if table in self.lake.catalogue.tables else "")
                 + f"; it has {', '.join(self.tables)}"
             )
         if table not in self._histories:
@@ -187,12 +185,6 @@ class LakeHistory:
         if (table, version) not in self._snapshots:
             self._snapshots[table, version] = _snapshot(self.lake, table, version)
         return self._snapshots[table, version]
-
-
-@lru_cache(maxsize=100_000)
-def partition_values(name: str) -> Mapping[str, str]:
-    """The values in a partition's name, as texts; none for a table without partition columns."""
-    return dict(item.split("=", 1) for item in name.split("/") if "=" in item)
 
 
 def lost(lake: Lake, files: Iterable[DataFile]) -> list[DataFile]:
@@ -231,15 +223,17 @@ def _snapshot(lake: Lake, table: str, version: int) -> Snapshot:
     except DeltaError as error:
         raise LakeError(f"version {version} of {table} cannot be read: {error}") from error
     columns = tuple(delta.metadata().partition_columns)
-    needed = {"path", "num_records", "min.pair_id", "max.pair_id", *(f"partition.{column}" for column in columns)}
+    sought = [name for name in lake.catalogue.key_numbers if {f"min.{name}", f"max.{name}"} <= {*actions.column_names}]
+    needed = {"path", "num_records", *(f"partition.{column}" for column in columns)}
+    needed |= {f"{end}.{name}" for name in sought for end in ("min", "max")}
     files = []
     for action in actions.select([name for name in actions.column_names if name in needed]).to_pylist():
         values = {column: action[f"partition.{column}"] for column in columns}
-        smallest, largest = action.get("min.pair_id"), action.get("max.pair_id")
-        ids = (smallest, largest) if isinstance(smallest, int) and isinstance(largest, int) else None
+        ends = {name: (action[f"min.{name}"], action[f"max.{name}"]) for name in sought}
+        ranges = {name: found for name, found in ends.items() if all(isinstance(end, int) for end in found)}
         name = f"{table}/{unquote(action['path'])}"
         files.append(
-            DataFile(partition_name(values), values, name, lake.storage.address(name), action["num_records"], ids)
+            DataFile(partition_name(values), values, name, lake.storage.address(name), action["num_records"], ranges)
         )
     files.sort(key=lambda file: (file.partition, file.path))
     return Snapshot(table, version, pa.schema(delta.schema().to_arrow()), columns, tuple(files))

@@ -1,7 +1,7 @@
 """What partitions are built from, as a lake at rest has it: content digests, and what is not up to date.
 
-A judgement over all partitions of a lake asks the same again and again: every bucket is built from all shards of its
-crawl, and from its bucket in every earlier crawl. Here each answer is found once.
+A judgement over all partitions of a lake asks the same again and again: every share of the rows is built from all
+partitions of its period, and from its like in every earlier period. Here each answer is found once.
 """
 
 import hashlib
@@ -9,18 +9,15 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from laion_assets.delta.commits import combined_digest
+from laion_assets.delta.flow import partitions_read
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, partition_name
+from laion_assets.delta.states import PartitionState, State
 from laion_assets.delta.table import Read, Table
-from laion_assets.tables.stages import partitions_read
 
-if TYPE_CHECKING:
-    from laion_assets.delta.staleness import PartitionState
-
-Judged = Mapping[tuple[str, str], "PartitionState"]
+Judged = Mapping[tuple[str, str], PartitionState]
 """States of partitions by (table, partition name); those that are not there count as done."""
 
 
@@ -47,43 +44,43 @@ class Inputs:
         self._judged = judged
         self._reads: dict[int, tuple[Table, list[_Reads]]] = {}
         self._found: dict[tuple[object, ...], dict[tuple[str | int, ...], Input]] = {}
-        self._earlier: dict[tuple[str, str], _Earlier] = {}
+        self._earlier: dict[tuple[str | int, ...], _Earlier] = {}
 
-    def of(self, stage: Table, partition: Partition) -> dict[str, Input]:
-        """By table, what goes into one partition of a stage's table."""
-        known = self._reads.get(id(stage))
+    def of(self, declared: Table, partition: Partition) -> dict[str, Input]:
+        """By table, what goes into one partition of the declared one."""
+        known = self._reads.get(id(declared))
         if known is None:
-            known = self._reads[id(stage)] = (stage, self._grouped(stage, tuple(partition)))
+            known = self._reads[id(declared)] = (declared, self._grouped(declared, tuple(partition)))
         return {reads.table: self._of_table(reads, partition) for reads in known[1]}
 
-    def _grouped(self, stage: Table, columns: tuple[str, ...]) -> "list[_Reads]":
+    def _grouped(self, declared: Table, columns: tuple[str, ...]) -> "list[_Reads]":
         by_table: dict[str, list[Read]] = defaultdict(list)
-        for read in stage.reads:
+        for read in declared.reads:
             by_table[read.table].append(read)
         return [self._how(table, reads, columns) for table, reads in by_table.items()]
 
     def _how(self, table: str, reads: list[Read], columns: tuple[str, ...]) -> "_Reads":
         """How a table is read by partitions of these columns."""
         upstream = self._lake.tables[table].partition_by
-        crawls = {read.periods for read in reads}
-        # Where one crawl's name begins another's, `A-B` stands before `A/`, and the order of names is another.
-        known = sorted(self._lake.ledger(table).crawls)
-        plain = known == sorted(known, key=lambda crawl: f"{crawl}/")
-        shared = () if crawls == {"all"} else tuple(c for c in columns if c in upstream)
+        periods = {read.periods for read in reads}
+        # Where one period's name begins another's, `A-B` stands before `A/`, and the order of names is another.
+        known = sorted(self._lake.ledger(table).periods)
+        plain = known == sorted(known, key=lambda period: f"{period}/")
+        shared = () if periods == {"all"} else tuple(c for c in columns if c in upstream)
         return _Reads(
             table,
             reads,
             shared,
-            is_history=crawls == {"earlier"} and "bucket" in columns and plain,
-            is_own=crawls == {"same"} and upstream == columns,
-            found=self._found.setdefault((table, *sorted(crawls), shared, columns), {}),
+            is_history=periods == {"earlier"} and {*upstream} == {*shared} and plain,
+            is_own=periods == {"same"} and upstream == columns,
+            found=self._found.setdefault((table, *sorted(periods), shared, columns), {}),
         )
 
     def _of_table(self, reads: "_Reads", partition: Partition) -> Input:
         if reads.is_own:
             return self._input(reads.table, [partition_name(partition)])
         if reads.is_history:
-            return self._of_earlier(reads.table, partition)
+            return self._of_earlier(reads, partition)
         key = tuple(partition[column] for column in reads.shared)
         found = reads.found.get(key)
         if found is None:
@@ -97,17 +94,21 @@ class Inputs:
         lacking = [lack for name in names if (lack := _lack(self._judged.get((table, name)))) is not None]
         return Input(combined_digest(digests.items()), tuple(lacking))
 
-    def _of_earlier(self, table: str, partition: Partition) -> Input:
-        """The same bucket of every earlier crawl: what the crawl before this one was told, and that crawl itself."""
-        bucket, own = str(partition["bucket"]), str(partition["crawl"])
-        before = self._earlier.get((table, bucket))
+    def _of_earlier(self, reads: "_Reads", partition: Partition) -> Input:
+        """Its like of every earlier period: what the period before this one was told, and that period itself."""
+        period, table = str(self._lake.catalogue.period), reads.table
+        own = str(partition[period])
+        key = (table, *(partition[column] for column in reads.shared if column != period))
+        before = self._earlier.get(key)
         if before is None or (before.passed and before.passed[-1] >= own):  # at first, or asked out of order
-            before = self._earlier[table, bucket] = _Earlier(sorted(self._lake.ledger(table).crawls))
+            place = {column: partition[column] for column in self._lake.tables[table].partition_by}
+            start, _, end = partition_name({**place, period: "\0"}).partition("\0")
+            before = self._earlier[key] = _Earlier(sorted(self._lake.ledger(table).periods), start, end)
         commits = self._lake.ledger(table).commits
         while before.left and before.left[-1] < own:
-            crawl = before.left.pop()
-            before.passed.append(crawl)
-            name = f"crawl={crawl}/bucket={bucket}"
+            earlier = before.left.pop()
+            before.passed.append(earlier)
+            name = f"{before.start}{earlier}{before.end}"
             if name in commits:
                 before.add(name, commits[name].content_digest, _lack(self._judged.get((table, name))))
         return Input(before.digest(), tuple(before.lacking))
@@ -122,7 +123,7 @@ class _Reads:
     shared: tuple[str, ...]
     """The columns by which what goes into one partition differs from what goes into others."""
     is_history: bool
-    """Whether it is the same bucket of earlier crawls."""
+    """Whether it is the partitions of earlier periods that are called the same otherwise."""
     is_own: bool
     """Whether it is the partition of the same name."""
     found: dict[tuple[str | int, ...], Input]
@@ -130,10 +131,17 @@ class _Reads:
 
 
 class _Earlier:
-    """One bucket's earlier crawls so far; the digest is that of ``combined_digest``, without starting anew."""
+    """Earlier periods so far; the digest is that of ``combined_digest``, without starting anew.
 
-    def __init__(self, crawls: list[str]) -> None:
-        self.left = crawls[::-1]
+    Args:
+        periods: all there are, in order.
+        start: what the names of partitions have before the period.
+        end: what they have after it.
+    """
+
+    def __init__(self, periods: list[str], start: str, end: str) -> None:
+        self.start, self.end = start, end
+        self.left = periods[::-1]
         self.passed: list[str] = []
         self.lacking: list[str] = []
         self._sha = hashlib.sha256(b"[")
@@ -151,7 +159,7 @@ class _Earlier:
         return whole.hexdigest()[:32]
 
 
-def _lack(state: "PartitionState | None") -> str | None:
-    if state is None or state.state == "done":
+def _lack(state: PartitionState | None) -> str | None:
+    if state is None or state.state is State.DONE:
         return None
     return f"built on {state.state} {state.table} [{state.name}]"

@@ -1,4 +1,4 @@
-"""The lake: Delta tables in a folder or bucket, created once with fixed numbers of shards and buckets."""
+"""The lake: Delta tables in a folder or bucket, of a shape that is fixed when it is made."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,19 +10,20 @@ from urllib.parse import quote, unquote
 
 import polars as pl
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import DeltaError
 
-from laion_assets.delta.commits import REPLACED, Commit, Ledger, damage_mark
-from laion_assets.delta.errors import LakeError, LakeMismatch
+from laion_assets.delta.catalogue import Catalogue
+from laion_assets.delta.commits import Commit, Ledger
+from laion_assets.delta.errors import LakeError
+from laion_assets.delta.folder import FolderStorage
 from laion_assets.delta.ledger_cache import entry_digest, keep_ledger, kept_ledger
 from laion_assets.delta.logs import LogDamaged, damaged_log, has_emptied_entry, left_without_log
-from laion_assets.delta.marker import MARKER, Marker, new_marker, read_marker
+from laion_assets.delta.marker import Marker
 from laion_assets.delta.partition import Partition, ordered, partition_name
 from laion_assets.delta.seals import write_seal
-from laion_assets.delta.storage import FolderStorage, Storage, open_storage
+from laion_assets.delta.storage import Storage
 from laion_assets.delta.table import Table
-from laion_assets.tables.catalogue import TABLES
 
 _CONFIGURATION = {
     # Without this the log entries, and the lineage in them, would be deleted after 30 days.
@@ -32,12 +33,14 @@ _CONFIGURATION = {
 
 @dataclass
 class Lake:
-    """An opened lake. Get one by :meth:`open`."""
+    """An opened lake; see ``opening``."""
 
     storage: Storage
-    shards: int
-    buckets: int
-    tables: dict[str, Table] = field(default_factory=lambda: dict(TABLES), repr=False)
+    catalogue: Catalogue = field(repr=False)
+    """The tables that it is made for."""
+    shape: Mapping[str, int]
+    """How many numbers rows are spread over, by what the catalogue calls them."""
+    tables: dict[str, Table] = field(default_factory=dict, repr=False)
     """The declared tables by name: the catalogue's, and those that :meth:`declare` added."""
     _ledgers: dict[str, Ledger] = field(default_factory=dict, repr=False)
     _still: bool = field(default=False, repr=False)
@@ -45,56 +48,9 @@ class Lake:
     _absent: set[str] = field(default_factory=set, repr=False)
     _opened: dict[str, tuple[dict[str, str], DeltaTable]] = field(default_factory=dict, repr=False)
 
-    @classmethod
-    def open(cls, uri: str, *, shards: int = 4, buckets: int = 4, create: bool = True) -> "Lake":
-        """Open the lake at ``uri``, a folder or ``s3://bucket/prefix``; make it first if there is none and ``create``.
-
-        Raises:
-            LakeMismatch: the lake was created with other numbers of shards or buckets.
-            MarkerDamaged: there are tables, and ``lake.json`` is lost or damaged.
-            LakeError: there is no lake and ``create`` is false, ``uri`` cannot hold one, or it is of a newer format.
-        """
-        storage = open_storage(uri)
-        recorded = read_marker(storage)
-        if recorded is None:
-            if not create:
-                raise LakeError(
-                    f"there is no lake at {storage.uri}: `laion build` or `laion demo` makes one, --lake names another"
-                )
-            # Of two creators one wins, and both read its numbers.
-            storage.create(MARKER, new_marker(shards, buckets).to_bytes())
-            recorded = read_marker(storage)
-        if recorded is None or (recorded.shards, recorded.buckets) != (shards, buckets):
-            has, have = (recorded.shards, recorded.buckets) if recorded else (0, 0)
-            raise LakeMismatch(
-                f"the lake at {storage.uri} was created with {has} shards and {have} buckets, "
-                f"the settings say {shards} and {buckets}: set LAION_SHARDS={has} "
-                f"LAION_BUCKETS={have}, or name another lake"
-            )
-        lake = cls(storage=storage, shards=shards, buckets=buckets)
-        lake.table("takedowns")  # there from the first day, so that nobody can forget to read it
-        return lake
-
-    @classmethod
-    def recorded_shape(cls, uri: str) -> tuple[int, int] | None:
-        """(shards, buckets) of the lake at ``uri``, or None where there is none.
-
-        Raises:
-            MarkerDamaged: there are tables, and ``lake.json`` is lost or damaged.
-            LakeError: the lake is of a newer format.
-        """
-        marker = read_marker(open_storage(uri))
-        return None if marker is None else (marker.shards, marker.buckets)
-
-    @classmethod
-    def at(cls, uri: str) -> "Lake":
-        """Open an existing lake, whatever its shape.
-
-        Raises:
-            LakeError: there is none.
-        """
-        shards, buckets = cls.recorded_shape(uri) or (4, 4)
-        return cls.open(uri, shards=shards, buckets=buckets, create=False)
+    def __post_init__(self) -> None:
+        """Know the catalogue's tables, where it is not said which others there are."""
+        self.tables = self.tables or dict(self.catalogue.tables)
 
     def declare(self, tables: Iterable[Table]) -> None:
         """Make tables known that the catalogue does not declare, such as those of SQL models.
@@ -103,7 +59,7 @@ class Lake:
             LakeError: the catalogue has a table of that name.
         """
         for table in tables:
-            if table.name in TABLES:
+            if table.name in self.catalogue.tables:
                 raise LakeError(f"the catalogue declares {table.name} already: choose another name")
             self.tables[table.name] = table
 
@@ -131,7 +87,11 @@ class Lake:
     @property
     def metadata(self) -> dict[str, str]:
         """What every commit says of the lake it is made in."""
-        return Marker(self.shards, self.buckets, "").metadata
+        return Marker(self.shape, "").metadata
+
+    def numbers(self, column: str) -> range:
+        """The numbers that a column spreads rows over."""
+        return range(self.shape[self.catalogue.counts[column]])
 
     def path(self, table: str) -> str:
         """Where the table lies, for any Delta reader."""
@@ -154,7 +114,7 @@ class Lake:
         if found and not self.storage.is_local:  # asked again and again, over the network
             self._there.add(table)
         if not found and table not in self._absent:
-            if left_without_log(self.storage, table):
+            if left_without_log(self.storage, self.catalogue, table):
                 raise damaged_log(self.storage, table) or LogDamaged(f"{table} has lost its log")
             self._absent.add(table)
         return found
@@ -245,46 +205,7 @@ class Lake:
             commit_properties=CommitProperties(custom_metadata=self.metadata),
             storage_options=self.storage.delta_options or None,
         )
-        write_seal(self.storage, name, 0)
-
-    def conform(self, name: str) -> None:
-        """Give a table the columns that are declared for it now. Where they differ, all its partitions go.
-
-        The versions before stay readable. Only for tables of SQL models: their columns are what their SQL says.
-        """
-        declared = self.tables[name]
-        while self.exists(name) and not _same_columns(before := self.opened(name), declared):
-            try:
-                write_deltalake(
-                    before,
-                    pa.RecordBatchReader.from_batches(declared.schema, iter(())),
-                    mode="overwrite",
-                    schema_mode="overwrite",
-                    partition_by=list(declared.partition_by),
-                    name=name,
-                    description=declared.description,
-                    commit_properties=CommitProperties(custom_metadata={REPLACED: "true", **self.metadata}),
-                )
-            except CommitFailedError:  # another process wrote since: perhaps what was to be written here
-                continue
-            write_seal(self.storage, name, before.version() + 1)
-
-    def mark_damaged(self, commit: Commit, files: Iterable[str] = ()) -> None:
-        """Make a partition stale, since its bytes are not as they were written: the next build makes it again.
-
-        Args:
-            commit: its last commit; a mark does nothing where it was published again meanwhile.
-            files: the damaged files beside the table; none where the rows themselves are damaged.
-        """
-        table, mark = commit.table, damage_mark(commit, files)
-        delta = self.opened(table)
-        columns = list(delta.metadata().partition_columns)
-        properties = CommitProperties(custom_metadata={**mark, **self.metadata}, max_commit_retries=200)
-        delta.create_write_transaction([], "append", delta.schema(), columns, commit_properties=properties)
-        after = self.opened(table)
-        for entry in self.entries(table, after, after.version() - commit.version):
-            if mark.items() <= entry.items():
-                write_seal(self.storage, table, entry["version"])
+        write_seal(self.storage, name, 0, keep=bool(declared.entered))
 
     def ledger(self, table: str) -> Ledger:
         """The last commit of every partition of ``table``, brought up to date."""
@@ -307,7 +228,7 @@ class Lake:
         known = ledger.version
         entries = self.entries(table, delta, version - known)
         with self.reading(table):
-            ledger.advance(entries, version)
+            ledger.advance(entries, version, self.catalogue.period)
         if entries:
             keep_ledger(self.path(table), table_id, ledger, entry_digest(entries[-1]), known)
         return ledger
@@ -340,7 +261,7 @@ class Lake:
             return ledger
         entries = self.entries(table, self.table(table, version), version + 1)
         with self.reading(table):
-            ledger.advance(entries, version)
+            ledger.advance(entries, version, self.catalogue.period)
         return ledger
 
     def at_rest(self) -> "Lake":
@@ -348,7 +269,7 @@ class Lake:
         if self._still:
             return self
         ledgers = {name: self.ledger(name).snapshot() for name in self.tables}
-        return Lake(self.storage, self.shards, self.buckets, self.tables, ledgers, _still=True)
+        return Lake(self.storage, self.catalogue, self.shape, self.tables, ledgers, _still=True)
 
     def commit(self, table: str, partition: Partition) -> Commit | None:
         """The last commit of one partition, or None where it was never built."""
@@ -431,10 +352,3 @@ def _entries(delta: DeltaTable, count: int) -> list[dict[str, Any]]:
     # yet numbers from that version down: the oldest entries are taken and numbered anew.
     found = delta.history(limit=count)[-count:]
     return [{**entry, "version": delta.version() - place} for place, entry in enumerate(found)][::-1]
-
-
-def _same_columns(table: DeltaTable, declared: Table) -> bool:
-    found = pa.schema(table.schema().to_arrow())
-    return {f.name: f.type for f in found} == {f.name: f.type for f in declared.schema} and tuple(
-        table.metadata().partition_columns
-    ) == declared.partition_by

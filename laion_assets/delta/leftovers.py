@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from laion_assets.delta.errors import PartitionBusy
-from laion_assets.delta.staging import StagingFolder
+from laion_assets.delta.staging import StagingFolder, staging_of
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def oldest_live_step(scratch: Path) -> datetime | None:
 
 def is_being_built(scratch: Path, table: str, partition: str) -> bool:
     """Whether a process of this machine holds work on a partition that nobody else could go on with meanwhile."""
-    for folder in (scratch / table / partition.replace("/", "__")).glob("*"):
+    for folder in staging_of(scratch, table, partition).glob("*"):
         if folder.is_dir() and _owner(folder) is None and StagingFolder(folder.parent, folder.name).is_held():
             return True
     return False

@@ -13,10 +13,9 @@ from typing import Literal
 
 from laion_assets.delta.commits import Commit, UpstreamRead, combined_digest
 from laion_assets.delta.errors import LakeError
-from laion_assets.delta.history import LakeHistory, LogEntry, TableHistory, partition_values
+from laion_assets.delta.history import LakeHistory, LogEntry, TableHistory
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import WHOLE
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.delta.partition import WHOLE, partition_values
 
 _MANY_PARTITIONS = 2_000
 """Above so many partitions of a table, sets that no step of ours would read are not tried."""
@@ -94,6 +93,7 @@ class Lineage:
 
     def __init__(self, lake: Lake) -> None:
         self.history = LakeHistory(lake)
+        self._catalogue = lake.catalogue
         self._readers: dict[str, tuple[dict[CommitKey, list[Read]], list[Read]]] = {}
 
     def back(self, table: str, *, partition: str | None = None, version: int | None = None) -> Graph:
@@ -101,7 +101,7 @@ class Lineage:
 
         Args:
             table: a table of the lake.
-            partition: one partition by name, ``crawl=CC-MAIN-2026-04/bucket=3`` (the columns in any order).
+            partition: one partition by name, ``month=2026-04/part=3`` (the columns in any order).
             version: what the commit that made this version wrote. Without either: the table as it is now.
 
         Raises:
@@ -163,7 +163,7 @@ class Lineage:
             return []
         return [
             Read(node.key, table, read.version, read.digest, read.partitions, self._sources(commit, table, read))
-            for table, read in sorted(commit.upstreams.items(), key=lambda item: _place(item[0]))
+            for table, read in sorted(commit.upstreams.items(), key=lambda item: self._catalogue.place(item[0]))
         ]
 
     def readers_of(self, key: CommitKey) -> list[Read]:
@@ -223,7 +223,8 @@ class Lineage:
         if table not in self.history.tables:
             return None
         upstream = self.history.of(table)
-        for names in _candidates(upstream, partition_values(reader.partition), read.partitions):
+        values, period = partition_values(reader.partition), self._catalogue.period
+        for names in _candidates(upstream, values, read.partitions, period):
             commits = [c for c in (upstream.commit_at(name, read.version) for name in names) if c is not None]
             if len(commits) != read.partitions:
                 continue
@@ -255,16 +256,13 @@ def _key(commit: Commit) -> CommitKey:
     return CommitKey(commit.table, commit.partition, commit.version)
 
 
-def _place(table: str) -> tuple[int, str]:
-    order = list(TABLES)
-    return (order.index(table) if table in order else len(order), table)
-
-
-def _candidates(upstream: TableHistory, reader: Mapping[str, str], partitions: int) -> Iterator[list[str]]:
+def _candidates(
+    upstream: TableHistory, reader: Mapping[str, str], partitions: int, period: str | None
+) -> Iterator[list[str]]:
     """Sets of partitions that a reader could have meant, the likeliest first.
 
-    Those that share its values of all columns both have, of fewer of them, and of none; each with the crawls before
-    its own alone and with its own, where the crawl is left open. Last, for tables of few partitions, every set that
+    Those that share its values of all columns both have, of fewer of them, and of none; each with the periods before
+    its own alone and with its own, where the period is left open. Last, for tables of few partitions, every set that
     has some values in common.
     """
     if partitions == 0:
@@ -274,9 +272,9 @@ def _candidates(upstream: TableHistory, reader: Mapping[str, str], partitions: i
     common = [column for column in columns if column in reader]
     for fixed in _subsets(common):
         names = upstream.groups(fixed).get(tuple(reader[column] for column in fixed), [])
-        if "crawl" in common and "crawl" not in fixed:
-            yield [name for name in names if partition_values(name)["crawl"] < reader["crawl"]]
-            yield [name for name in names if partition_values(name)["crawl"] <= reader["crawl"]]
+        if period in common and period not in fixed:
+            yield [name for name in names if partition_values(name)[period] < reader[period]]
+            yield [name for name in names if partition_values(name)[period] <= reader[period]]
         yield names
     if len(upstream.commits) <= _MANY_PARTITIONS:
         for fixed in _subsets(columns):

@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from laion_assets.delta.catalogue import Catalogue
 from laion_assets.delta.commits import BLANK
 from laion_assets.delta.errors import LakeError
-from laion_assets.delta.faults import Fault, rebuild
+from laion_assets.delta.faults import Fault
 from laion_assets.delta.seals import (
     LOG,
     SEALS,
@@ -31,7 +32,6 @@ from laion_assets.delta.seals import (
     seal_name,
 )
 from laion_assets.delta.storage import Storage
-from laion_assets.tables.catalogue import TABLES
 
 _NUMBERED = re.compile(r"(\d{20})\.json")
 _READ_AT_ONCE = 8
@@ -63,10 +63,10 @@ def has_emptied_entry(storage: Storage, table: str, versions: Iterable[int] | No
     return False
 
 
-def left_without_log(storage: Storage, table: str) -> bool:
+def left_without_log(storage: Storage, catalogue: Catalogue, table: str) -> bool:
     """Whether a folder has seals or data of a table, but no log. A table that is being made has neither."""
     has_data = False
-    if table not in TABLES and f"{table}/{SEALS}" not in storage.folders(table):
+    if table not in catalogue.tables and f"{table}/{SEALS}" not in storage.folders(table):
         return False
     for file in storage.files(table):
         folder, _, rest = file.name.removeprefix(f"{table}/").partition("/")
@@ -76,15 +76,14 @@ def left_without_log(storage: Storage, table: str) -> bool:
     return has_data
 
 
-def table_folders(storage: Storage) -> list[str]:
+def table_folders(storage: Storage, catalogue: Catalogue) -> list[str]:
     """The folders of a lake that hold a table, or what is left of one."""
     found = []
     for name in storage.folders():
         below = {folder.rpartition("/")[2] for folder in storage.folders(name)}
-        if below & {LOG, SEALS} or (name in TABLES and next(storage.files(name), None) is not None):
+        if below & {LOG, SEALS} or (name in catalogue.tables and next(storage.files(name), None) is not None):
             found.append(name)
-    order = {name: place for place, name in enumerate(TABLES)}
-    return sorted(found, key=lambda name: (order.get(name, len(order)), name))
+    return sorted(found, key=catalogue.place)
 
 
 def log_faults(storage: Storage, table: str) -> Iterator[Fault]:
@@ -160,7 +159,7 @@ def _last_checkpoint_faults(storage: Storage, table: str, checkpoints: set[int])
         yield Fault(table, "", f"{table}/{LOG}/{_LAST}", "it names no checkpoint that is there")
 
 
-def mend_log(storage: Storage, fault: Fault) -> str:
+def mend_log(storage: Storage, catalogue: Catalogue, fault: Fault) -> str:
     """Put right what :func:`log_faults` found; gives what was done.
 
     Raises:
@@ -169,16 +168,16 @@ def mend_log(storage: Storage, fault: Fault) -> str:
     folder, _, name = fault.file.removeprefix(f"{fault.table}/").partition("/")
     numbered = _NUMBERED.fullmatch(name)
     if folder == LOG and numbered:
-        return _mend_entry(storage, fault.table, int(numbered[1]))
+        return _mend_entry(storage, catalogue, fault.table, int(numbered[1]))
     if folder == SEALS and numbered:
-        return _mend_seal(storage, fault.table, int(numbered[1]))
+        return _mend_seal(storage, catalogue, fault.table, int(numbered[1]))
     if folder == LOG and name:  # checkpoints save reading entries, which are all there
         storage.delete([f"{fault.table}/{LOG}/{_LAST}", fault.file])
         return "removed: the log's entries say the same"
     raise LakeError(f"{fault.file} cannot be mended: {fault.heal}")
 
 
-def _mend_entry(storage: Storage, table: str, version: int) -> str:
+def _mend_entry(storage: Storage, catalogue: Catalogue, table: str, version: int) -> str:
     name = entry_name(table, version)
     try:
         seal = read_seal(storage, table, version)
@@ -193,7 +192,7 @@ def _mend_entry(storage: Storage, table: str, version: int) -> str:
     blank = {"timestamp": int(time.time() * 1000), "operation": "FSCK", "operationParameters": {}, BLANK: "true"}
     storage.replace(name, f"{json.dumps({'commitInfo': blank})}\n".encode())
     _drop_checkpoints(storage, table, version)
-    return f"no copy of it: what it published counts as never built; {rebuild(table, '')}"
+    return f"no copy of it: what it published counts as never built; {catalogue.remake(table)}"
 
 
 def _drop_checkpoints(storage: Storage, table: str, since: int) -> None:
@@ -202,10 +201,10 @@ def _drop_checkpoints(storage: Storage, table: str, since: int) -> None:
     storage.delete([f"{table}/{LOG}/{_LAST}", *later])
 
 
-def _mend_seal(storage: Storage, table: str, version: int) -> str:
+def _mend_seal(storage: Storage, catalogue: Catalogue, table: str, version: int) -> str:
     name = seal_name(table, version)
     try:
-        storage.replace(name, make_seal(storage, table, version).to_bytes())
+        storage.replace(name, make_seal(storage, table, version, keep=catalogue.is_entered(table)).to_bytes())
     except (FileNotFoundError, ValueError):  # files of replaced versions go in time
         storage.delete([name])
         return "removed: the files it spoke of are gone"

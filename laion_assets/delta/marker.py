@@ -1,4 +1,4 @@
-"""``lake.json``: what makes a folder, or a prefix of a bucket, a lake, and what never changes about it.
+"""``lake.json``: what makes a folder, or a prefix of a bucket, a lake, and what never changes about it: its shape.
 
 Every commit says the same of its lake, so that a lost marker can be written again: see ``recovery``.
 """
@@ -10,19 +10,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from laion_assets.common.digests import json_digest
+from laion_assets.delta.catalogue import Catalogue
 from laion_assets.delta.errors import LakeError, MarkerDamaged
 from laion_assets.delta.storage import Storage
-from laion_assets.tables.catalogue import TABLES
 
 MARKER = "lake.json"
 FORMAT = 1
 """The format of lakes that this code writes, and the newest that it reads: docs/reference/lake-format.md."""
 
 LAKE_KEY = "laion_lake"
-"""Commit metadata that says which lake a commit was made in: its format, shards and buckets, as JSON."""
+"""Commit metadata that says which lake a commit was made in: its format and shape, as JSON."""
 
 MOST_PARTITIONS = 10_000
-"""Shards or buckets that a lake can have at most."""
+"""Partitions that rows can be spread over at most."""
 
 LOG = "_delta_log"
 
@@ -31,28 +31,32 @@ LOG = "_delta_log"
 class Marker:
     """What ``lake.json`` says."""
 
-    shards: int
-    buckets: int
+    shape: Mapping[str, int]
     created_at: str
     format: int = FORMAT
 
     @property
     def metadata(self) -> dict[str, str]:
         """The same as metadata of a commit."""
-        return {LAKE_KEY: json.dumps({"format": self.format, "shards": self.shards, "buckets": self.buckets})}
+        return {LAKE_KEY: json.dumps({"format": self.format, **self.shape})}
 
     def to_bytes(self) -> bytes:
         """The content of ``lake.json``."""
-        values = {"format": self.format, "shards": self.shards, "buckets": self.buckets, "created_at": self.created_at}
+        values = {"format": self.format, **self.shape, "created_at": self.created_at}
         return f"{json.dumps({**values, 'digest': _digest(values)})}\n".encode()
 
 
-def new_marker(shards: int, buckets: int) -> Marker:
+def told(shape: Mapping[str, int], between: str = " and ") -> str:
+    """A shape in words."""
+    return between.join(f"{number} {name}" for name, number in shape.items())
+
+
+def new_marker(shape: Mapping[str, int]) -> Marker:
     """The marker of a lake that is made now."""
-    return Marker(shards, buckets, datetime.now(UTC).isoformat(timespec="seconds"))
+    return Marker(shape, datetime.now(UTC).isoformat(timespec="seconds"))
 
 
-def read_marker(storage: Storage) -> Marker | None:
+def read_marker(storage: Storage, catalogue: Catalogue) -> Marker | None:
     """What ``lake.json`` says; None where there is no lake, and nothing that could be one.
 
     Raises:
@@ -61,7 +65,7 @@ def read_marker(storage: Storage) -> Marker | None:
     """
     content = _content(storage)
     if content is None:
-        found = tables_in(storage)
+        found = tables_in(storage, catalogue)
         content = _content(storage) if found else None  # somebody may have made the lake in between
         if content is None:
             if found:
@@ -71,7 +75,7 @@ def read_marker(storage: Storage) -> Marker | None:
         values = json.loads(content)
     except ValueError as error:
         raise MarkerDamaged(_advice(storage, f"has a {MARKER} that is torn or was overwritten")) from error
-    marker = _parsed(values) if isinstance(values, dict) else None
+    marker = _parsed(values, catalogue) if isinstance(values, dict) else None
     if marker is not None and marker.format > FORMAT:
         raise LakeError(
             f"the lake at {storage.uri} has format {marker.format}, and this version of laion reads formats up to "
@@ -82,24 +86,24 @@ def read_marker(storage: Storage) -> Marker | None:
     return marker
 
 
-def _parsed(values: dict[str, Any]) -> Marker | None:
+def _parsed(values: dict[str, Any], catalogue: Catalogue) -> Marker | None:
     """The marker in these values, or of a newer format its number alone; None where they are none."""
     digest = values.pop("digest", None)
     written = _number(values.get("format", 1))  # the first lakes did not say
     if written is not None and written > FORMAT:
-        return Marker(0, 0, "", written)
-    shards, buckets = _number(values.get("shards")), _number(values.get("buckets"))
-    if written is None or shards is None or buckets is None or digest not in (None, _digest(values)):
+        return Marker({}, "", written)
+    shape = {name: number for name in catalogue.shape if (number := _number(values.get(name))) is not None}
+    if written is None or len(shape) < len(catalogue.shape) or digest not in (None, _digest(values)):
         return None
-    return Marker(shards, buckets, str(values.get("created_at", "")), written)
+    return Marker(shape, str(values.get("created_at", "")), written)
 
 
-def tables_in(storage: Storage) -> list[str]:
+def tables_in(storage: Storage, catalogue: Catalogue) -> list[str]:
     """The names of the folders that hold a table, or what is left of one of ours."""
     return [
         name
         for name in storage.folders()
-        if f"{name}/{LOG}" in (below := storage.folders(name)) or (name in TABLES and below)
+        if f"{name}/{LOG}" in (below := storage.folders(name)) or (name in catalogue.tables and below)
     ]
 
 

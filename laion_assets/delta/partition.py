@@ -1,7 +1,8 @@
-"""A partition as a value: names, predicates and filters of ``{"crawl": "CC-MAIN-2024-10", "bucket": 3}``."""
+"""A partition as a value, ``{"month": "2026-04", "part": 3}``: names, predicates and filters of it."""
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TypeAlias
 
 from laion_assets.delta.errors import LakeError
@@ -16,7 +17,7 @@ Partition: TypeAlias = Mapping[str, str | int]
 
 
 def partition_name(partition: Partition) -> str:
-    """The canonical name, ``crawl=CC-MAIN-2024-10/bucket=3``: the key of commits, staging folders and messages."""
+    """The canonical name, ``month=2026-04/part=3``: the key of commits, staging folders and messages."""
     return "/".join(f"{column}={value}" for column, value in partition.items()) or WHOLE
 
 
@@ -53,9 +54,7 @@ def predicate(partition: Partition) -> str:
     return " AND ".join(f"{column} = {literal(value)}" for column, value in partition.items()) or "true"
 
 
-def parse_partition(name: str) -> dict[str, str | int]:
-    """The partition that :func:`partition_name` named."""
-    if name == WHOLE:
-        return {}
-    pairs = (item.split("=", 1) for item in name.split("/"))
-    return {key: int(value) if key in ("shard", "bucket") else value for key, value in pairs}
+@lru_cache(maxsize=100_000)
+def partition_values(name: str) -> Mapping[str, str]:
+    """The values in a partition's name, as texts; none for a table without partition columns."""
+    return dict(item.split("=", 1) for item in name.split("/") if "=" in item)

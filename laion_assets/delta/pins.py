@@ -1,4 +1,4 @@
-"""Which old versions of tables must stay readable: those that a training set or a checkpoint was made from.
+"""Which old versions of tables must stay readable: those that something was made from that must be made again.
 
 The record of a commit says which version of every table it read. A table that the catalogue declares with
 ``pins_sources`` pins them, for as long as the commit itself is readable: what was made can then be made again. What
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from laion_assets.delta.commits import Commit
-from laion_assets.delta.history import LakeHistory, TableHistory, partition_values
+from laion_assets.delta.history import LakeHistory, TableHistory
 
 
 @dataclass(frozen=True, order=True)
@@ -20,7 +20,7 @@ class Pin:
     table: str
     version: int
     reader: str
-    """What reads it, for people: ``training_sets recipe=small``."""
+    """What reads it, for people: table and partition."""
     partition: str | None = None
     """The only partition that is read; None: any may have been."""
 
@@ -31,21 +31,21 @@ def pins_of(known: LakeHistory, since: datetime, let_go: Collection[str] = ()) -
     Args:
         known: the lake's logs.
         since: commits that gave way before pin nothing.
-        let_go: recipes that pin nothing any more.
+        let_go: names of partitions that pin nothing any more.
     """
     found: set[Pin] = set()
     tables = [table for table in known.tables if _pins(known, table)]
     waiting = [commit for table in tables for commit in _readable(known.of(table), since)]
     while waiting:
         commit = waiting.pop()
-        if partition_values(commit.partition).get("recipe") in let_go:
+        if commit.partition in let_go:
             continue
         for pin in _pinned_by(known, commit):
             if pin in found:
                 continue
             found.add(pin)
             upstream = known.of(pin.table).commit_at(commit.partition, pin.version)
-            if _pins(known, pin.table) and upstream is not None:  # the set that a checkpoint learned from
+            if _pins(known, pin.table) and upstream is not None:  # what it was made from pins in turn
                 waiting.append(upstream)
     return sorted(found, key=lambda pin: (pin.table, pin.version, pin.reader))
 
@@ -67,7 +67,7 @@ def _pinned_by(known: LakeHistory, commit: Commit) -> Iterable[Pin]:
     declared = known.lake.tables
     for table, read in commit.upstreams.items():
         if table in known.tables and 0 <= read.version <= known.of(table).version:
-            # A checkpoint reads the set of its own recipe: those of the other recipes need not stay for it.
+            # What is partitioned alike reads its own partition: the others need not stay for it.
             same = table in declared and declared[table].partition_by == declared[commit.table].partition_by
             own = commit.partition if same and commit.partition in known.of(table).commits else None
             yield Pin(table, read.version, f"{commit.table} {commit.partition}", own)

@@ -1,22 +1,33 @@
 """Writing a lost ``lake.json`` again, from what the tables say of the lake they lie in.
 
-Commits name the lake's shards and buckets. Those of the first lakes do not: there the numbers follow from the rows,
-where only one number fits them, since a shard is a file's number modulo the shards, and a bucket the url's modulo the
-buckets. Nothing is guessed.
+Commits name the lake's shape. Those of the first lakes do not: there its numbers follow from the rows, where only one
+fits them, since what rows are spread by is the remainder of another column. Nothing is guessed.
 """
 
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
+from laion_assets.delta.catalogue import Catalogue
+from laion_assets.delta.commits import RECORD_KEY
 from laion_assets.delta.errors import LakeError, MarkerDamaged
-from laion_assets.delta.marker import LAKE_KEY, LOG, MARKER, MOST_PARTITIONS, Marker, new_marker, read_marker, tables_in
+from laion_assets.delta.marker import (
+    LAKE_KEY,
+    LOG,
+    MARKER,
+    MOST_PARTITIONS,
+    Marker,
+    new_marker,
+    read_marker,
+    tables_in,
+    told,
+)
 from laion_assets.delta.storage import Storage
 
 _ENTRY = re.compile(r"\d{20}\.json")
@@ -53,13 +64,13 @@ class _Numbers:
         return number > self.largest and self.divisor % number == 0
 
 
-def restore_marker(storage: Storage, *, shards: int | None = None, buckets: int | None = None) -> tuple[Marker, bool]:
+def restore_marker(storage: Storage, catalogue: Catalogue, given: Mapping[str, int | None]) -> tuple[Marker, bool]:
     """Write ``lake.json`` again from what the tables say.
 
     Args:
         storage: of the lake.
-        shards: the number, where the tables do not tell it; must agree with them.
-        buckets: the same.
+        catalogue: the tables it is made for.
+        given: the numbers of its shape, None where the tables are to tell them; what is given must agree with them.
 
     Returns:
         What it says, and whether it had to be written.
@@ -69,34 +80,29 @@ def restore_marker(storage: Storage, *, shards: int | None = None, buckets: int 
             or the lake is of a newer format.
     """
     try:
-        sound = read_marker(storage)
+        sound = read_marker(storage, catalogue)
     except MarkerDamaged:
         sound = None
     else:
         if sound is None:
             raise LakeError(f"there is no lake at {storage.uri}, nor tables of one: --lake names another")
     if sound is not None:
-        if (shards or sound.shards, buckets or sound.buckets) != (sound.shards, sound.buckets):
-            raise LakeError(
-                f"{MARKER} of {storage.uri} is sound and says {sound.shards} shards and {sound.buckets} buckets: they "
-                "cannot be changed"
-            )
+        if any(given.get(name) not in (None, number) for name, number in sound.shape.items()):
+            raise LakeError(f"{MARKER} of {storage.uri} is sound and says {told(sound.shape)}: they cannot be changed")
         return sound, False
-    found = {"shards": _Numbers(), "buckets": _Numbers()}
-    oldest = _stated(storage, found)
-    given = {"shards": shards, "buckets": buckets}
+    found = {name: _Numbers() for name in catalogue.shape}
+    oldest = _stated(storage, catalogue, found)
     if not all(numbers.stated for numbers in found.values()):
-        _read_rows(storage, found)
-    numbers = {name: _settled(storage, name, found, given) for name in found}
-    marker = new_marker(numbers["shards"], numbers["buckets"])
+        _read_rows(storage, catalogue, found)
+    marker = new_marker({name: _settled(storage, name, found, given) for name in found})
     if oldest is not None:
-        marker = Marker(marker.shards, marker.buckets, oldest)
+        marker = replace(marker, created_at=oldest)
     storage.replace(MARKER, marker.to_bytes())
     return marker, True
 
 
 def _settled(storage: Storage, name: str, found: Mapping[str, _Numbers], given: Mapping[str, int | None]) -> int:
-    numbers, asked = found[name], given[name]
+    numbers, asked = found[name], given.get(name)
     fitting = numbers.fitting
     if asked is not None:
         if not numbers.agree(asked):
@@ -130,14 +136,14 @@ def commit_info(content: bytes) -> dict[str, Any]:
     return {}
 
 
-def _stated(storage: Storage, found: Mapping[str, _Numbers]) -> str | None:
+def _stated(storage: Storage, catalogue: Catalogue, found: Mapping[str, _Numbers]) -> str | None:
     """Take in what commits state; gives the time of the oldest entry."""
     oldest: float | None = None
-    for table in tables_in(storage):
+    for table in tables_in(storage, catalogue):
         entries = log_entries(storage, table)
         for place, name in enumerate(reversed(entries)):
             info = commit_info(storage.read(name))
-            said = _numbers_in(info)
+            said = _numbers_in(catalogue, info)
             for what, number in said.items():
                 found[what].stated.add(number)
             if len(said) == len(found) or (place >= _LOOKED_AT and not said):
@@ -157,34 +163,41 @@ _LOOKED_AT = 50
 """Entries of a log that are read before it is taken for one that does not say what lake it is of."""
 
 
-def _numbers_in(info: Mapping[str, Any]) -> dict[str, int]:
+def _numbers_in(catalogue: Catalogue, info: Mapping[str, Any]) -> dict[str, int]:
     try:
         lake = json.loads(info[LAKE_KEY])
-        return {"shards": int(lake["shards"]), "buckets": int(lake["buckets"])}
+        return {name: int(lake[name]) for name in catalogue.shape}
     except (KeyError, ValueError, TypeError):
         pass
-    try:  # deduplication reads every shard of its crawl, and its record counts them
-        record = json.loads(info["laion"])
-        if record["table"] == "unique_pairs":
-            return {"shards": int(record["upstreams"]["candidate_pairs"]["partitions"])}
+    try:  # what reads all partitions of its period counts them in its record
+        record = json.loads(info[RECORD_KEY])
+        counted = _counted(catalogue, record["table"])
+        return {name: int(record["upstreams"][table]["partitions"]) for name, table in counted.items()}
     except (KeyError, ValueError, TypeError):
         pass
     return {}
 
 
-_TOLD_BY = (
-    ("shards", "wat_files", "file_number", "shard"),
-    ("buckets", "candidate_pairs", "url_id", "bucket"),
-    ("buckets", "unique_pairs", "url_id", "bucket"),
-)
+def _counted(catalogue: Catalogue, table: str) -> dict[str, str]:
+    """By number of the shape, what a table reads as many partitions of: those of its period, spread by that alone."""
+    declared, found = catalogue.tables[table], {}
+    for read in declared.reads:
+        spread = {*catalogue.tables[read.table].partition_by} - {*declared.partition_by}
+        if read.periods == "same" and len(spread) == 1 and spread <= catalogue.counts.keys():
+            found[catalogue.counts[spread.pop()]] = read.table
+    return found
 
 
-def _read_rows(storage: Storage, found: Mapping[str, _Numbers]) -> None:
-    for what, table, number, place in _TOLD_BY:
-        for rows in _rows(storage, table, number, place):
-            if found[what].stated or len(found[what].fitting) == 1:
-                break
-            found[what].see(rows[number], rows[place])
+def _read_rows(storage: Storage, catalogue: Catalogue, found: Mapping[str, _Numbers]) -> None:
+    for table in catalogue.tables.values():
+        for column in table.columns:
+            if column.numbered is None or column.numbered.of not in table.schema.names:
+                continue
+            numbers = found[column.numbered.count]
+            for rows in _rows(storage, table.name, column.numbered.of, column.name):
+                if numbers.stated or len(numbers.fitting) == 1:
+                    break
+                numbers.see(rows[column.numbered.of], rows[column.name])
 
 
 def _rows(storage: Storage, table: str, number: str, place: str) -> Iterator[pl.DataFrame]:

@@ -8,12 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from laion_assets.delta.beside import publisher
-from laion_assets.delta.commits import Commit
+from deltalake import CommitProperties
+
+from laion_assets.delta.commits import Commit, damage_mark
 from laion_assets.delta.errors import LakeError
-from laion_assets.delta.faults import Fault, rebuild
+from laion_assets.delta.faults import Fault
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.logs import mend_log
+from laion_assets.delta.published import Published
 from laion_assets.delta.seals import Bytes, Seal, SealDamaged, add_beside, bytes_of, read_seal, write_seal
 from laion_assets.delta.storage import Storage
 
@@ -33,10 +35,10 @@ class Repaired:
         return f"{self.fault.place} {self.fault.file}: {self.fault.what}; {self.done}"
 
 
-def repair_log(storage: Storage, fault: Fault) -> Repaired:
+def repair_log(lake: Lake, fault: Fault) -> Repaired:
     """Mend the log of a table."""
     try:
-        return Repaired(fault, True, mend_log(storage, fault))
+        return Repaired(fault, True, mend_log(lake.storage, lake.catalogue, fault))
     except LakeError as error:
         return Repaired(fault, False, f"cannot be healed: {error}")
 
@@ -53,22 +55,42 @@ def _repair_partition(lake: Lake, table: str, partition: str, faults: list[Fault
     ledger = lake.ledger(table)
     commit = ledger.commits.get(partition)
     if commit is None or not ledger.is_validated(commit):
-        by_hand = f"cannot be healed: laion did not write it; {rebuild(table, partition)}"
+        by_hand = f"cannot be healed: laion did not write it; {lake.catalogue.remake(table, partition)}"
         return [Repaired(fault, False, by_hand) for fault in faults]
     copies = _copies(lake.storage, commit)
     if all(fault.file in copies for fault in faults):
         for fault in faults:
             lake.storage.replace(fault.file, copies[fault.file])
         return [Repaired(fault, True, "put back from its seal") for fault in faults]
-    if table == "takedowns":
-        lost = "cannot be healed: nothing makes removal requests again; put the file back from a backup"
+    if lake.catalogue.is_entered(table):
+        rows = lake.tables[table].entered
+        lost = f"cannot be healed: nothing makes {rows} again; put the file back from a backup"
         return [Repaired(fault, False, lost) for fault in faults]
     beside = [fault.file for fault in faults if not fault.file.startswith(f"{table}/") and fault.file != table]
     files = beside if len(beside) == len(faults) else []
     known = ledger.damaged.get(partition)
     if known is None or (known and not set(files) <= set(known)):
-        lake.mark_damaged(commit, files)
-    return [Repaired(fault, False, f"marked: {rebuild(table, partition)}") for fault in faults]
+        mark_damaged(lake, commit, files)
+    return [Repaired(fault, False, f"marked: {lake.catalogue.remake(table, partition)}") for fault in faults]
+
+
+def mark_damaged(lake: Lake, commit: Commit, files: Iterable[str] = ()) -> None:
+    """Make a partition stale, since its bytes are not as they were written: the next build makes it again.
+
+    Args:
+        lake: the lake.
+        commit: its last commit; a mark does nothing where it was published again meanwhile.
+        files: the damaged files beside the table; none where the rows themselves are damaged.
+    """
+    table, mark = commit.table, damage_mark(commit, files)
+    delta = lake.opened(table)
+    columns = list(delta.metadata().partition_columns)
+    properties = CommitProperties(custom_metadata={**mark, **lake.metadata}, max_commit_retries=200)
+    delta.create_write_transaction([], "append", delta.schema(), columns, commit_properties=properties)
+    after = lake.opened(table)
+    for entry in lake.entries(table, after, after.version() - commit.version):
+        if mark.items() <= entry.items():
+            write_seal(lake.storage, table, entry["version"], keep=lake.catalogue.is_entered(table))
 
 
 def _copies(storage: Storage, commit: Commit) -> Mapping[str, bytes]:
@@ -83,20 +105,21 @@ def seal_now(lake: Lake, commits: Iterable[Commit]) -> int:
     """Seal commits that were found sound and have no seal; gives how many there were."""
     count = 0
     for commit in commits:
-        write_seal(lake.storage, commit.table, commit.version)
+        write_seal(lake.storage, commit.table, commit.version, keep=lake.catalogue.is_entered(commit.table))
         count += 1
     return count
 
 
-def seal_tars(lake: Lake, table: str, tars: Iterable[str]) -> int:
-    """Record the bytes of tars that were found sound and of which nothing was recorded; gives how many there were.
+def seal_archives(lake: Lake, table: str, archives: Iterable[str]) -> int:
+    """Record the bytes of archives that were found sound and of which nothing was recorded; gives how many there were.
 
     They are recorded with the last commit of the partition that published them.
     """
     found: dict[str, dict[str, Bytes]] = defaultdict(dict)
-    for name in tars:
-        partition = publisher(name)
-        if partition is not None and partition in lake.ledger(table).commits:
+    published = Published(lake.catalogue)
+    for name in archives:
+        _, partition = published.place(name) or (table, "")
+        if partition in lake.ledger(table).commits:
             found[partition][name] = bytes_of(lake.storage, name)
     count = 0
     for partition, beside in found.items():

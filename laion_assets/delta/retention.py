@@ -30,8 +30,8 @@ from laion_assets.delta.lake import Lake
 from laion_assets.delta.leftovers import left_over, oldest_live_step
 from laion_assets.delta.partition import partition_name
 from laion_assets.delta.pins import Pin, pins_of
-from laion_assets.delta.storage import Storage, StoredFile
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.delta.published import FILES, Published
+from laion_assets.delta.storage import StoredFile
 
 UNFINISHED = "unfinished work"
 """The area of what steps that died left behind on this machine."""
@@ -47,8 +47,6 @@ _FILES: dict[str, pl.DataType | type[pl.DataType]] = {
 
 _LISTED_AT_ONCE = 20_000
 _SCANNED_AT_ONCE = 2_000
-_WORK = r"^(files/(?:images|training_sets|checkpoints)/.+?/[0-9a-f]{16,32})/"
-_OF_ONE_TAR = r"^(files/images/.+?/[0-9a-f]{16,32}/[0-9]+)\.(?:tar|parquet)$"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +126,7 @@ def plan_retention(
         days: how long replaced versions stay readable, and unnamed files.
         running_since: when the oldest step began that runs somewhere; this machine's own are found here.
         more_pins: versions that somebody else wants to stay.
-        let_go: recipes whose sources need not stay.
+        let_go: names of partitions whose sources need not stay.
         now: the present.
 
     Raises:
@@ -142,9 +140,9 @@ def plan_retention(
     known = _readable(lake)
     asked = (p for p in more_pins if p.table in known.tables and 0 <= p.version <= known.of(p.table).version)
     pins = (*pins_of(known, since, let_go), *asked)
-    names = NamedFiles(lake, storage)
-    judged = [_judge_table(known, storage, names, table, since, pins) for table in known.tables]
-    beside = _judge_files(storage, names, since)
+    names = NamedFiles(lake)
+    judged = [_judge_table(known, names, table, since, pins) for table in known.tables]
+    beside = _judge_files(lake, names, since)
     staged = left_over(storage.scratch, before=since - LONGEST_WRITE, fresh_before=made_at - LONGEST_WRITE)
     unfinished = Area(UNFINISHED, freed=sum(left.bytes for left in staged), freed_files=len(staged))
     everything = pl.concat([*(frame for _, frame in judged), beside])
@@ -173,9 +171,9 @@ def _readable(lake: Lake) -> LakeHistory:
 class NamedFiles:
     """The files beside the tables that rows name: every row of every data file that stays."""
 
-    def __init__(self, lake: Lake, storage: Storage) -> None:
+    def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._storage = storage
+        self.published = Published(lake.catalogue)
         self._read: dict[str, tuple[int, frozenset[str]]] = {}
         self._units: dict[str, set[str]] = {"kept": set(), "pinned": set()}
 
@@ -185,7 +183,7 @@ class NamedFiles:
         Raises:
             LakeError: a file of a version cannot be read.
         """
-        columns = _naming_columns(self._lake, table)
+        columns = self._columns(table)
         if not columns:
             return
         staying = files.filter(pl.col("why") != "free")
@@ -201,16 +199,25 @@ class NamedFiles:
             newest = self._lake.opened(table)
             if newest.version() != version:
                 fresh = sorted({*_live(self._lake, table, newest.version())} - known)
-                for column in _naming_columns(self._lake, table):
+                for column in self._columns(table):
                     self._units["kept"] |= self._named(fresh, column, certain=True)
                 self._read[table] = (newest.version(), known | {*fresh})
 
     def why(self, files: pl.DataFrame) -> pl.Series:
         """``kept`` or ``pinned`` where a row names the file's unit, else null. Needs the columns name and work."""
-        units = files.select(pl.coalesce(pl.col("name").str.extract(_OF_ONE_TAR), "work")).to_series()
+        units = files.select(pl.coalesce(pl.col("name").str.extract(self.published.archive), "work")).to_series()
         kept, pinned = self._units["kept"], self._units["pinned"]  # sets: polars would build a table for each batch
         found = ["kept" if unit in kept else "pinned" if unit in pinned else None for unit in units]
         return pl.Series("why", found, dtype=pl.String)
+
+    def _columns(self, table: str) -> tuple[str, ...]:
+        """The columns that name files; of tables that are not in the catalogue, those called like one of its."""
+        declared = self._lake.catalogue.tables.get(table)
+        if declared is not None:
+            return tuple(column.name for column in declared.columns if column.file is not None)
+        found = pa.schema(self._lake.opened(table).schema().to_arrow())
+        texts = (pa.string(), pa.string_view())
+        return tuple(f.name for f in found if f.name in self.published.columns and f.type in texts)
 
     def _named(self, files: list[str], column: str, *, certain: bool) -> set[str]:
         found: set[str] = set()
@@ -233,36 +240,27 @@ class NamedFiles:
         name = pl.col(column)
         named = (
             pl.scan_parquet(
-                [self._storage.address(file) for file in files],
+                [self._lake.storage.address(file) for file in files],
                 schema={column: pl.String},
                 missing_columns="insert",
                 extra_columns="ignore",
                 hive_partitioning=False,
-                storage_options=self._storage.polars_options or None,
+                storage_options=self._lake.storage.polars_options or None,
             )
-            .unique()  # before anything is matched: thousands of rows name the same tar
+            .unique()  # before anything is matched: thousands of rows name the same archive
             .collect(engine="streaming")
-            .filter(name.str.starts_with("files/"))
+            .filter(name.str.starts_with(f"{FILES}/"))
         )
-        work = name.str.extract(_WORK)
-        units = named.select(tar=pl.coalesce(name.str.extract(_OF_ONE_TAR), work), work=work)
-        return {*units["tar"].drop_nulls(), *units["work"].drop_nulls()}
-
-
-def _naming_columns(lake: Lake, table: str) -> tuple[str, ...]:
-    """The columns that name files; of tables that are not in the catalogue, those that are called like one of its."""
-    if table in TABLES:
-        return tuple(column.name for column in TABLES[table].columns if column.names_file)
-    usual = {column.name for declared in TABLES.values() for column in declared.columns if column.names_file}
-    found = pa.schema(lake.opened(table).schema().to_arrow())
-    return tuple(f.name for f in found if f.name in usual and f.type in (pa.string(), pa.string_view()))
+        work = name.str.extract(self.published.work)
+        units = named.select(unit=pl.coalesce(name.str.extract(self.published.archive), work), work=work)
+        return {*units["unit"].drop_nulls(), *units["work"].drop_nulls()}
 
 
 def _judge_table(
-    known: LakeHistory, storage: Storage, names: NamedFiles, table: str, since: datetime, pins: Iterable[Pin]
+    known: LakeHistory, names: NamedFiles, table: str, since: datetime, pins: Iterable[Pin]
 ) -> tuple[Area, pl.DataFrame]:
     history, own = known.of(table), [pin for pin in pins if pin.table == table]
-    files = _listed(f for f in storage.files(table) if _is_data(f.name.removeprefix(f"{table}/")))
+    files = _listed(f for f in known.lake.storage.files(table) if _is_data(f.name.removeprefix(f"{table}/")))
     current = [*_live(known.lake, table, history.version)]
     pinned: list[str] = []
     note = "" if table in known.lake.tables or history.commits or history.resets else "not written by laion: left alone"
@@ -324,9 +322,9 @@ def _is_data(path: str) -> bool:
     return path.endswith(".parquet") and not any(part.startswith(("_", ".")) for part in path.split("/"))
 
 
-def _judge_files(storage: Storage, names: NamedFiles, since: datetime) -> pl.DataFrame:
-    """The files beside the tables. Those outside of work folders, such as encoders and benchmarks, were put there."""
-    files = _listed(storage.files("files")).with_columns(work=pl.col("name").str.extract(_WORK))
+def _judge_files(lake: Lake, names: NamedFiles, since: datetime) -> pl.DataFrame:
+    """The files beside the tables. Those outside of work folders were put there by people."""
+    files = _listed(lake.storage.files(FILES)).with_columns(work=pl.col("name").str.extract(names.published.work))
     parts = pl.col("name").str.split("/").list.head(2).list.join("/")
     newest = pl.col("modified_at").max().over("work")  # work goes on where anything is young
     return files.select(

@@ -10,7 +10,6 @@ from typing import Any, Self
 from laion_assets.delta.engine import open_engine
 from laion_assets.delta.history import DataFile, LakeHistory, Snapshot, lost
 from laion_assets.delta.partition import literal
-from laion_assets.tables.catalogue import TABLES
 
 _FILE = "__file"
 
@@ -118,7 +117,8 @@ class RowFinder:
         for path, rows in counts:
             found.setdefault(by_path[path].partition, Found(version=snapshot.version)).total += rows
         shown = [f.name for f in snapshot.schema if f.name in present and f.name not in snapshot.vectors]
-        key = [c for c in (TABLES[snapshot.table].key if snapshot.table in TABLES else ()) if c in shown]
+        declared = self._history.lake.catalogue.tables.get(snapshot.table)
+        key = [column for column in (declared.key if declared is not None else ()) if column in shown]
         result = self._con.execute(
             f"SELECT {', '.join([_FILE, *map(_quoted, shown)])} FROM {_source([by_path[path] for path, _ in counts])}"
             f" WHERE {condition} ORDER BY {', '.join(map(_quoted, key or shown))} LIMIT {self._most}"
@@ -140,8 +140,8 @@ def _source(files: list[DataFile]) -> str:
 def _may_hold(file: DataFile, known: Facts, partition_by: tuple[str, ...]) -> bool:
     if any(column in known and str(file.values[column]) != str(known[column]) for column in partition_by):
         return False
-    pair_id = known.get("pair_id")
-    return pair_id is None or file.pair_ids is None or file.pair_ids[0] <= pair_id <= file.pair_ids[1]
+    numbers = ((known[column], ends) for column, ends in file.ranges.items() if isinstance(known.get(column), int))
+    return all(smallest <= number <= largest for number, (smallest, largest) in numbers)
 
 
 def _value(value: Any) -> str:

@@ -1,11 +1,17 @@
 """What of a lake a verification looks at, who watches it, and what it saw."""
 
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
-from laion_assets.delta.partition import parse_partition
+ArchiveCheck = Callable[[Path, Mapping[str, str], bool], str | None]
+"""Gives what is wrong with an archive that rows name members of; None where nothing is.
+
+Called with the file, the digest of each member by its key, and whether the bytes of the file are known to be right, so
+that its members need only be counted."""
 
 
 class Watch(Protocol):
@@ -48,8 +54,8 @@ class Scope:
 
     tables: tuple[str, ...] = ()
     """Names; none: all there are."""
-    crawls: tuple[str, ...] = ()
-    """Only partitions of these crawls, and logs; none: all partitions."""
+    periods: tuple[str, ...] = ()
+    """Only partitions of these periods, and logs; none: all partitions."""
     share: float = 1.0
     """The share of all partitions and files; which ones goes by :attr:`turn`, and after 1/share turns all were."""
     turn: int = field(default_factory=lambda: datetime.now(UTC).toordinal() // 7)
@@ -64,9 +70,13 @@ class Scope:
         """Whether a table is looked at."""
         return not self.tables or name in self.tables
 
-    def has_partition(self, name: str) -> bool:
-        """Whether a partition is of one of the crawls."""
-        return not self.crawls or parse_partition(name).get("crawl") in self.crawls
+    def has_period(self, period: str | None) -> bool:
+        """Whether partitions of a period are looked at."""
+        return not self.periods or period in self.periods
+
+    def told(self, period: str | None) -> str:
+        """The scope in words that do not change, for what is kept of it; ``period`` is what periods are called."""
+        return f"Scope(tables={self.tables!r}, {period}s={self.periods!r}, share={self.share!r}, turn={self.turn!r})"
 
 
 @dataclass

@@ -3,7 +3,7 @@
 A content digest speaks of rows, and not of vectors, times, statistics or padding; a log entry has no digest at all. A
 seal has a copy of the log entry, the SHA-256 of every data file it added and of the files beside the tables that its
 rows came with. It lies in ``<table>/_laion``, which Delta's readers pass over, and holds a digest of itself. What no
-build can make again (removal requests) it holds whole.
+build can make again it holds whole.
 
 A commit without a seal is a commit all the same: those of older versions have none, and a process may die in between.
 """
@@ -22,8 +22,6 @@ from laion_assets.delta.storage import Storage
 
 SEALS = "_laion"
 LOG = "_delta_log"
-IRREPLACEABLE = frozenset({"takedowns"})
-"""Tables whose rows people entered: no build makes them again, so a seal keeps their files."""
 
 _LARGEST_COPY = 16_000_000
 _log = logging.getLogger(__name__)
@@ -104,8 +102,17 @@ def read_seal(storage: Storage, table: str, version: int) -> Seal | None:
         raise SealDamaged(f"{name} is not as it was written") from error
 
 
-def make_seal(storage: Storage, table: str, version: int, beside: Mapping[str, Bytes] | None = None) -> Seal:
+def make_seal(
+    storage: Storage, table: str, version: int, beside: Mapping[str, Bytes] | None = None, *, keep: bool
+) -> Seal:
     """What a commit wrote, read from the lake as it is now.
+
+    Args:
+        storage: of the lake.
+        table: that was written.
+        version: that the commit made.
+        beside: files beside the tables that came with the rows.
+        keep: whether to hold the data files whole, since no build makes them again.
 
     Raises:
         FileNotFoundError: a file of it is gone.
@@ -116,7 +123,7 @@ def make_seal(storage: Storage, table: str, version: int, beside: Mapping[str, B
     copies: dict[str, bytes] = {}
     for name in added_files(table, entry):
         files[name] = bytes_of(storage, name)
-        if table in IRREPLACEABLE and files[name].size <= _LARGEST_COPY:
+        if keep and files[name].size <= _LARGEST_COPY:
             copies[name] = storage.read(name)
     checkpoint = checkpoint_name(table, version)
     if storage.exists(checkpoint):
@@ -124,10 +131,15 @@ def make_seal(storage: Storage, table: str, version: int, beside: Mapping[str, B
     return Seal(version, entry, files, dict(beside or {}), copies)
 
 
-def write_seal(storage: Storage, table: str, version: int, beside: Mapping[str, Bytes] | None = None) -> None:
-    """Seal what was committed just now. That it cannot be done stops nothing: a verification does it later."""
+def write_seal(
+    storage: Storage, table: str, version: int, beside: Mapping[str, Bytes] | None = None, *, keep: bool
+) -> None:
+    """Seal what was committed just now; see :func:`make_seal`.
+
+    That it cannot be done stops nothing: a verification does it later.
+    """
     try:
-        storage.replace(seal_name(table, version), make_seal(storage, table, version, beside).to_bytes())
+        storage.replace(seal_name(table, version), make_seal(storage, table, version, beside, keep=keep).to_bytes())
     except (OSError, ValueError, LakeError) as error:
         _log.warning("version %d of %s was published without a seal: %s", version, table, error)
 

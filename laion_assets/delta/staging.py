@@ -61,6 +61,11 @@ class Part:
             self.finish()
 
 
+def staging_of(scratch: Path, table: str, partition: str) -> Path:
+    """The folder of everything that is staged for one partition."""
+    return scratch / table / partition.replace("/", "__")
+
+
 class StagingFolder:
     """The folder in which one partition is staged; a context manager that holds its lock."""
 

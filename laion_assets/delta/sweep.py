@@ -21,17 +21,11 @@ from laion_assets.delta.errors import LakeError, PartitionBusy
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.leftovers import left_over, marks
 from laion_assets.delta.retention import LONGEST_WRITE, UNFINISHED, RetentionPlan
-from laion_assets.delta.staging import StagingFolder
+from laion_assets.delta.staging import StagingFolder, staging_of
 from laion_assets.delta.storage import Storage
 
 _AT_ONCE = 1_000
 _FOLDERS_AT_ONCE = 50
-_STAGED_AS = {
-    "images": ("images", ""),
-    "training_sets": ("training_sets", "recipe="),
-    "checkpoints": ("clip_checkpoints", "recipe="),
-}
-"""By folder below ``files``: the table whose steps write there, and what a partition's name has before the folder's."""
 
 
 @dataclass
@@ -116,9 +110,11 @@ def _remove_work(storage: Storage, plan: RetentionPlan, folders: list[pl.DataFra
 
 def _hold(held: ExitStack, storage: Storage, work: str, plan: RetentionPlan, going_on: Collection[str]) -> bool:
     """Keep steps out of a work folder; false where one is at it, may go on with it, or wrote since the plan."""
-    _, kind, *partition, name = work.split("/")
-    table, prefix = _STAGED_AS[kind]
-    folder = StagingFolder(storage.scratch / table / f"{prefix}{'__'.join(partition)}", name)
+    place = plan.names.published.place(f"{work}/")
+    if place is None:
+        return False
+    (table, partition), name = place, work.rpartition("/")[2]
+    folder = StagingFolder(staging_of(storage.scratch, table, partition), name)
     existed = folder.path.exists()
     try:
         held.enter_context(folder)

@@ -5,10 +5,16 @@ metadata, its edges, staleness and the table reference. The declarations themsel
 opened.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import pyarrow as pa
+
+from laion_assets.delta.commits import Commit
+
+LastCommit: TypeAlias = Callable[[str, Mapping[str, str | int]], Commit | None]
+"""Gives the last commit of a partition of a table; None where it was never built."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +25,20 @@ class Numbered:
     """What the lake calls how many there are; fixed when it is made."""
     of: str
     """The column whose remainder it is, where a table has that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedFile:
+    """Files beside the tables that a column names, by their names in the lake."""
+
+    folder: str
+    """The folder below ``files`` that they are published in."""
+    sha256: str | None = None
+    """The column that has the SHA-256 of the file, where there is one."""
+    member: str | None = None
+    """Where rows name members of an archive: the column that has the member's key."""
+    member_sha256: str | None = None
+    """The column that has the SHA-256 of what the member was made from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +53,8 @@ class Column:
     digested: bool = True
     """Whether the column counts as content. Where bytes lie and when they came does not: nothing built on the
     partition changes with it. Vectors do not either: the similarity beside them speaks for them."""
-    names_file: bool = False
-    """Whether it names a file beside the tables, below the lake's folder, which stays while a row names it."""
-    file_sha256: str | None = None
-    """The column that has the SHA-256 of the file that this one names, where there is one."""
+    file: NamedFile | None = None
+    """What it names, where that is a file beside the tables: it stays while a row names it."""
     is_period: bool = False
     """Whether its values are periods, one after the other in the order of their names: tables that are partitioned by
     it grow period by period, and may be built on what earlier periods left."""
@@ -50,6 +68,12 @@ class Read:
 
     table: str
     periods: Literal["same", "earlier", "all"] = "same"
+
+
+Refusal: TypeAlias = Callable[[LastCommit, Mapping[str, str | int], str], str | None]
+"""Why nobody must build on a partition, as the end of a sentence that begins with it; None: nothing speaks against it.
+
+Called with what finds commits, the partition, and the content digest of its rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +90,8 @@ class Table:
 
     model: bool = False
     """Whether a SQL model's query fills it: then its own tests take the place of the checks of staged rows."""
+    refusal: Refusal | None = None
+    """What may speak against building on its partitions."""
     pins_sources: bool = False
     """Whether what it was made from stays readable at the versions that were read, so that it can be made again."""
 
@@ -75,6 +101,14 @@ class Table:
     """What it is built from."""
     group: str = ""
     """Where the graph shows it."""
+    remake: str = ""
+    """What makes a partition again, for people: "`build {month}` makes it again"; ``{month}`` is the partition's value
+    of that column, or its name in capitals where all of the table is meant."""
+    remake_whole: str = ""
+    """The same for all of the table; empty: the same words."""
+    entered: str = ""
+    """What its rows are, in words, where people enter them. No build makes them again: the table is there from the
+    first day, and its seals keep copies. Empty: steps build it."""
 
     @property
     def schema(self) -> pa.Schema:

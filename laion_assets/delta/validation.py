@@ -8,6 +8,7 @@ import duckdb
 
 from laion_assets.common.digests import text_digest
 from laion_assets.delta.errors import CheckOutcome
+from laion_assets.delta.relations import relation
 from laion_assets.delta.table import Table
 
 _SAMPLE_ROWS = 5
@@ -19,16 +20,6 @@ CHECKS = {
     "accepted_values": "columns with a fixed vocabulary hold nothing else",
 }
 """Every check by name; all of them run on the staged rows of every partition of every table."""
-
-
-def relation(table: Table, files: list[Path]) -> str:
-    """SQL over the staged files: a relation with the columns the partition does not fix."""
-    columns = table.staged_schema
-    if not files:
-        nulls = ", ".join(f"NULL::{duckdb_type(str(f.type))} AS {f.name}" for f in columns)
-        return f"(SELECT {nulls} WHERE false)"
-    names = ", ".join("'" + str(f).replace("'", "''") + "'" for f in files)
-    return f"(SELECT {', '.join(columns.names)} FROM read_parquet([{names}], hive_partitioning = false))"
 
 
 @dataclass(frozen=True)
@@ -153,17 +144,3 @@ def content_digest(con: duckdb.DuckDBPyConnection, table: Table, files: list[Pat
         f"SELECT count(*), sum(md5_number_lower({row})::HUGEINT) FROM {relation(table, files)}"
     ).fetchone()
     return text_digest(repr(total), digits=32)
-
-
-def duckdb_type(arrow: str) -> str:
-    """DuckDB's name of an Arrow type, given as Arrow writes it."""
-    names = {
-        "string": "VARCHAR", "int32": "INTEGER", "int64": "BIGINT", "float": "FLOAT", "double": "DOUBLE",
-        "bool": "BOOLEAN", "timestamp[us, tz=UTC]": "TIMESTAMPTZ", "date32[day]": "DATE", "binary": "BLOB",
-    }  # fmt: skip
-    if arrow.startswith("list<"):
-        return duckdb_type(arrow.split(": ", 1)[1].rstrip(">").strip()) + "[]"
-    if arrow.startswith("map<"):
-        key, value = arrow.removeprefix("map<").rstrip(">").split(",")[:2]
-        return f"MAP({duckdb_type(key.strip())}, {duckdb_type(value.strip())})"
-    return names[arrow]

@@ -2,14 +2,14 @@
 
 Read is what is there, and compared with what was recorded when it was written: the entry of the log and the SHA-256 of
 each file with the commit's seal, the rows with the commit's content digest and count. What was never recorded, in lakes
-that older versions wrote, is checked for what can be: a tar for its structure, a picture for whether it decodes.
+that older versions wrote, is checked for what can be: an archive for its structure and members.
 Nothing is changed where nobody asks for it; what then is done about faults stands in ``repair``.
 """
 
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -18,16 +18,15 @@ from laion_assets.delta.beside import Beside
 from laion_assets.delta.checked import Checked
 from laion_assets.delta.commits import Commit, Ledger
 from laion_assets.delta.engine import open_engine
-from laion_assets.delta.faults import Fault, marked
+from laion_assets.delta.faults import Fault, damaged, marked
 from laion_assets.delta.lake import Lake, data_files
 from laion_assets.delta.logs import LogDamaged, log_faults, table_folders
-from laion_assets.delta.repair import Repaired, repair_log, repair_rows, seal_now, seal_tars
-from laion_assets.delta.scope import Scope, Seen, Unwatched, Watch
+from laion_assets.delta.repair import Repaired, repair_log, repair_rows, seal_archives, seal_now
+from laion_assets.delta.scope import ArchiveCheck, Scope, Seen, Unwatched, Watch
 from laion_assets.delta.seals import LOG, Seal, SealDamaged, bytes_of, read_seal
 from laion_assets.delta.storage import Storage
 from laion_assets.delta.table import Column, Table
 from laion_assets.delta.validation import content_digest, count_rows
-from laion_assets.webdataset.verification import PictureCheck
 
 
 @dataclass
@@ -39,7 +38,7 @@ class Verification:
         scope: what to look at.
         checked: what was found sound before.
         spill: a folder of this machine for what does not fit in memory.
-        picture: looks whether a stored picture decodes; asked only where no digest of its tar is known.
+        archive: looks into files that rows name members of.
         watch: shows how it goes.
     """
 
@@ -47,17 +46,17 @@ class Verification:
     scope: Scope
     checked: Checked
     spill: Path
-    picture: PictureCheck
+    archive: ArchiveCheck
     watch: Watch = field(default_factory=Unwatched)
     seen: Seen = field(default_factory=Seen)
     unsealed: list[Commit] = field(default_factory=list)
     """Commits whose rows are right and that have no seal."""
-    unsealed_tars: dict[str, list[str]] = field(default_factory=dict)
-    """By table, tars that are sound as far as can be told, and of whose bytes nothing was recorded."""
+    unsealed_archives: dict[str, list[str]] = field(default_factory=dict)
+    """By table, archives that are sound as far as can be told, and of whose bytes nothing was recorded."""
 
     def log_faults(self) -> Iterator[Fault]:
         """What is wrong with the logs. To be mended first: what cannot be read cannot be verified."""
-        for table in table_folders(self.lake.storage):
+        for table in table_folders(self.lake.storage, self.lake.catalogue):
             if self.scope.has_table(table):
                 yield from log_faults(self.lake.storage, table)
 
@@ -68,7 +67,7 @@ class Verification:
             unreadable: tables whose log cannot be read.
         """
         with open_engine(self.spill, self.lake.storage) as con:
-            for table in table_folders(self.lake.storage):
+            for table in table_folders(self.lake.storage, self.lake.catalogue):
                 if not self.scope.has_table(table) or table in unreadable:
                     continue
                 try:
@@ -80,7 +79,7 @@ class Verification:
         self.seen.taken_over = self.checked.taken_over
 
     def _table(self, con: duckdb.DuckDBPyConnection, snapshot: "Snapshot") -> Iterator[Fault]:
-        names = [name for name in snapshot.files if self.scope.has_partition(name)]
+        names = [name for name in snapshot.files if self.scope.has_period(self.lake.catalogue.period_of(name))]
         self.watch.more(len(names))
         unreadable = set()
         for name in names:
@@ -90,19 +89,18 @@ class Verification:
                     unreadable.add(name)
                 yield from found
             self.watch.done()
-        naming = [c for c in _columns(self.lake, snapshot.table) if c.names_file]
         readable = {name: snapshot.files[name] for name in names if name not in unreadable}
-        for column in naming:
-            beside = Beside(self.lake, self.scope, self.checked, self.picture, self.watch, self.seen)
+        for column in _columns(self.lake, snapshot.table):
+            beside = Beside(self.lake, self.scope, self.checked, self.archive, self.watch, self.seen)
             yield from beside.faults(con, snapshot.table, column, readable)
-            self.unsealed_tars.setdefault(snapshot.table, []).extend(beside.unsealed)
+            self.unsealed_archives.setdefault(snapshot.table, []).extend(beside.unsealed)
 
     def _partition(self, con: duckdb.DuckDBPyConnection, snapshot: "Snapshot", name: str) -> Iterator[Fault]:
         table, commit = snapshot.table, snapshot.ledger.commits.get(name)
         unit, basis = f"{table} {name}", (commit.version if commit else -1, sorted(snapshot.files[name]))
         self.seen.partitions += 1
         if snapshot.ledger.damaged.get(name) == []:
-            yield marked(table, name)
+            yield marked(self.lake.catalogue, table, name)
             return
         if self.checked.knows(unit, basis):
             return
@@ -183,13 +181,14 @@ def partition_faults(
             seen.files, seen.bytes = seen.files + 1, seen.bytes + size
             if what is not None:
                 found = True
-                yield Fault(table, name, file, what, heal=put_back if file in copies else "")
+                fault = damaged(lake.catalogue, table, name, file, what)
+                yield replace(fault, heal=put_back) if file in copies else fault
             elif not found:
                 local.append(held.enter_context(storage.local(file)))
         if not found:
             what = _rows_fault(con, lake, table, local, commit)
             if what is not None:
-                yield Fault(table, name, next(iter(snapshot.files[name]), table), what)
+                yield damaged(lake.catalogue, table, name, next(iter(snapshot.files[name]), table), what)
 
 
 def _bytes_fault(storage: Storage, file: str, size: int, seal: Seal | None) -> str | None:
@@ -251,7 +250,7 @@ class Report:
     repaired: Sequence[Repaired]
     """What was done about each of the faults; empty where nothing was to be done."""
     sealed: int = 0
-    """Commits and tars of which nothing was recorded before, and is now."""
+    """Commits and archives of which nothing was recorded before, and is now."""
 
     def to_json(self) -> dict[str, object]:
         """All of it as JSON values."""
@@ -277,7 +276,7 @@ def verify_lake(
     lake: Lake,
     scope: Scope,
     *,
-    picture: PictureCheck,
+    archive: ArchiveCheck,
     repair: bool = False,
     watch: Watch | None = None,
     told: Callable[[str], None] = lambda _: None,
@@ -289,7 +288,7 @@ def verify_lake(
     Args:
         lake: the lake, with the tables of its SQL models declared as far as they are known.
         scope: what to look at.
-        picture: looks whether a stored picture decodes; asked only where no digest of its tar is known.
+        archive: looks into files that rows name members of.
         repair: mend logs, mark damaged partitions so that the next build makes them again, record what was not.
         watch: shows how it goes.
         told: gets a line for each fault, as soon as it is known what becomes of it.
@@ -298,13 +297,15 @@ def verify_lake(
         LakeError: another process verifies the same.
     """
     with (
-        Checked(lake.staging / "verify", f"{lake.uri} {scope}", trust_finished=repair) as checked,
+        Checked(
+            lake.staging / "verify", f"{lake.uri} {scope.told(lake.catalogue.period)}", trust_finished=repair
+        ) as checked,
         tempfile.TemporaryDirectory(prefix="laion-verify-") as spill,
     ):
-        verification = Verification(lake, scope, checked, Path(spill), picture, watch or Unwatched())
+        verification = Verification(lake, scope, checked, Path(spill), archive, watch or Unwatched())
         faults, repaired = list(verification.log_faults()), []
         for fault in faults:
-            repaired += [repair_log(lake.storage, fault)] if repair else []
+            repaired += [repair_log(lake, fault)] if repair else []
             told(repaired[-1].line if repair else fault.line)
         torn = faults if not repair else [done.fault for done in repaired if not done.healed]
         unreadable = {fault.table for fault in torn if f"/{LOG}" in fault.file}
@@ -319,6 +320,6 @@ def verify_lake(
                 repaired.append(done)
                 told(done.line)
             sealed = seal_now(lake, verification.unsealed)
-            sealed += sum(seal_tars(lake, table, tars) for table, tars in verification.unsealed_tars.items())
+            sealed += sum(seal_archives(lake, table, names) for table, names in verification.unsealed_archives.items())
         checked.finish()
     return Report(verification.seen, [*faults, *found], repaired, sealed)

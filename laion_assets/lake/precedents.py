@@ -17,7 +17,7 @@ from statistics import median
 
 from laion_assets.common.quantities import counted
 from laion_assets.delta.commits import Commit, Ledger
-from laion_assets.delta.partition import parse_partition
+from laion_assets.tables.catalogue import CATALOGUE
 
 CHECK = "like_earlier_crawls"
 MEANING = "success rate, drops and rows are about those of the crawls before"
@@ -78,7 +78,7 @@ def surprises(commit: Commit, ledger: Ledger, files: Mapping[str, int]) -> list[
 def precedents(commit: Commit, ledger: Ledger) -> list[Commit]:
     """The partitions it is held against: validated, of the newest crawls before its own, made with its settings."""
     crawl = _crawl(commit)
-    earlier = sorted(c for c in ledger.crawls if crawl is not None and c < crawl)[-CRAWLS:]
+    earlier = sorted(c for c in ledger.periods if crawl is not None and c < crawl)[-CRAWLS:]
     return [
         other
         for other in ledger.commits.values()
@@ -169,5 +169,5 @@ def _commonest_failure(commit: Commit) -> list[str]:
 
 
 def _crawl(commit: Commit) -> str | None:
-    crawl = parse_partition(commit.partition).get("crawl")
+    crawl = CATALOGUE.partition(commit.partition).get("crawl")
     return None if crawl is None else str(crawl)

@@ -9,9 +9,8 @@ import dagster as dg
 
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import parse_partition
 from laion_assets.orchestration.partitions import REGISTERED
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from laion_assets.tables.stages import STAGES
 
 
@@ -21,7 +20,7 @@ def built_names(lake: Lake) -> Mapping[str, set[str]]:
     for table in STAGES:
         columns = found.keys() & {*TABLES[table].partition_by}
         for name in _partition_names(lake, table) if columns else ():
-            partition = parse_partition(name)
+            partition = CATALOGUE.partition(name)
             for column in columns:
                 found[column].add(str(partition[column]))
     return found

@@ -11,6 +11,7 @@ from dagster import ConfigurableResource
 from pydantic import PrivateAttr
 
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.sources.address import Address, parse_address
 from laion_assets.sources.sources import RetryPolicy, Source, open_source
 
@@ -30,7 +31,7 @@ class LakeResource(ConfigurableResource[Lake]):
     def open(self) -> Lake:
         """The lake; made first where there is none."""
         if self._lake is None:
-            self._lake = Lake.open(self.uri, shards=self.shards, buckets=self.buckets)
+            self._lake = open_lake(self.uri, shards=self.shards, buckets=self.buckets)
         return self._lake
 
 

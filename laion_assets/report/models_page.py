@@ -17,10 +17,9 @@ from markupsafe import Markup, escape
 from laion_assets.consent.removals import RemovalMatcher, load_removals
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import WHOLE
-from laion_assets.delta.staleness import PartitionState, State
+from laion_assets.delta.relations import duckdb_type
+from laion_assets.delta.states import PartitionState, State
 from laion_assets.delta.table import Table as LakeTable
-from laion_assets.delta.validation import duckdb_type
-from laion_assets.delta.verdicts import found_last, last_results
 from laion_assets.report.blocks import Cell, Link, Table, first_sentence, foreign, links, name, number, prose, words
 from laion_assets.report.document import rendered, write_page
 from laion_assets.report.graph import Node, dependency_graph
@@ -29,6 +28,7 @@ from laion_assets.sql.column_lineage import column_lineage
 from laion_assets.sql.model import LAYERS, Model
 from laion_assets.sql.project import RECORDS, SOURCES, Project
 from laion_assets.sql.template import SOME_CRAWL
+from laion_assets.sql.verdicts import found_last, last_results
 
 _KINDS = {
     "view": "view: evaluated when it is asked",

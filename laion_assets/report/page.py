@@ -11,7 +11,7 @@ from laion_assets.common.progress import Progress
 from laion_assets.common.quantities import figure, percent
 from laion_assets.consent.removals import Removals, load_removals
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.staleness import State
+from laion_assets.delta.states import State
 from laion_assets.report import drops, pairs, training, web
 from laion_assets.report.blocks import Block, Place, Section, language_code, ratio
 from laion_assets.report.document import rendered, write_page

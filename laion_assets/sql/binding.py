@@ -6,8 +6,8 @@ from types import TracebackType
 
 import duckdb
 
+from laion_assets.delta.relations import duckdb_type
 from laion_assets.delta.table import Table
-from laion_assets.delta.validation import duckdb_type
 from laion_assets.sql.errors import Fault, ModelError
 from laion_assets.sql.macros import create_macros
 from laion_assets.sql.model import Model

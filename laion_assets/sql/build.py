@@ -11,27 +11,30 @@ from laion_assets.common.digests import json_digest
 from laion_assets.delta.build import PartitionBuild, lake_build
 from laion_assets.delta.commits import Commit, Provenance
 from laion_assets.delta.errors import CheckOutcome, ValidationFailed
+from laion_assets.delta.flow import partitions_read
 from laion_assets.delta.inputs import Inputs, Judged
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, literal, partition_name
-from laion_assets.delta.staleness import Expectation, PartitionState, State, judge
+from laion_assets.delta.staleness import judge
+from laion_assets.delta.states import Expectation, PartitionState, State
 from laion_assets.delta.table import Read, Table
 from laion_assets.delta.validation import RowCheck, run_check
-from laion_assets.delta.verdicts import (
-    content_judged,
-    failed_tests,
-    speaks_of,
-    stage_verdict,
-    verdict,
-    verdict_partition,
-)
 from laion_assets.sql.commits import COMMITS, commit_rows
 from laion_assets.sql.macros import MACROS, create_macros
 from laion_assets.sql.metrics import STEP_METRICS, metrics_in_logs
 from laion_assets.sql.model import Model
 from laion_assets.sql.project import RECORDS, Project, tables_of
+from laion_assets.sql.verdicts import (
+    content_judged,
+    failed_tests,
+    refused,
+    speaks_of,
+    stage_verdict,
+    verdict,
+    verdict_partition,
+)
 from laion_assets.tables.models import MODEL_TESTS
-from laion_assets.tables.stages import PER_CRAWL, partitions_read
+from laion_assets.tables.stages import PER_CRAWL
 
 EXPECTATION = Expectation(settings_digest="")
 """No setting shapes a model's rows."""
@@ -90,7 +93,7 @@ def partitions_of_model(lake: Lake, model: Model) -> list[Partition]:
     """The partitions a model has in this lake: one for each crawl, or one."""
     if not model.is_incremental:
         return [{}]
-    return [{"crawl": crawl} for crawl in sorted({c for table in PER_CRAWL for c in lake.ledger(table).crawls})]
+    return [{"crawl": crawl} for crawl in sorted({c for table in PER_CRAWL for c in lake.ledger(table).periods})]
 
 
 def model_state(
@@ -192,7 +195,7 @@ def open_inputs(
         measured = metrics_in_logs(build.lake, versions, up_to=versions, crawl=_crawl(partition))
         build.con.execute(f"CREATE TABLE {STEP_METRICS.name} AS {measured}")
     for view in views_under(project, name):
-        build.refuse_failed(view, {})
+        build.refuse(view, {}, refused(view, verdict(build.lake, view, {})))
         build.con.execute(f"CREATE VIEW {view} AS {project.models[view].template.render(_crawl(partition))}")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from laion_assets.delta.validation import duckdb_type
+from laion_assets.delta.relations import duckdb_type
 from laion_assets.sql.project import SOURCES, Project
 
 Origins = Mapping[str, tuple[tuple[str, str], ...]]

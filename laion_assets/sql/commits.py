@@ -6,8 +6,9 @@ import pyarrow as pa
 
 from laion_assets.delta.commits import REPLACED, Commit
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import literal, parse_partition
+from laion_assets.delta.partition import literal
 from laion_assets.delta.table import Column, Table
+from laion_assets.tables.catalogue import CATALOGUE
 
 _COUNTS = pa.map_(pa.string(), pa.int64())
 
@@ -44,7 +45,7 @@ def commit_rows(commits: Iterable[Commit]) -> pa.Table:
     rows = [
         {
             "table_name": commit.table,
-            "crawl": parse_partition(commit.partition).get("crawl"),
+            "crawl": CATALOGUE.partition(commit.partition).get("crawl"),
             "partition": commit.partition,
             "version": commit.version,
             "committed_at": commit.timestamp_ms * 1000,

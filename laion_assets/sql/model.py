@@ -11,6 +11,7 @@ from laion_assets.sql.errors import Fault, ModelError
 from laion_assets.sql.row_tests import RowTest, read_test
 from laion_assets.sql.template import CRAWL_NOT_KNOWN, Template
 from laion_assets.sql.types import arrow_type
+from laion_assets.sql.verdicts import refusal_of
 
 Materialized = Literal["view", "table", "incremental_by_crawl"]
 LAYERS = ("staging", "marts", "release")
@@ -106,6 +107,7 @@ class Model:
             partition_by=partition_by,
             order_by=tuple(name for name in self.key if name not in partition_by),
             model=True,
+            refusal=refusal_of(self.name),
         )
 
 

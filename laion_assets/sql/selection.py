@@ -8,11 +8,11 @@ import duckdb
 
 from laion_assets.delta.build import PartitionBuild
 from laion_assets.delta.errors import LakeError
-from laion_assets.delta.partition import parse_partition
 from laion_assets.delta.table import Read
 from laion_assets.sql.build import declared, open_inputs, stage_of
 from laion_assets.sql.project import Project
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.sql.verdicts import refused, verdict
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from laion_assets.tables.declaration import Declaration
 
 SELECTED = "selected"
@@ -106,17 +106,17 @@ def open_selection(
             "them out of `versions`"
         )
     for table, version in versions.items():
-        build.pin(table, version)
+        build.pin(table, version, instead="name another version, or select anew with `laion train RECIPE --refresh`")
     if source in {read.table for read in stage.reads} and not build.pinned(source).commits:
         when = f" at version {versions[source]}" if source in versions else " yet"
         how = f"`laion models run --select {source}`" if source in project.enabled else "`laion build`"
         raise LakeError(f"the recipe selects from {source}, which holds nothing{when}; {how} builds it")
     for read in stage.reads:
         names = build.pinned(read.table).commits
-        build.view(read.table, read.table, [parse_partition(name) for name in names])
+        build.view(read.table, read.table, [CATALOGUE.partition(name) for name in names])
     if source in project.enabled and project.models[source].is_view:
         open_inputs(build, project, source, {}, tables=False)
-        build.refuse_failed(source, {})
+        build.refuse(source, {}, refused(source, verdict(build.lake, source, {})))
         build.con.execute(f"CREATE VIEW {source} AS {project.models[source].template.render()}")
     try:
         # On a line of its own, so that a comment at its end takes nothing else with it.

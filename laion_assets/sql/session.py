@@ -7,9 +7,10 @@ from pathlib import Path
 
 import duckdb
 
-from laion_assets.delta.build import hive_relation
 from laion_assets.delta.lake import Lake
+from laion_assets.delta.relations import hive_relation
 from laion_assets.delta.table import Table
+from laion_assets.lake.opening import lake_at
 from laion_assets.sql import PROJECT
 from laion_assets.sql.commits import COMMITS, commits_in_logs
 from laion_assets.sql.guard import reading_statements
@@ -43,7 +44,7 @@ def connect(
         LakeError: there is no lake, or a table in ``at`` has no such version.
     """
     if not isinstance(lake, Lake):
-        lake = Lake.at(str(lake or os.environ.get("LAION_LAKE", "lake")))
+        lake = lake_at(str(lake or os.environ.get("LAION_LAKE", "lake")))
     project = open_project(models)
     tables = {**TABLES, **{table.name: table for table in tables_of(project.models.values())}}
     pinned = at or {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from laion_assets.delta.catalogue import Catalogue
 from laion_assets.tables import (
     consent,
     crawl,
@@ -25,3 +26,6 @@ TABLES: Mapping[str, Declaration] = {
 for _table in TABLES.values():
     if _strangers := sorted({read.table for read in _table.reads} - {*TABLES}):
         raise DeclarationError(f"the declaration of {_table.name} reads {', '.join(_strangers)}, which nobody declares")
+
+CATALOGUE = Catalogue(TABLES, others="`laion models run --select {table}+` builds it again")
+"""All of them as the engine takes them. Tables that are not declared are those of SQL models."""

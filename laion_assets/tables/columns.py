@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from laion_assets.delta.table import Column, Numbered
+from laion_assets.delta.table import Column, NamedFile, Numbered
 from laion_assets.download.failures import Failure
 from laion_assets.text.language import LANGUAGE_GROUPS
 
@@ -24,8 +24,7 @@ def column(
     nullable: bool = False,
     accepted: tuple[str, ...] = (),
     digested: bool = True,
-    names_file: bool = False,
-    file_sha256: str | None = None,
+    file: NamedFile | None = None,
     is_period: bool = False,
     numbered: Numbered | None = None,
 ) -> Column:
@@ -37,8 +36,7 @@ def column(
         nullable=nullable,
         accepted=accepted,
         digested=digested,
-        names_file=names_file or file_sha256 is not None,
-        file_sha256=file_sha256,
+        file=file,
         is_period=is_period,
         numbered=numbered,
     )

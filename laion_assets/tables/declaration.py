@@ -79,6 +79,7 @@ class Declaration(Table):
     builds it."""
     reads: tuple[Read, ...] = field()
     group: str = field()
+    remake: str = field()
     kinds: tuple[str, ...]
     """What Dagster shows it is made with, beside Delta."""
     need: Need | None

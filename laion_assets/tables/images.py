@@ -1,6 +1,6 @@
 """Tables of pictures: what each url gave, and the vectors of each pair."""
 
-from laion_assets.delta.table import Read
+from laion_assets.delta.table import NamedFile, Read
 from laion_assets.tables import groups
 from laion_assets.tables.columns import (
     BOOL,
@@ -37,6 +37,7 @@ IMAGES = Declaration(
     rerun="recorded",
     long=True,
     command="laion build CRAWL --until images",
+    remake="`laion build {crawl}` makes it again",
     pair=PairRow(
         shares=("crawl", "bucket", "url_id", "url"),
         needs="url_id",
@@ -73,7 +74,7 @@ IMAGES = Declaration(
             "Webdataset tar that holds the picture.",
             nullable=True,
             digested=False,
-            names_file=True,
+            file=NamedFile(folder="images", member="sample_key", member_sha256="sha256"),
         ),
         column("sample_key", STRING, "Key of the sample in that tar.", nullable=True, digested=False),
         column("fetched_at", TIME, "When the answer came.", digested=False),
@@ -95,6 +96,7 @@ CLIP_EMBEDDINGS = Declaration(
     rerun="numeric",
     long=True,
     command="laion build CRAWL --until clip_embeddings",
+    remake="`laion build {crawl}` makes it again",
     pair=PairRow(
         shares=("crawl", "bucket", "pair_id", "encoder_sha256"),
         shows=("similarity", "encoder", "encoder_sha256", "precision", "text_truncated", "sha256"),

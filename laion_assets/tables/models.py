@@ -20,6 +20,7 @@ MODEL_TESTS = Declaration(
     rerun="pure",
     long=False,
     command="laion models run",
+    remake="`laion models run --select {model}` tests it again",
     pair=None,
     funnel=None,
     short="tests",

@@ -21,6 +21,7 @@ PARTITION_STATES = Declaration(
     rerun="pure",
     long=False,
     command="laion models run",
+    remake="`laion models run`, as every build, makes it again",
     pair=None,
     funnel=None,
     short="states",

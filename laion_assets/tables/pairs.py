@@ -51,6 +51,7 @@ CANDIDATE_PAIRS = Declaration(
     rerun="pure",
     long=True,
     command="laion build CRAWL --until candidate_pairs",
+    remake="`laion build {crawl}` makes it again",
     pair=PairRow(shares=("crawl", "bucket", "pair_id", "url", "text")),
     funnel=FunnelStep(work="extraction", takes="image links", rates=("extract_core_seconds",)),
     short="candid.",
@@ -78,6 +79,7 @@ UNIQUE_PAIRS = Declaration(
     rerun="pure",
     long=False,
     command="laion build CRAWL --until unique_pairs",
+    remake="`laion build {crawl}` makes it again",
     pair=PairRow(
         shares=("crawl", "bucket", "pair_id", "url", "text"), shows=("url", "text", "language", "duplicate_count")
     ),

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from laion_assets.delta.table import Read
+from laion_assets.delta.table import NamedFile, Read
 from laion_assets.tables import groups
 from laion_assets.tables.columns import (
     BENCHMARK,
@@ -36,6 +36,7 @@ BENCHMARK_IMAGES = Declaration(
     rerun="pure",
     long=False,
     command="laion train RECIPE",
+    remake="`laion evaluate RECIPE` makes it again",
     is_always_current=True,
     pair=None,
     funnel=None,
@@ -78,6 +79,7 @@ TRAINING_SETS = Declaration(
     rerun="pure",
     long=False,
     command="laion train RECIPE",
+    remake="`laion train {recipe}` makes it again",
     pins_sources=True,
     anew=frozenset({"sha256", "shard_path", "split"}),
     pair=None,
@@ -86,7 +88,13 @@ TRAINING_SETS = Declaration(
     columns=(
         RECIPE,
         column("split", STRING, "Whether it is learned from.", accepted=("train", "validation")),
-        column("shard_path", STRING, "The tar, below the lake's folder.", digested=False, file_sha256="sha256"),
+        column(
+            "shard_path",
+            STRING,
+            "The tar, below the lake's folder.",
+            digested=False,
+            file=NamedFile(folder="training_sets", sha256="sha256"),
+        ),
         column("samples", LONG, "Samples in it."),
         column("unique_images", LONG, "Distinct pictures in it."),
         column("bytes", LONG, "Size of the tar."),
@@ -115,6 +123,7 @@ CLIP_CHECKPOINTS = Declaration(
     rerun="numeric",
     long=False,
     command="laion train RECIPE",
+    remake="`laion train {recipe}` makes it again",
     pins_sources=True,
     anew=frozenset({"sha256", "seed"}),
     pair=None,
@@ -125,7 +134,8 @@ CLIP_CHECKPOINTS = Declaration(
         EPOCH,
         column("final", BOOL, "Whether the schedule was completed with it."),
         column(
-            "path", STRING, "The weights (.safetensors), below the lake's folder.", digested=False, file_sha256="sha256"
+            "path", STRING, "The weights (.safetensors), below the lake's folder.",
+            digested=False, file=NamedFile(folder="checkpoints", sha256="sha256"),
         ),
         column("sha256", STRING, "SHA-256 of the weights, hex."),
         column("model", STRING, "open_clip's name of the architecture."),

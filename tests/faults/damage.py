@@ -43,7 +43,9 @@ def deleted(path: Path, _: random.Random) -> None:
 def data_files(point: Point) -> list[Path]:
     """Data files of the newest versions, of removal requests, models and verdicts too."""
     lake = point.place.lake
-    return sorted(Path(name) for table in table_folders(lake.storage) for name in lake.opened(table).file_uris())
+    return sorted(
+        Path(name) for table in table_folders(lake.storage, lake.catalogue) for name in lake.opened(table).file_uris()
+    )
 
 
 def tars(point: Point) -> list[Path]:

@@ -31,7 +31,7 @@ _PRELOADED = [
     "dagster._core.storage.schedules", "dagster._core.run_coordinator", "open_clip", "img2dataset", "boto3",
 ]  # fmt: skip
 _HANDED_ON = (
-    ("laion_assets.delta.build", "write_deltalake"),
+    ("laion_assets.delta.writing", "write_deltalake"),
     ("laion_assets.delta.build", "validate"),
     ("laion_assets.delta.build", "content_digest"),
     ("laion_assets.delta.build", "write_seal"),
@@ -161,9 +161,9 @@ def _wrap(module: str, name: str, moment: Callable[[], None]) -> None:
 
 
 def _inside(happening: Happening) -> None:
-    from laion_assets.delta import build
+    from laion_assets.delta import writing
 
-    real, calls = build.write_deltalake, 0
+    real, calls = writing.write_deltalake, 0
 
     def wrapped(*args: Any, **options: Any) -> Any:
         nonlocal calls
@@ -174,7 +174,7 @@ def _inside(happening: Happening) -> None:
             timer.start()
         return real(*args, **options)
 
-    setattr(build, "write_deltalake", wrapped)  # noqa: B010 - mypy knows it as a function
+    setattr(writing, "write_deltalake", wrapped)  # noqa: B010 - mypy knows it as a function
 
 
 def _happen(happening: Happening) -> None:

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from laion_assets.clip.encoder import EncoderOptions
+from laion_assets.delta.flow import partitions_of
 from laion_assets.delta.lake import Lake
 from laion_assets.download.options import DownloadOptions
 from laion_assets.orchestration.planning.crawls import CrawlRequest
@@ -20,7 +21,7 @@ from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.settings import Settings
-from laion_assets.tables.stages import PER_CRAWL, partitions_of
+from laion_assets.tables.stages import PER_CRAWL
 from tests.pipeline.conftest import Quiet, encoder
 
 __all__ = ["encoder"]

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from laion_assets.delta.storage import FolderStorage, open_storage
+from laion_assets.delta.folder import FolderStorage
+from laion_assets.delta.location import open_storage
 from laion_assets.settings import load_settings, write_lake_settings
 from tests.s3 import BUCKET, environment, s3_server
 

@@ -10,6 +10,7 @@ import pytest
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.retention import plan_retention
 from laion_assets.delta.sweep import sweep
+from laion_assets.lake.opening import open_lake
 from tests.s3 import BUCKET, environment, s3_server
 from tests.unit.delta.tables_made import made
 
@@ -23,7 +24,7 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
     with s3_server(tmp_path / "log") as url:
         for name, value in environment(url, tmp_path / "scratch").items():
             monkeypatch.setenv(name, value)
-        yield Lake.open(f"s3://{BUCKET}/lake")
+        yield open_lake(f"s3://{BUCKET}/lake")
 
 
 def images(lake: Lake, mark: str) -> tuple[int, str]:

@@ -29,10 +29,11 @@ from laion_assets.clip.encoder import EncoderOptions, add_model_configs
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition
 from laion_assets.delta.scope import Scope
-from laion_assets.delta.staleness import State
+from laion_assets.delta.states import State
 from laion_assets.delta.verify import Report, verify_lake
 from laion_assets.download.options import DownloadOptions
 from laion_assets.images.decode import picture_fault
+from laion_assets.lake.tars import tar_check
 from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.orchestration.partitions import Partitions
@@ -380,7 +381,7 @@ def digests(lake: Lake, table: str) -> dict[str, str]:
 
 def verified(settings: Settings, *, repair: bool = False) -> Report:
     """What ``laion verify`` finds in a lake, and with ``repair`` does about it."""
-    return verify_lake(settings.open_lake(create=False), Scope(), picture=picture_fault, repair=repair)
+    return verify_lake(settings.open_lake(create=False), Scope(), archive=tar_check(picture_fault), repair=repair)
 
 
 def versions(lake: Lake) -> dict[str, int]:

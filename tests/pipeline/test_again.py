@@ -13,7 +13,6 @@ import pytest
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Provenance
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import parse_partition
 from laion_assets.download import bucket
 from laion_assets.download.failures import is_transient
 from laion_assets.orchestration.assets import embeddings
@@ -22,7 +21,7 @@ from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import CalibrationOptions, DenyOptions, Settings
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from tests.pipeline.conftest import (
     BUILT,
     Built,
@@ -79,7 +78,7 @@ def run_everything(settings: Settings, instance: dg.DagsterInstance, tables: tup
     """Run every partition of these tables, due or not."""
     for table in tables:
         for name in sorted(settings.open_lake().ledger(table).commits):
-            assert materialise(settings, instance, table, parse_partition(name)), (table, name)
+            assert materialise(settings, instance, table, CATALOGUE.partition(name)), (table, name)
 
 
 def seen_in_both(lake: Lake) -> dict[str, Any]:

@@ -284,7 +284,7 @@ def test_a_crawl_that_comes_later_than_its_successors_makes_them_run_once_more(
     at_work = Daemon(settings, instance)
     at_work.work()
     lake = settings.open_lake()
-    assert lake.ledger("unique_pairs").crawls == {NEW}
+    assert lake.ledger("unique_pairs").periods == {NEW}
     instance.add_dynamic_partitions(str(CRAWL_PARTITIONS.name), [OLD])
     at_work.ran.clear()
     at_work.work()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import lake_at, recorded_shape
 from laion_assets.orchestration.automation.condition import NAME as BUILD_DUE
 from laion_assets.orchestration.automation.crawls import NAME as NEW_CRAWLS
 from laion_assets.sample.options import CRAWLS
@@ -51,9 +51,9 @@ def turn_on(port: int, sensor: str) -> None:
 
 def is_built(lake: Path) -> bool:
     """Whether the last table says that everything is done."""
-    if Lake.recorded_shape(str(lake)) is None:
+    if recorded_shape(str(lake)) is None:
         return False
-    opened = Lake.at(str(lake))
+    opened = lake_at(str(lake))
     if not opened.ledger("partition_states").commits:
         return False
     found = states(opened)
@@ -93,7 +93,7 @@ def test_both_crawls_are_built_when_sensor_and_automation_are_turned_on(
     assert failed["data"]["runsOrError"]["count"] == 0
     assert unfinished(settings) == {}
     lake = settings.open_lake(create=False)
-    assert lake.ledger("filtered_pairs").crawls == set(CRAWLS)
+    assert lake.ledger("filtered_pairs").periods == set(CRAWLS)
     for table in PER_CRAWL:
         writes = [entry for entry in lake.table(table).history() if entry["operation"] == "WRITE"]
         assert len(writes) == len(CRAWLS), f"each partition of {table} was built once"

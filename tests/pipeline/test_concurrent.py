@@ -101,7 +101,7 @@ def test_who_commits_a_partition_second_replaces_it_or_says_so(
     deny = DenyOptions(domain_lists=(str(unheard_of),) if again else ())
     settings = lake_copy(without=[] if again else ["unique_pairs"], deny=deny)
     marker = tmp_path / "stopped"
-    target = "laion_assets.delta.build:write_deltalake"
+    target = "laion_assets.delta.writing:write_deltalake"
     command = paused_laion(target, "before", 1, marker, "build", *CRAWLS, "--until", "unique_pairs")
     with running(command, settings, tmp_path / "dagster") as slow:
         wait_until(marker.exists, slow)

@@ -9,8 +9,8 @@ import polars as pl
 import psutil
 import pytest
 
-from laion_assets.delta.lake import Lake
-from laion_assets.delta.staleness import State
+from laion_assets.delta.states import State
+from laion_assets.lake.opening import open_lake
 from laion_assets.orchestration.planning.states import current_states
 from laion_assets.sample.publish import find_sample
 from laion_assets.sample.truth import score
@@ -65,7 +65,7 @@ def test_the_demo_builds_both_crawls_and_its_filter_tells_true_pairs_from_false(
 
     sample = find_sample(folder / "web")
     assert sample is not None
-    lake = Lake.open(str(folder / "lake"), create=False)
+    lake = open_lake(str(folder / "lake"), create=False)
     pairs = connect(lake).sql("SELECT url, text, similarity, released AS kept FROM scored_pairs").pl()
     measured = score(sample.truth, pairs)
     assert measured.passes(0.9)

@@ -165,7 +165,7 @@ def test_a_source_that_fails_for_a_while_costs_tries_and_not_the_partition(
     (run,) = instance.get_runs()
     kinds = [e.dagster_event.event_type_value for e in instance.all_logs(run.run_id) if e.dagster_event]
     assert kinds.count("STEP_UP_FOR_RETRY") == 2
-    assert settings.open_lake().ledger("crawl_snapshots").crawls == {CRAWLS[0]}
+    assert settings.open_lake().ledger("crawl_snapshots").periods == {CRAWLS[0]}
 
 
 def test_pools_of_a_new_instance_have_a_size_and_keep_what_somebody_chose(tmp_path: Path) -> None:

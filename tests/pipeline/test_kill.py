@@ -119,7 +119,7 @@ def test_killed_around_the_commit(
     """A commit is there or not; one that Dagster never heard of counts."""
     settings = lake_copy(without=["unique_pairs"])
     marker = tmp_path / "stopped"
-    target = f"laion_assets.delta.build:{function}"
+    target = f"laion_assets.delta.writing:{function}"
     command = paused_laion(target, when, 1, marker, "build", *CRAWLS, "--until", "unique_pairs")
     with running(command, settings, home) as process:
         wait_until(marker.exists, process)

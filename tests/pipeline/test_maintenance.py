@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.staleness import State
+from laion_assets.delta.states import State
 from laion_assets.lake.takedowns import request_takedown
 from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.planning.states import training_set_state

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from dagster import AssetKey
 
-from laion_assets.delta.staleness import State
+from laion_assets.delta.states import State
 from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.orchestration.planning.crawls import CrawlRequest

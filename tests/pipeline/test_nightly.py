@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.orchestration.assets import images, pairs
 from laion_assets.orchestration.automation.estimates import BYTES_PER_URL, PAIRS_PER_SECOND, ROWS_PER_BUCKET, Estimates
 from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
@@ -130,7 +130,7 @@ def test_estimates_are_what_this_lake_measured(undisturbed: Built) -> None:
 
 
 def test_an_empty_lake_is_estimated_by_what_is_documented(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    unknown = Estimates(Lake.open(str(tmp_path / "lake"), shards=2, buckets=2), instance)
+    unknown = Estimates(open_lake(str(tmp_path / "lake"), shards=2, buckets=2), instance)
     assert unknown.of(item("images")).bytes == ROWS_PER_BUCKET * BYTES_PER_URL
     assert unknown.of(item("clip_embeddings")).gpu_seconds == ROWS_PER_BUCKET / PAIRS_PER_SECOND
 

@@ -15,6 +15,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from laion_assets.consent.removals import Removals
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import lake_at
 from laion_assets.lake.takedowns import request_takedown
 from laion_assets.report import ReportOptions, write_report
 from laion_assets.report.blocks import Card, Section, Sheet, Table, foreign
@@ -129,7 +130,7 @@ def modelled(undisturbed: Built, tmp_path_factory: pytest.TempPathFactory) -> La
     """A copy of the undisturbed lake with every SQL model built. Not to be written to."""
     root = tmp_path_factory.mktemp("report") / "lake"
     shutil.copytree(undisturbed.settings.lake, root)
-    lake, project = Lake.at(str(root)), load_project()
+    lake, project = lake_at(str(root)), load_project()
     lake.declare(tables_of(project.models.values()))
     for name, model in project.enabled.items():
         for partition in partitions_of_model(lake, model):

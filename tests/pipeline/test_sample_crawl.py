@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from laion_assets.delta.flow import partitions_of, partitions_read
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import parse_partition
 from laion_assets.delta.validation import CHECKS
 from laion_assets.orchestration.assets.embeddings import SCORE_CHECK
 from laion_assets.orchestration.partitions import Partitions
@@ -25,8 +25,8 @@ from laion_assets.sample.world import COLOUR, SHAPE, TEXTURE, VALUES, held_out
 from laion_assets.settings import Settings
 from laion_assets.sources.index import list_files
 from laion_assets.sources.sources import open_source
-from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import PER_CRAWL, partitions_of, partitions_read
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
+from laion_assets.tables.stages import PER_CRAWL
 from tests.pipeline.conftest import BUILT, Built, Web, evaluations, rows, unfinished
 
 PAIR = ["url", "text"]
@@ -173,7 +173,7 @@ def test_every_partition_is_materialised_with_its_checks_passed(undisturbed: Bui
     for table in BUILT:
         keyed = partitions.definition(table) is not None
         names = lake.ledger(table).commits
-        expected = sorted(str(partitions.key(parse_partition(name))) if keyed else "" for name in names)
+        expected = sorted(str(partitions.key(CATALOGUE.partition(name))) if keyed else "" for name in names)
         records = instance.fetch_materializations(dg.AssetKey(table), limit=100).records
         assert sorted(str(record.partition_key or "") for record in records) == expected, table
         for check in (*CHECKS, *([SCORE_CHECK] if table == "clip_embeddings" else [])):
@@ -191,7 +191,7 @@ def test_commits_name_what_they_were_built_from(undisturbed: Built) -> None:
             assert commit.validated
             assert commit.code_version == TABLES[table].code_version
             for read in TABLES[table].reads:
-                partitions = partitions_read(lake, read, parse_partition(name))
+                partitions = partitions_read(lake, read, CATALOGUE.partition(name))
                 assert read.table in commit.upstreams, (table, name)
                 upstream = commit.upstreams[read.table]
                 if partitions and read.table != table:

@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import lake_at
 from laion_assets.orchestration.planning.overview import Overview
 from laion_assets.settings import load_settings
 from laion_assets.sql.project import open_project
@@ -24,13 +24,13 @@ def copy(first_crawl: Place, tmp_path: Path) -> Place:
 
 def shown(place: Place) -> dict[tuple[str, str, str], int]:
     """How many partitions stand how, by table, crawl and state, as the table has it."""
-    rows = pl.read_delta(Lake.at(str(place.lake)).path(TABLE))
+    rows = pl.read_delta(lake_at(str(place.lake)).path(TABLE))
     counts = rows.group_by("table_name", pl.col("crawl").fill_null(""), "state").len()
     return {(table, crawl, state): count for table, crawl, state, count in counts.iter_rows()}
 
 
 def version(place: Place) -> int:
-    return Lake.at(str(place.lake)).ledger(TABLE).version
+    return lake_at(str(place.lake)).ledger(TABLE).version
 
 
 def is_right(place: Place, monkeypatch: pytest.MonkeyPatch) -> bool:
@@ -58,7 +58,7 @@ def test_a_build_records_it_once_and_one_with_nothing_to_do_does_not(
 
 
 def test_where_it_is_damaged_the_next_build_makes_it_again(copy: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    lake = Lake.at(str(copy.lake))
+    lake = lake_at(str(copy.lake))
     file = Path(lake.partition_sizes(TABLE, {})[0][0])
     file.write_bytes(file.read_bytes()[:-9])
     found = copy.run("verify", TABLE, "--repair")

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from laion_assets.cli import main
 from laion_assets.common.digests import file_sha256
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.staleness import State
+from laion_assets.delta.states import State
 from laion_assets.evaluation import EVALUATOR_VERSION
 from laion_assets.orchestration.planning.recipes import EvaluationRequest
 from laion_assets.orchestration.planning.states import checkpoint_state, contaminated, training_set_state

@@ -114,8 +114,8 @@ def assert_trained(lake: Lake, recipe: str) -> pl.DataFrame:
     [
         # In the midst of the shards: the third record is there, and the others are not.
         ("laion_assets.training.shards:_write_json", "after", 3, 3, 0),
-        pytest.param("laion_assets.delta.build:write_deltalake", "before", 1, None, 0, marks=pytest.mark.slow),
-        pytest.param("laion_assets.delta.build:write_deltalake", "after", 1, None, 1, marks=pytest.mark.slow),
+        pytest.param("laion_assets.delta.writing:write_deltalake", "before", 1, None, 0, marks=pytest.mark.slow),
+        pytest.param("laion_assets.delta.writing:write_deltalake", "after", 1, None, 1, marks=pytest.mark.slow),
     ],
     ids=["while shards are written", "before the commit", "after the commit"],
 )
@@ -215,7 +215,7 @@ def test_killed_around_the_commit_of_the_checkpoints_nothing_is_trained_again(
 ) -> None:
     marker = tmp_path / "stopped"
     # The second commit: the first is that of the training set.
-    command = paused_laion("laion_assets.delta.build:write_deltalake", when, 2, marker, "train", OTHER)
+    command = paused_laion("laion_assets.delta.writing:write_deltalake", when, 2, marker, "train", OTHER)
     with running(command, settings, home) as process:
         wait_until(marker.exists, process)
         kill_9(process)

@@ -11,7 +11,7 @@ from dagster import AssetKey
 
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.staleness import State
+from laion_assets.delta.states import State
 from laion_assets.lake.takedowns import request_takedown
 from laion_assets.orchestration.planning.crawls import CrawlRequest
 from laion_assets.orchestration.planning.models import ModelRequest

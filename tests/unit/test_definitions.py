@@ -12,8 +12,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from laion_assets.delta.lake import Lake
+from laion_assets.delta.flow import partitions_of, partitions_read
 from laion_assets.delta.validation import CHECKS
+from laion_assets.lake.opening import open_lake
 from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.execution.failures import policy
 from laion_assets.orchestration.partitions import CRAWLS, Partitions
@@ -25,7 +26,7 @@ from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.groups import SQL
 from laion_assets.tables.limits import need_of
 from laion_assets.tables.needs import GPU_NODES, op_tags
-from laion_assets.tables.stages import PER_CRAWL, STAGES, partitions_of, partitions_read
+from laion_assets.tables.stages import PER_CRAWL, STAGES
 from laion_assets.training.recipe import load_recipes
 from tests.unit.sql.model_files import write_model
 
@@ -222,7 +223,7 @@ def test_steps_elsewhere_are_tried_again_when_their_process_is_lost(tmp_path):
 @pytest.mark.parametrize("table", PER_CRAWL)
 def test_a_partition_depends_on_exactly_those_that_its_step_reads(graph, instance, tmp_path, table):
     """For unique_pairs that is: a bucket depends on every shard of its crawl, and on no other crawl's."""
-    lake = Lake.open(str(tmp_path / "lake"), shards=SHARDS, buckets=BUCKETS)
+    lake = open_lake(str(tmp_path / "lake"), shards=SHARDS, buckets=BUCKETS)
     partitions = Partitions(shards=SHARDS, buckets=BUCKETS)
     definition = partitions.definition(table)
     own = [partition for crawl in TWO_CRAWLS for partition in partitions_of(lake, table, crawl)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from laion_assets.delta.errors import LakeMismatch
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.settings import LAKE_SETTINGS_FILE, Settings, SettingsError, load_settings, write_lake_settings
 
 
@@ -104,7 +104,7 @@ def test_keeping_settings_leaves_one_file(lake):
 
 
 def test_an_existing_lake_knows_its_shape(lake, monkeypatch):
-    Lake.open(str(lake), shards=3, buckets=7)
+    open_lake(str(lake), shards=3, buckets=7)
     settings = load_settings()
     assert (settings.shards, settings.buckets) == (3, 7)
     assert settings.open_lake(create=False).buckets == 7

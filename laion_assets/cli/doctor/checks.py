@@ -27,11 +27,11 @@ from laion_assets.common.messages import receivers
 from laion_assets.common.quantities import measured_bytes
 from laion_assets.common.shipped import PACKAGE, shipped
 from laion_assets.delta.errors import LakeError
-from laion_assets.delta.faults import Fault
-from laion_assets.delta.lake import Lake
+from laion_assets.delta.faults import damaged
+from laion_assets.delta.location import open_storage
 from laion_assets.delta.logs import LogDamaged, table_folders
-from laion_assets.delta.storage import open_storage
 from laion_assets.delta.verify import Snapshot
+from laion_assets.lake.opening import damaged_lake_at, recorded_shape
 from laion_assets.setting_names import unknown_names
 from laion_assets.settings import Settings, SettingsError
 from laion_assets.sources.address import shown
@@ -164,23 +164,23 @@ class _Asked:
             )  # fmt: skip
 
     def lake(self) -> Iterator[Finding]:
-        shape = Lake.recorded_shape(self.settings.lake)
+        shape = recorded_shape(self.settings.lake)
         storage = open_storage(self.settings.lake)
         if shape is None:
             yield ok("lake", f"none yet at {storage.uri}: `laion build` makes it")
             return
         opened = self.settings.open_lake(create=False)
-        crawls = len(opened.ledger("crawl_snapshots").crawls)
+        crawls = len(opened.ledger("crawl_snapshots").periods)
         shards, buckets = shape
         yield ok("lake", f"{storage.uri}: {crawls} crawls, {shards} shards, {buckets} buckets")
 
     def tables(self) -> Iterator[Finding]:
         """Whether logs can be read and data files are there; what is in them `laion verify` reads."""
-        if Lake.recorded_shape(self.settings.lake) is None:
+        if recorded_shape(self.settings.lake) is None:
             return
-        lake = Lake(open_storage(self.settings.lake), self.settings.shards, self.settings.buckets)
+        lake = damaged_lake_at(self.settings.lake, self.settings.shards, self.settings.buckets)
         give_up = time.monotonic() + _LOOKING_SECONDS
-        for table in table_folders(lake.storage):
+        for table in table_folders(lake.storage, lake.catalogue):
             try:
                 files = Snapshot.of(lake, table).files
             except LogDamaged as error:
@@ -190,7 +190,7 @@ class _Asked:
             for partition, sizes in files.items():
                 for name in (name for name, size in sizes.items() if there.get(name) != size):
                     what = "has another size than was written" if name in there else "is gone"
-                    fault = Fault(table, partition, name, f"the file {what}")
+                    fault = damaged(lake.catalogue, table, partition, name, f"the file {what}")
                     yield fail("lake", f"{fault.place} {fault.file}: {fault.what}", fault.cure)
             if time.monotonic() > give_up:
                 return
@@ -205,7 +205,7 @@ class _Asked:
     def conditional_put(self) -> Iterator[Finding]:
         """Two creations of one name: without the second being refused, two writers would lose one another's commits."""
         storage = open_storage(self.settings.lake)
-        if storage.is_local and Lake.recorded_shape(self.settings.lake) is None:
+        if storage.is_local and recorded_shape(self.settings.lake) is None:
             there = _nearest(Path(storage.uri))
             writable = os.access(there, os.W_OK | os.X_OK) and there.is_dir()
             advice = "" if writable else "choose another path for the lake, or let this user write there"

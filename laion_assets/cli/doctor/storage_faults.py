@@ -8,9 +8,8 @@ from sqlalchemy.exc import OperationalError
 
 from laion_assets.delta.damage import damage_in, may_be_damage
 from laion_assets.delta.errors import LakeError
-from laion_assets.delta.lake import Lake
 from laion_assets.delta.space import disk_trouble
-from laion_assets.delta.storage import open_storage
+from laion_assets.lake.opening import damaged_lake_at, recorded_shape
 from laion_assets.settings import Settings
 
 
@@ -39,8 +38,8 @@ def lake_fault(error: BaseException) -> str | None:
     if not may_be_damage(error):
         return None
     try:
-        shape = Lake.recorded_shape(uri)
-        found = damage_in(Lake(open_storage(uri), *shape), error) if shape else None
+        shape = recorded_shape(uri)
+        found = damage_in(damaged_lake_at(uri, *shape), error) if shape else None
     except LakeError as worse:
         return str(worse)
     return None if found is None else str(found)

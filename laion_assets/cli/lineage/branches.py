@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from laion_assets.delta.history import partition_values
 from laion_assets.delta.lineage import CommitKey, Graph, Read
+from laion_assets.delta.partition import partition_values
 
 
 @dataclass

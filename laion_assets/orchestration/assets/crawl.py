@@ -50,7 +50,7 @@ def wat_files(step: Step) -> Metadata:
     taken = files.paths[:limit]
     numbers = pl.int_range(len(taken), dtype=pl.Int32, eager=True)
     step.build.add(
-        pl.DataFrame({"file_number": numbers, "path": taken, "shard": numbers % step.lake.shards}).cast(
+        pl.DataFrame({"file_number": numbers, "path": taken, "shard": numbers % step.lake.shape["shards"]}).cast(
             {"shard": pl.Int32, "path": pl.String}
         )
     )
@@ -74,7 +74,7 @@ def candidate_pairs(step: Step) -> Metadata:
         "options": asdict(step.settings.extraction),
         "code_version": TABLES["candidate_pairs"].code_version,
         "source": step.source.uri,
-        "buckets": step.lake.buckets,
+        "buckets": step.lake.shape["buckets"],
     }
     folder = step.build.resumable(json_digest(work, sort_keys=False, digits=32))
     source = step.source.open()
@@ -90,7 +90,7 @@ def candidate_pairs(step: Step) -> Metadata:
                 ):
                     out.append(
                         frame.with_columns(
-                            bucket("url_id", step.lake.buckets).cast(pl.Int32).alias("bucket"),
+                            bucket("url_id", step.lake.shape["buckets"]).cast(pl.Int32).alias("bucket"),
                             file_number=pl.lit(file_number, pl.Int32),
                             path=pl.lit(path),
                         )
@@ -108,5 +108,5 @@ def candidate_pairs(step: Step) -> Metadata:
     step.build.counts["bytes read"] = total.bytes
     step.build.counts.update({f"bad record: {reason}": n for reason, n in total.bad_records.items()})
     step.build.counts.update({f"no page: {kind}": n for kind, n in (total.non_pages or {}).items()})
-    step.row_groups = step.lake.buckets
+    step.row_groups = step.lake.shape["buckets"]
     return {"bad records": sum(total.bad_records.values())}

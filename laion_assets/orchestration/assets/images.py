@@ -2,14 +2,14 @@
 
 import dagster as dg
 
-from laion_assets.delta.partition import Partition, parse_partition
+from laion_assets.delta.partition import Partition
 from laion_assets.download.bucket import attempts_token, fetch_bucket, open_earlier, outcomes
 from laion_assets.download.reuse import plan_attempts
 from laion_assets.lake.precedents import PICTURES
 from laion_assets.orchestration.assets.metadata import counts_table
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.orchestration.run_tags import REFETCH_TAG
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
 
 TRANSIENT = "failed, can pass"
 """Count in a commit: urls that failed for a reason that can pass."""
@@ -54,7 +54,7 @@ def _earlier_rows(step: Step) -> str:
     by_age: dict[bool, list[Partition]] = {False: [], True: []}
     broken: set[str] = set()
     for name, commit in ledger.commits.items():
-        partition = parse_partition(name)
+        partition = CATALOGUE.partition(name)
         if partition["bucket"] == step.partition["bucket"] and ledger.has_sound_rows(commit):
             by_age[commit.code_version != TABLES["images"].code_version].append(partition)
             broken.update(ledger.damaged.get(name, ()))

@@ -12,11 +12,11 @@ from laion_assets.charts.figures import plain_markdown
 from laion_assets.common.quantities import measured_bytes
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import Partition, parse_partition
+from laion_assets.delta.partition import Partition
 from laion_assets.delta.table import Table
 from laion_assets.images.thumbnail import at_a_glance
 from laion_assets.sql.model import Model
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from laion_assets.tables.declaration import Declaration
 
 _SHOWN_AT_ONCE = 1_000
@@ -112,7 +112,7 @@ def commit_metadata(
     commit: Commit, table: Table, lineage: dg.TableColumnLineage, lake: Lake, seconds: float
 ) -> dict[str, Any]:
     """Rows, drops, bytes, version, schema and lineage of a published partition."""
-    files = [size for _, size in lake.partition_sizes(commit.table, parse_partition(commit.partition))]
+    files = [size for _, size in lake.partition_sizes(commit.table, CATALOGUE.partition(commit.partition))]
     whole = lake.sizes(commit.table)
     return {
         "rows in": commit.rows_in,

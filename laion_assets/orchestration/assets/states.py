@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
-from laion_assets.delta.staleness import PartitionState, State
+from laion_assets.delta.states import PartitionState, State
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.orchestration.dagster_internals import failed_keys
 from laion_assets.orchestration.partitions import Partitions

@@ -18,8 +18,9 @@ from laion_assets.consent.removals import Removals, load_removals
 from laion_assets.delta.build import PartitionBuild, lake_build
 from laion_assets.delta.commits import Provenance
 from laion_assets.delta.errors import LakeError
+from laion_assets.delta.flow import partitions_read
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import Partition, parse_partition
+from laion_assets.delta.partition import Partition
 from laion_assets.delta.validation import CHECKS
 from laion_assets.lake.precedents import CHECK, MEANING, surprises
 from laion_assets.orchestration.assets.metadata import (
@@ -38,9 +39,9 @@ from laion_assets.orchestration.partitions import Partitions
 from laion_assets.orchestration.removals import current_removals, deny_lists
 from laion_assets.orchestration.resources import LakeResource, SourceResource
 from laion_assets.settings import Settings
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from laion_assets.tables.limits import need_of
-from laion_assets.tables.stages import PER_CRAWL, partitions_read
+from laion_assets.tables.stages import PER_CRAWL
 
 Metadata: TypeAlias = Mapping[str, Any]
 StepFunction: TypeAlias = Callable[["Step"], Metadata | None]
@@ -93,7 +94,7 @@ class Step:
 
     def lake_frame(self, table: str) -> pl.DataFrame:
         """A small table as it is now, for what is only shown: no input in the sense of lineage."""
-        partitions = [parse_partition(name) for name in self.lake.ledger(table).commits]
+        partitions = [CATALOGUE.partition(name) for name in self.lake.ledger(table).commits]
         self.build.view(f"{table}_now", table, partitions, lineage=False)
         return self.build.con.table(f"{table}_now").pl()
 
@@ -230,7 +231,7 @@ def _build(
 def _files_read(lake: Lake) -> dict[str, int]:
     """By crawl, the files that were taken of it."""
     listed = lake.ledger("wat_files").commits
-    return {str(parse_partition(name)["crawl"]): commit.rows for name, commit in listed.items()}
+    return {str(CATALOGUE.partition(name)["crawl"]): commit.rows for name, commit in listed.items()}
 
 
 def _warning_result(table: str, name: str, message: str | None) -> dg.AssetCheckResult:

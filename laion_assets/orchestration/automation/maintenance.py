@@ -83,7 +83,7 @@ def survey(
         days=settings.retention.days if days is None else days,
         running_since=_running_since(instance, own_run),
         more_pins=_asked_for(settings, let_go),
-        let_go=let_go,
+        let_go={f"recipe={name}" for name in let_go},
         now=now,
     )
     return Survey(plan, _removed_rows(lake, plan, current_removals(lake, settings)))

@@ -7,14 +7,13 @@ import dagster as dg
 from dagster import DagsterEventType, DagsterRun
 
 from laion_assets.common.messages import Message
-from laion_assets.delta.faults import rebuild
 from laion_assets.delta.partition import WHOLE
 from laion_assets.orchestration.automation.failures import failure_words
 from laion_assets.orchestration.automation.maintenance import NAME as MAINTENANCE
 from laion_assets.orchestration.automation.verification import NAME as VERIFICATION
 from laion_assets.orchestration.dagster_internals import became_overdue, is_retried
 from laion_assets.orchestration.keys import Keys
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
 
 _EVENTS = 200
 """So many events are read at once; what came after them is told by the next tick."""
@@ -99,13 +98,13 @@ class Bulletin:
         for event in events:
             asset = str(event.step_key).split("[")[0]
             place, partition = self._place(instance, run, asset)
-            heal = _JOBS.get(run.job_name) or rebuild(asset, partition)
+            heal = _JOBS.get(run.job_name) or CATALOGUE.remake(asset, partition)
             yield f"{place}: {_line(failure_words(event)[1]) or 'the step failed'}; {heal}; {self._link(run)}"
         if events:
             return
         assets = sorted(key.to_user_string() for key in run.asset_selection or ())
         place, partition = self._place(instance, run, assets[0]) if assets else (run.job_name, "")
-        heal = _JOBS.get(run.job_name) or (rebuild(assets[0], partition) if assets else "look at the run")
+        heal = _JOBS.get(run.job_name) or (CATALOGUE.remake(assets[0], partition) if assets else "look at the run")
         ended = _events(instance, run, DagsterEventType.RUN_FAILURE)
         yield f"{place}: {_line((ended[-1].message or '') if ended else '')}; {heal}; {self._link(run)}"
 
@@ -163,7 +162,7 @@ def _after_check(asset: str, partition: str) -> str:
         return f"`laion build {crawl} --retry-failed` downloads again what failed, once the cause is gone"
     if asset in TABLES:
         return f"materialize {asset} again in `laion ui` once the cause is gone"
-    return rebuild(asset, partition)
+    return CATALOGUE.remake(asset, partition)
 
 
 def _start(asset: str) -> str:

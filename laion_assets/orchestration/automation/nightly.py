@@ -7,7 +7,7 @@ from functools import partial
 
 import dagster as dg
 
-from laion_assets.delta.staleness import PartitionState, State
+from laion_assets.delta.states import PartitionState, State
 from laion_assets.orchestration.assets.images import TRANSIENT
 from laion_assets.orchestration.automation.attempts import Attempts
 from laion_assets.orchestration.automation.condition import range_tags

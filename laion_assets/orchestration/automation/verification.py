@@ -10,6 +10,7 @@ from laion_assets.delta.faults import Fault
 from laion_assets.delta.scope import Scope
 from laion_assets.delta.verify import Report, verify_lake
 from laion_assets.images.decode import picture_fault
+from laion_assets.lake.tars import tar_check
 from laion_assets.orchestration.automation.maintenance import one_at_a_time
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared
@@ -54,7 +55,7 @@ def verification(settings: Settings) -> ScheduledVerification:
         except ModelError as error:
             context.log.warning(f"SQL models are looked at without their columns: {error.faults[0]}")
         try:
-            report = verify_lake(lake, Scope(share=config.share or options.share), picture=picture_fault)
+            report = verify_lake(lake, Scope(share=config.share or options.share), archive=tar_check(picture_fault))
         except LakeError as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         _tell(context, report)

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from laion_assets.delta.partition import WHOLE, Partition, partition_name
-from laion_assets.delta.staleness import PartitionState, State
+from laion_assets.delta.states import PartitionState, State
 from laion_assets.delta.table import Read
 from laion_assets.orchestration.planning.overview import JudgedLake
 from laion_assets.orchestration.planning.states import CALIBRATIONS, PARTITION_STATES, is_due

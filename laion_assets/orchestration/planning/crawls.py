@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from laion_assets.delta.partition import Partition
-from laion_assets.delta.staleness import PartitionState
+from laion_assets.delta.states import PartitionState
 from laion_assets.download.failures import is_transient
 from laion_assets.orchestration.planning.states import CALIBRATIONS, calibration_is_due, current_states, is_due
 from laion_assets.orchestration.planning.waves import Site, Wave, stage_wave

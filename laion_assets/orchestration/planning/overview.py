@@ -10,7 +10,8 @@ from laion_assets.delta.inputs import Inputs
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.ledger_cache import no_collection
 from laion_assets.delta.partition import WHOLE, Partition
-from laion_assets.delta.staleness import Expectation, Groups, Judge, PartitionState, standing_digest
+from laion_assets.delta.staleness import Groups, Judge, standing_digest
+from laion_assets.delta.states import Expectation, PartitionState
 from laion_assets.delta.table import Table
 from laion_assets.orchestration.planning.states import CALIBRATIONS, PARTITION_STATES, calibration_is_due
 from laion_assets.orchestration.planning.waves import Site, Wave, stage_wave
@@ -111,7 +112,7 @@ class Overview:
             registered: the crawls that Dagster knows.
         """
         lake, inputs = self._at_rest()
-        built = {crawl for table in PER_CRAWL for crawl in lake.ledger(table).crawls}
+        built = {crawl for table in PER_CRAWL for crawl in lake.ledger(table).periods}
         crawls = sorted(built | set(registered))
         expectations = self.settings.expectations(self._removals_digest(lake))
         with no_collection():

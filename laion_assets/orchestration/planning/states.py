@@ -8,8 +8,9 @@ from typing import Final
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.inputs import Judged
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import Partition, parse_partition
-from laion_assets.delta.staleness import Expectation, PartitionState, State, judge, lake_states
+from laion_assets.delta.partition import Partition
+from laion_assets.delta.staleness import judge, lake_states
+from laion_assets.delta.states import Expectation, PartitionState, State
 from laion_assets.evaluation.benchmark import BenchmarkError
 from laion_assets.evaluation.registry import registered
 from laion_assets.orchestration.removals import removals_digest
@@ -17,7 +18,7 @@ from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states
 from laion_assets.sql.project import Project, open_project
 from laion_assets.sql.selection import training_stage
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from laion_assets.tables.groups import EVALUATION
 from laion_assets.tables.stages import PER_CRAWL, PER_RECIPE
 from laion_assets.training.recipe import RecipeError
@@ -63,7 +64,7 @@ def current_states(
     lake: Lake, settings: Settings, crawls: Sequence[str], *, until: str | None = None
 ) -> list[PartitionState]:
     """The state of the partitions of these crawls and of all built ones before them, whose state they inherit."""
-    built = {crawl for table in PER_CRAWL for crawl in lake.ledger(table).crawls}
+    built = {crawl for table in PER_CRAWL for crawl in lake.ledger(table).periods}
     known = sorted(built | set(crawls))
     expectations = settings.expectations(removals_digest(lake, settings))
     return lake_states(lake, known, expectations, until=until)
@@ -178,7 +179,9 @@ def states_of_recipes(
 
 def _of_recipes(lake: Lake, settings: Settings, asked_for: Iterable[str]) -> Iterator[tuple[str, Partition]]:
     """(table, partition) of all that can be there, upstream first."""
-    held = {table: [parse_partition(name) for name in lake.ledger(table).commits] for table in (*TRAININGS, *SCORES)}
+    held = {
+        table: [CATALOGUE.partition(name) for name in lake.ledger(table).commits] for table in (*TRAININGS, *SCORES)
+    }
     recipes = sorted({*asked_for, *(str(place["recipe"]) for table in TRAININGS for place in held[table])})
     for table in TRAININGS:
         for recipe in recipes:
@@ -197,7 +200,7 @@ def _of_recipes(lake: Lake, settings: Settings, asked_for: Iterable[str]) -> Ite
 def _benchmarks(lake: Lake, settings: Settings) -> Iterator[str]:
     """The registered evaluation sets whose folder is there."""
     for name in lake.ledger("benchmark_images").commits:
-        benchmark = str(parse_partition(name)["benchmark"])
+        benchmark = str(CATALOGUE.partition(name)["benchmark"])
         with contextlib.suppress(BenchmarkError):
             yield registered(settings.benchmark_folder, benchmark).name
 

@@ -10,8 +10,8 @@ import dagster as dg
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import parse_partition
 from laion_assets.orchestration.partitions import Partitions
+from laion_assets.tables.catalogue import CATALOGUE
 
 _DATA_VERSION = "dagster/data_version"
 _DIMENSION = "dagster/partition/"
@@ -43,7 +43,7 @@ def unknown_to(instance: dg.DagsterInstance, lake: Lake, partitions: Partitions)
             continue
         known = instance.get_materialized_partitions(dg.AssetKey(table)) if sound else ()
         for name, commit in sound.items():
-            key = partitions.key(parse_partition(name))
+            key = partitions.key(CATALOGUE.partition(name))
             if str(key) not in known:
                 tags = definition.get_tags_for_partition_key(key)
                 yield Unknown(table, commit, key, {n: v for n, v in tags.items() if n.startswith(_DIMENSION)})

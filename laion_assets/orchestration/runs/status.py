@@ -8,7 +8,7 @@ from typing import Any, Final
 import dagster as dg
 
 from laion_assets.delta.partition import partition_name
-from laion_assets.delta.staleness import PartitionState, State
+from laion_assets.delta.states import PartitionState, State
 from laion_assets.orchestration.keys import Keys
 from laion_assets.orchestration.planning.states import (
     MODELS,

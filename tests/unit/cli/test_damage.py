@@ -10,6 +10,7 @@ import pytest
 
 from laion_assets.cli.main import main
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import lake_at, recorded_shape
 from tests.unit.delta.tables_made import FIRST
 from tests.unit.delta.written import MARK, written_lake
 
@@ -42,7 +43,7 @@ def lake(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lak
     monkeypatch.setenv("LAION_SOURCE", str(tmp_path / "source"))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    return Lake.at(str(tmp_path / "a lake"))
+    return lake_at(str(tmp_path / "a lake"))
 
 
 Said = Callable[..., tuple[int, str, str]]
@@ -106,7 +107,7 @@ def test_a_lost_or_torn_lake_json_is_one_line_and_the_command_in_it_helps(
     if command != "doctor":
         assert len(complaint.splitlines()) == 1
     assert said("restore")[0] == 0
-    assert Lake.recorded_shape(lake.uri) == (4, 4)
+    assert recorded_shape(lake.uri) == (4, 4)
     assert said("tables")[0] == 0
 
 

@@ -18,8 +18,8 @@ from laion_assets.cli.doctor.encoder import EncoderCheck
 from laion_assets.cli.doctor.findings import Check, Finding, answer, ok
 from laion_assets.cli.main import app
 from laion_assets.clip.encoder import EncoderOptions
-from laion_assets.delta.lake import Lake
-from laion_assets.delta.storage import FolderStorage
+from laion_assets.delta.folder import FolderStorage
+from laion_assets.lake.opening import open_lake
 from tests.integration import foreign
 from tests.integration.conftest import serving
 from tests.pipeline.conftest import encoder, free_port
@@ -37,7 +37,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     foreign.write(tmp_path / "source", "CC-MAIN-2025-13", [[]])
-    Lake.open(str(tmp_path / "lake"))
+    open_lake(str(tmp_path / "lake"))
     monkeypatch.setenv("LAION_SOURCE", "source")
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     return tmp_path

@@ -15,6 +15,7 @@ import pytest
 from laion_assets.cli.common import out
 from laion_assets.cli.main import main
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from tests.unit.delta.tables_made import (
     ENCODER,
     FIRST,
@@ -51,7 +52,7 @@ Run = Callable[..., Ran]
 @pytest.fixture(scope="module")
 def crawls(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """Two crawls in every table. Not to be written to."""
-    lake = Lake.open(str(tmp_path_factory.mktemp("crawls") / "lake"))
+    lake = open_lake(str(tmp_path_factory.mktemp("crawls") / "lake"))
     made(lake, "calibrations", f"encoder_sha256={ENCODER}", [{"encoder": "small", "threshold": 0.25}])
     made_crawl(lake, FIRST)
     made_crawl(lake, SECOND, earlier=[FIRST], numbers=(4, 5, 6))
@@ -368,4 +369,4 @@ def test_what_cannot_be_compared_is_one_line(laion: Run, changed: Lake, argument
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    return Lake.open(str(tmp_path / "lake"))
+    return open_lake(str(tmp_path / "lake"))

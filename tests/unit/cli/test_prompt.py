@@ -26,7 +26,7 @@ from laion_assets.cli.sql import prompt as prompt_module
 from laion_assets.cli.sql.completion import SqlCompleter, is_complete
 from laion_assets.cli.sql.prompt import Prompt
 from laion_assets.cli.sql.results import Destination
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import lake_at, open_lake
 from tests.filled import fill
 from tests.unit.sql.model_files import write_model
 
@@ -44,7 +44,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with three files at version 1 and five at version 2, and one model."""
     folder = tmp_path_factory.mktemp("prompt")
-    lake = Lake.open(str(folder / "lake"))
+    lake = open_lake(str(folder / "lake"))
     fill(lake, "wat_files", 3, path=["a.wat", "b.wat", "c.wat"])
     fill(lake, "wat_files", 2, path=["d.wat", "e.wat"])
     header = (
@@ -61,7 +61,7 @@ class Sitting:
     def __init__(self, folder: Path, *, unsafe: bool = False) -> None:
         self.shown = io.StringIO()
         self.prompt = Prompt(
-            Lake.at(str(folder / "lake")),
+            lake_at(str(folder / "lake")),
             Destination(),
             models=folder / "project",
             at={},

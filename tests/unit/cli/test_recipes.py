@@ -9,7 +9,7 @@ import pytest
 
 from laion_assets.cli.common import err, out
 from laion_assets.cli.main import main
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.orchestration.registration import register_built, registered
 from laion_assets.orchestration.runs.home import dagster_instance
 from laion_assets.training.recipe import load_recipes
@@ -94,7 +94,7 @@ def test_a_wrong_name_is_one_line_and_changes_nothing(
 def test_a_new_dagster_home_learns_from_the_commits_what_was_asked_for(
     laion: Run, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    lake = Lake.open(str(tmp_path / "lake"))
+    lake = open_lake(str(tmp_path / "lake"))
     made(lake, "training_sets", f"recipe={OTHER}")
     made(lake, "benchmark_images", "benchmark=seen")
     made(lake, "crawl_snapshots", "crawl=CC-1")
@@ -109,7 +109,7 @@ def test_a_new_dagster_home_learns_from_the_commits_what_was_asked_for(
 
 
 def test_what_was_built_stays_a_partition(laion: Run, instance: dg.DagsterInstance, tmp_path: Path) -> None:
-    made(Lake.open(str(tmp_path / "lake")), "training_sets", f"recipe={OTHER}")
+    made(open_lake(str(tmp_path / "lake")), "training_sets", f"recipe={OTHER}")
     assert partitions_of(laion("recipes")[1]) == {OTHER}
     laion("recipes", "add", ONE, OTHER)
     code, _, complaint = laion("recipes", "remove", ONE, OTHER)
@@ -121,12 +121,12 @@ def test_what_was_built_stays_a_partition(laion: Run, instance: dg.DagsterInstan
 def test_a_damaged_log_keeps_nothing_else_from_being_known(
     laion: Run, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    lake = Lake.open(str(tmp_path / "lake"))
+    lake = open_lake(str(tmp_path / "lake"))
     made(lake, "training_sets", f"recipe={OTHER}")
     made(lake, "clip_checkpoints", f"recipe={ONE}")
     torn = max((tmp_path / "lake/clip_checkpoints/_delta_log").glob("*.json"))
     torn.write_text(torn.read_text()[:20])
-    register_built(instance, Lake.open(str(tmp_path / "lake")))
+    register_built(instance, open_lake(str(tmp_path / "lake")))
     assert registered(instance, "recipe") == [OTHER]
 
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from laion_assets.cli.main import app
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.settings import Settings, write_lake_settings
 
 SECRETS = {
@@ -25,7 +25,7 @@ def lake(monkeypatch, tmp_path):
         if name.startswith("LAION_"):
             monkeypatch.delenv(name)
     place = tmp_path / "lake"
-    Lake.open(str(place), shards=3, buckets=7)
+    open_lake(str(place), shards=3, buckets=7)
     write_lake_settings(str(place), {"LAION_FILTER__POLICY": "none", "LAION_DOWNLOAD__THREADS": "7"})
     monkeypatch.setenv("LAION_LAKE", str(place))
     monkeypatch.setenv("COLUMNS", "200")

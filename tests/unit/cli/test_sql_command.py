@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from laion_assets.cli.main import main
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from tests.filled import fill
 from tests.unit.sql.model_files import write_model
 
@@ -47,7 +47,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with three files at version 1 and five at version 2, and one model."""
     folder = tmp_path_factory.mktemp("a 'place'")
-    lake = Lake.open(str(folder / "lake"))
+    lake = open_lake(str(folder / "lake"))
     fill(lake, "wat_files", 3, path=["a", "größer 写真", "two\nlines"])
     fill(lake, "wat_files", 2, path=["d", "e"])
     model = "SELECT count(*) AS files FROM {{ source('wat_files') }}"

@@ -13,7 +13,7 @@ from rich.console import Console
 from laion_assets.cli import status as command
 from laion_assets.cli.status import bar, look
 from laion_assets.delta.partition import partition_name
-from laion_assets.delta.staleness import State
+from laion_assets.delta.states import State
 from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.keys import Keys
 from laion_assets.orchestration.partitions import CRAWLS, Partitions

@@ -9,6 +9,7 @@ import pytest
 from laion_assets.cli.common import err, out
 from laion_assets.cli.main import main
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from tests.unit.delta.tables_made import FIRST, made_crawl
 
 Run = Callable[..., tuple[int, str, str]]
@@ -17,7 +18,7 @@ SMALLEST = -(2**63)
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    return Lake.open(str(tmp_path / "lake"))
+    return open_lake(str(tmp_path / "lake"))
 
 
 @pytest.fixture

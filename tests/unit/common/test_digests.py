@@ -12,7 +12,8 @@ from laion_assets.delta.commits import combined_digest
 from laion_assets.delta.ledger_cache import entry_digest
 from laion_assets.delta.marker import Marker
 from laion_assets.delta.seals import Bytes, Seal
-from laion_assets.delta.staleness import PartitionState, State, standing_digest
+from laion_assets.delta.staleness import standing_digest
+from laion_assets.delta.states import PartitionState, State
 from laion_assets.download.driver import _digest_of
 from laion_assets.evaluation.benchmark import Benchmark, dataset_sha256
 from laion_assets.sql.cache import ModelCache

@@ -9,6 +9,7 @@ import pytest
 from laion_assets.delta.build import PartitionBuild, lake_build
 from laion_assets.delta.commits import Commit, Provenance
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 
 PROVENANCE = Provenance(run_id="run", code_version="1", settings_digest="s")
 Publish = Callable[..., Commit]
@@ -16,7 +17,7 @@ Publish = Callable[..., Commit]
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    return Lake.open(str(tmp_path / "lake"))
+    return open_lake(str(tmp_path / "lake"))
 
 
 def files_frame(paths: list[str]) -> pl.DataFrame:

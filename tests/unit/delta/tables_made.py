@@ -11,9 +11,9 @@ from deltalake import CommitProperties, write_deltalake
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Commit, Provenance, UpstreamRead, combined_digest
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import parse_partition, partition_name
+from laion_assets.delta.partition import partition_name
 from laion_assets.delta.table import Column
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
 
 FIRST, SECOND, THIRD = "CC-2024-10", "CC-2024-20", "CC-2024-30"
 ENCODER = "e" * 64
@@ -31,9 +31,9 @@ def made(
 ) -> Commit:
     """Publish rows as ``partition`` of ``table``, after reading partitions of other tables."""
     given = {"run_id": "run", "code_version": "1", "settings_digest": "s", **provenance}
-    with lake_build(lake, table, parse_partition(partition), Provenance(**given)) as build:
+    with lake_build(lake, table, CATALOGUE.partition(partition), Provenance(**given)) as build:
         for upstream, names in (reads or {}).items():
-            build.files(upstream, [parse_partition(name) for name in names])
+            build.files(upstream, [CATALOGUE.partition(name) for name in names])
         columns = [c for c in TABLES[table].columns if c.name not in TABLES[table].partition_by]
         filled = [{c.name: row.get(c.name, _filling(c)) for c in columns} for row in rows]
         if filled:
@@ -60,7 +60,7 @@ def _filling(column: Column) -> Any:
 
 def foreign(lake: Lake, table: str, partition: str, rows: Sequence[Mapping[str, Any]] = ({},)) -> None:
     """Append rows to a partition as another tool does: without a record."""
-    fixed = parse_partition(partition)
+    fixed = CATALOGUE.partition(partition)
     columns = TABLES[table].columns
     filled = [{c.name: {**row, **fixed}.get(c.name, _filling(c)) for c in columns} for row in rows]
     write_deltalake(lake.table(table), pa.Table.from_pylist(filled, schema=TABLES[table].schema), mode="append")

@@ -8,10 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from laion_assets.delta.build import MIN_ROW_GROUP_ROWS, lake_build
+from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Provenance
 from laion_assets.delta.errors import LakeError, UpstreamMissing, UpstreamNotValidated, ValidationFailed
 from laion_assets.delta.lake import Lake
+from laion_assets.delta.writing import MIN_ROW_GROUP_ROWS
+from laion_assets.lake.opening import open_lake
 from tests.unit.delta.conftest import PROVENANCE, files_frame, paths_of, publish_files
 
 
@@ -199,7 +201,7 @@ def test_a_bucket_of_a_shard_of_200_000_rows_lies_in_three_row_groups_of_a_file(
 
 def write_one(root: str, crawl: str, start: "multiprocessing.synchronize.Barrier") -> None:
     start.wait()
-    publish_files(Lake.open(root), crawl, [f"{crawl}-{n}" for n in range(50)])
+    publish_files(open_lake(root), crawl, [f"{crawl}-{n}" for n in range(50)])
 
 
 def test_sixteen_writers_at_once_lose_nothing_the_first_write_included(tmp_path: Path) -> None:
@@ -213,7 +215,7 @@ def test_sixteen_writers_at_once_lose_nothing_the_first_write_included(tmp_path:
     for writer in writers:
         writer.join(120)
     assert [writer.exitcode for writer in writers] == [0] * 16
-    lake = Lake.open(root)
+    lake = open_lake(root)
     assert {crawl: len(paths_of(lake, crawl)) for crawl in crawls} == dict.fromkeys(crawls, 50)
     assert set(lake.ledger("wat_files").commits) == {f"crawl={crawl}" for crawl in crawls}
 
@@ -233,7 +235,7 @@ def test_a_name_that_could_lead_elsewhere_is_no_crawl(lake: Lake, crawl: str) ->
 def test_a_commit_that_lands_while_the_log_is_read_is_taken_in_later(lake: Lake, monkeypatch) -> None:
     first = publish_files(lake, "CC-1", ["old"])
     history = DeltaTable.history
-    reader = Lake.open(str(lake.root))
+    reader = open_lake(str(lake.root))
 
     def racing_history(self: DeltaTable, *arguments: object, **options: object) -> list[dict[str, object]]:
         monkeypatch.setattr(DeltaTable, "history", history)
@@ -253,7 +255,7 @@ def test_settings_and_outside_inputs_are_in_the_commit(lake: Lake) -> None:
         build.rows_in = 3
         build.drop("beyond_limit", 2)
         build.publish()
-    commit = Lake.open(str(lake.root)).commit("wat_files", {"crawl": "CC-1"})
+    commit = open_lake(str(lake.root)).commit("wat_files", {"crawl": "CC-1"})
     assert commit is not None
     assert (commit.code_version, commit.settings_digest, commit.externals) == ("7", "d", {"removals": "x"})
     assert commit.drops == {"beyond_limit": 2}

@@ -14,6 +14,7 @@ from laion_assets.delta import diff as module
 from laion_assets.delta.diff import diff
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from tests.unit.delta.tables_made import FIRST, SECOND, foreign, made, pair, record, undeclared
 
 BUCKET = f"crawl={FIRST}/bucket=0"
@@ -203,7 +204,7 @@ VALUES = st.dictionaries(
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=VALUES, after=VALUES)
 def test_it_finds_what_a_dictionary_finds(tmp_path_factory: pytest.TempPathFactory, before: Any, after: Any) -> None:
-    lake = Lake.open(str(tmp_path_factory.mktemp("lake")))
+    lake = open_lake(str(tmp_path_factory.mktemp("lake")))
     for rows in (before, after):
         frame = pl.DataFrame(
             [(k, *v) for k, v in rows.items()],

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from laion_assets.cli.main import app
-from laion_assets.delta.lake import Lake
 from laion_assets.download.results import write_rows
+from laion_assets.lake.opening import lake_at
 from laion_assets.training.model_card import add_scores
 from tests.unit.sql.shipped_lake import shipped_lake
 
@@ -39,7 +39,7 @@ def test_the_umask_decides_who_may_read_what_is_published(
     write_rows([], work / "0.parquet", request="", scratch=work / "rows")
     (work / "card").mkdir()
     add_scores(work / "card", "zero_shot_scores", [{"epoch": 1, "benchmark": "b", "top1": 0.5}])
-    storage = Lake.at(str(place / "lake")).storage
+    storage = lake_at(str(place / "lake")).storage
     for file in (work / "0.tar", work / "0.parquet", work / "card" / "scores.json"):
         storage.publish(file, f"files/some/{file.name}")
     storage.replace("files/some/scores.json", b"{}")

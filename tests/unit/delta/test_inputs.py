@@ -3,12 +3,14 @@
 import pytest
 
 from laion_assets.delta.commits import Commit, UpstreamRead, combined_digest
+from laion_assets.delta.flow import partitions_of, partitions_read
 from laion_assets.delta.inputs import Inputs
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import partition_name
-from laion_assets.delta.staleness import Expectation, Judge, PartitionState, State, judge, lake_states
+from laion_assets.delta.staleness import Judge, judge, lake_states
+from laion_assets.delta.states import Expectation, PartitionState, State
 from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import PER_CRAWL, STAGES, partitions_of, partitions_read
+from laion_assets.tables.stages import PER_CRAWL, STAGES
 
 CRAWLS = ["CC-1", "CC-2", "CC-2-B", "CC-3"]
 EXPECTED = dict.fromkeys(STAGES, Expectation(settings_digest="s"))

@@ -10,6 +10,7 @@ from laion_assets.delta import ledger_cache
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Provenance
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from tests.unit.delta.conftest import files_frame
 
 
@@ -46,7 +47,7 @@ def write(lake: Lake, crawl: str, *paths: str) -> None:
 
 def opened(lake: Lake) -> Lake:
     """The lake as another process opens it."""
-    return Lake.open(str(lake.root), shards=lake.shards, buckets=lake.buckets, create=False)
+    return open_lake(str(lake.root), shards=lake.shape["shards"], buckets=lake.shape["buckets"], create=False)
 
 
 def told(lake: Lake) -> dict[str, str]:

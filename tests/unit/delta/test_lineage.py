@@ -11,6 +11,7 @@ from laion_assets.delta.errors import LakeError
 from laion_assets.delta.history import LakeHistory
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.lineage import UNRECORDED, CommitKey, Graph, Lineage
+from laion_assets.lake.opening import open_lake
 from tests.unit.delta.tables_made import (
     FIRST,
     SECOND,
@@ -176,7 +177,7 @@ def test_a_commit_that_lands_while_the_log_is_read_does_not_shift_the_others(buc
 
     def racing(self: DeltaTable, *arguments: object, **options: object) -> list[dict[str, object]]:
         monkeypatch.setattr(DeltaTable, "history", real)
-        made(Lake.open(str(buckets.root)), "unique_pairs", f"crawl={FIRST}/bucket=0", [pair(1)])
+        made(open_lake(str(buckets.root)), "unique_pairs", f"crawl={FIRST}/bucket=0", [pair(1)])
         return real(self, *arguments, **options)
 
     monkeypatch.setattr(DeltaTable, "history", racing)

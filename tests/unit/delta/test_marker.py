@@ -12,10 +12,13 @@ from deltalake import DeltaTable
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.errors import LakeError, MarkerDamaged
 from laion_assets.delta.lake import Lake
+from laion_assets.delta.location import open_storage
 from laion_assets.delta.marker import FORMAT, LAKE_KEY, Marker, read_marker
 from laion_assets.delta.recovery import restore_marker
-from laion_assets.delta.storage import Storage, open_storage
+from laion_assets.delta.storage import Storage
+from laion_assets.lake.opening import lake_at, open_lake, recorded_shape
 from laion_assets.pairs.identity import bucket, url_id
+from laion_assets.tables.catalogue import CATALOGUE
 from tests.s3 import BUCKET, environment, s3_server
 from tests.unit.delta.conftest import PROVENANCE
 from tests.unit.delta.tables_made import FIRST, made, pair, record
@@ -44,29 +47,35 @@ def lost(uri: str) -> Storage:
     return storage
 
 
+def restored(storage: Storage, **given: int) -> tuple[Marker, bool]:
+    return restore_marker(storage, CATALOGUE, given)
+
+
 def content(storage: Storage) -> dict[str, object]:
     return dict(json.loads(storage.read("lake.json")))
 
 
 def test_a_new_lake_says_its_format(place: str) -> None:
-    lake = Lake.open(place, shards=2, buckets=3)
+    lake = open_lake(place, shards=2, buckets=3)
     assert content(lake.storage)["format"] == FORMAT
-    assert read_marker(lake.storage) == Marker(2, 3, str(content(lake.storage)["created_at"]))
+    assert read_marker(lake.storage, CATALOGUE) == Marker(
+        {"shards": 2, "buckets": 3}, str(content(lake.storage)["created_at"])
+    )
 
 
 def test_a_lake_of_before_formats_were_written_is_read(tmp_path: Path) -> None:
     (tmp_path / "lake.json").write_text('{"shards": 2, "buckets": 8, "created_at": "2026-01-01T00:00:00+00:00"}')
-    assert Lake.recorded_shape(str(tmp_path)) == (2, 8)
+    assert recorded_shape(str(tmp_path)) == (2, 8)
 
 
 def test_a_place_that_holds_tables_is_never_taken_for_an_empty_one(place: str) -> None:
-    Lake.open(place, shards=2, buckets=3)
+    open_lake(place, shards=2, buckets=3)
     lost(place)
     for opening in (
-        lambda: Lake.open(place, shards=2, buckets=3),
-        lambda: Lake.open(place, create=False),
-        lambda: Lake.recorded_shape(place),
-        lambda: Lake.at(place),
+        lambda: open_lake(place, shards=2, buckets=3),
+        lambda: open_lake(place, create=False),
+        lambda: recorded_shape(place),
+        lambda: lake_at(place),
     ):
         with pytest.raises(MarkerDamaged, match=r"\(takedowns\), but its lake.json is gone: `laion restore`"):
             opening()
@@ -74,20 +83,20 @@ def test_a_place_that_holds_tables_is_never_taken_for_an_empty_one(place: str) -
 
 
 def test_what_is_left_of_a_table_without_its_log_counts_as_a_table(tmp_path: Path) -> None:
-    lake = Lake.open(str(tmp_path))
+    lake = open_lake(str(tmp_path))
     made(lake, "crawl_snapshots", f"crawl={FIRST}", [{}])
     lost(lake.uri)
     for log in tmp_path.rglob("_delta_log"):
         shutil.rmtree(log)
     with pytest.raises(MarkerDamaged, match="crawl_snapshots"):
-        Lake.open(str(tmp_path))
+        open_lake(str(tmp_path))
 
 
 def test_other_folders_are_no_tables(tmp_path: Path) -> None:
     (tmp_path / "files" / "encoders").mkdir(parents=True)
     (tmp_path / "notes").mkdir()
-    assert Lake.recorded_shape(str(tmp_path)) is None
-    Lake.open(str(tmp_path), shards=2, buckets=2)
+    assert recorded_shape(str(tmp_path)) is None
+    open_lake(str(tmp_path), shards=2, buckets=2)
 
 
 @pytest.mark.parametrize(
@@ -109,19 +118,19 @@ def test_other_folders_are_no_tables(tmp_path: Path) -> None:
     ],
 )
 def test_a_torn_or_wrong_marker_is_one_line_with_the_way_out(broken: bytes, tmp_path: Path) -> None:
-    made_lake = Lake.open(str(tmp_path), shards=2, buckets=3)
+    made_lake = open_lake(str(tmp_path), shards=2, buckets=3)
     before = content(made_lake.storage)
     (tmp_path / "lake.json").write_bytes(broken)
     with pytest.raises(MarkerDamaged, match="`laion restore` writes it again") as told:
-        Lake.at(str(tmp_path))
+        lake_at(str(tmp_path))
     assert "\n" not in str(told.value)
-    marker, written = restore_marker(made_lake.storage)
-    assert (marker.shards, marker.buckets, written) == (2, 3, True)
+    marker, written = restored(made_lake.storage)
+    assert (marker.shape["shards"], marker.shape["buckets"], written) == (2, 3, True)
     assert {**content(made_lake.storage), "created_at": 0, "digest": 0} == {**before, "created_at": 0, "digest": 0}
 
 
 def test_any_flipped_bit_of_the_marker_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
-    storage = Lake.open(str(tmp_path), shards=2, buckets=3).storage
+    storage = open_lake(str(tmp_path), shards=2, buckets=3).storage
     sound = storage.read("lake.json")
     noticed = 0
     for position in range(len(sound) * 8):
@@ -129,20 +138,20 @@ def test_any_flipped_bit_of_the_marker_is_noticed_or_changes_nothing(tmp_path: P
         flipped[position // 8] ^= 1 << position % 8
         storage.replace("lake.json", bytes(flipped))
         try:
-            found = read_marker(storage)
+            found = read_marker(storage, CATALOGUE)
         except LakeError:
             noticed += 1
             continue
         assert found is not None
-        assert (found.shards, found.buckets, found.format) == (2, 3, 1), flipped
+        assert (found.shape, found.format) == ({"shards": 2, "buckets": 3}, 1), flipped
     assert noticed > len(sound) * 7
 
 
 def test_a_lake_of_a_newer_format_is_refused_in_one_line_and_left_alone(tmp_path: Path) -> None:
-    storage = Lake.open(str(tmp_path), shards=2, buckets=3).storage
+    storage = open_lake(str(tmp_path), shards=2, buckets=3).storage
     newer = b'{"format": 7, "tables": "elsewhere"}'
     storage.replace("lake.json", newer)
-    for action in (lambda: Lake.at(str(tmp_path)), lambda: restore_marker(storage)):
+    for action in (lambda: lake_at(str(tmp_path)), lambda: restored(storage)):
         with pytest.raises(LakeError, match="has format 7, and this version of laion reads formats up to 1") as told:
             action()
         assert not isinstance(told.value, MarkerDamaged)
@@ -157,23 +166,23 @@ def test_every_commit_says_which_lake_it_was_made_in(lake: Lake) -> None:
 
 
 def test_a_lost_marker_is_written_again_from_any_commit(place: str) -> None:
-    Lake.open(place, shards=2, buckets=3)
+    open_lake(place, shards=2, buckets=3)
     storage = lost(place)
-    marker, written = restore_marker(storage)
-    assert (marker.shards, marker.buckets, written) == (2, 3, True)
-    lake = Lake.open(place, shards=2, buckets=3, create=False)
-    assert read_marker(lake.storage) == marker
-    assert restore_marker(storage) == (marker, False)
+    marker, written = restored(storage)
+    assert (marker.shape["shards"], marker.shape["buckets"], written) == (2, 3, True)
+    lake = open_lake(place, shards=2, buckets=3, create=False)
+    assert read_marker(lake.storage, CATALOGUE) == marker
+    assert restored(storage) == (marker, False)
 
 
 def test_a_sound_marker_is_not_changed(lake: Lake) -> None:
     with pytest.raises(LakeError, match="is sound and says 4 shards and 4 buckets"):
-        restore_marker(lake.storage, shards=5)
+        restored(lake.storage, shards=5)
 
 
 def test_where_there_is_nothing_nothing_is_restored(tmp_path: Path) -> None:
     with pytest.raises(LakeError, match="there is no lake"):
-        restore_marker(open_storage(str(tmp_path)))
+        restored(open_storage(str(tmp_path)))
 
 
 # -- lakes whose commits do not say --------------------------------------------------------------------------------
@@ -185,19 +194,19 @@ def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, in
 
     def make(shards: int, buckets: int) -> Lake:
         monkeypatch.setattr(Lake, "metadata", property(lambda _: {}))
-        return Lake.open(str(tmp_path / "lake"), shards=shards, buckets=buckets)
+        return open_lake(str(tmp_path / "lake"), shards=shards, buckets=buckets)
 
     return make
 
 
 def files(lake: Lake, count: int) -> None:
-    rows = [{"file_number": n, "path": f"{n}.wat.gz", "shard": n % lake.shards} for n in range(count)]
+    rows = [{"file_number": n, "path": f"{n}.wat.gz", "shard": n % lake.shape["shards"]} for n in range(count)]
     made(lake, "wat_files", f"crawl={FIRST}", rows)
 
 
 def candidates(lake: Lake, count: int) -> None:
     urls = pl.DataFrame({"url": [f"http://a.example/{n}.jpg" for n in range(count)]})
-    frame = urls.with_columns(url_id=url_id("url")).with_columns(bucket=bucket("url_id", lake.buckets))
+    frame = urls.with_columns(url_id=url_id("url")).with_columns(bucket=bucket("url_id", lake.shape["buckets"]))
     rows = [pair(n, **record(0, n)) | row for n, row in enumerate(frame.iter_rows(named=True))]
     made(lake, "candidate_pairs", f"crawl={FIRST}/shard=0", rows)
 
@@ -209,8 +218,8 @@ def test_the_numbers_of_an_older_lake_follow_from_its_rows(
     lake = silent(shards, buckets)
     files(lake, 2 * shards + 1)
     candidates(lake, max(40, 3 * buckets))
-    marker, _ = restore_marker(lost(lake.uri))
-    assert (marker.shards, marker.buckets) == (shards, buckets)
+    marker, _ = restored(lost(lake.uri))
+    assert (marker.shape["shards"], marker.shape["buckets"]) == (shards, buckets)
 
 
 def test_the_shards_of_an_older_lake_follow_from_what_deduplication_read(silent: Callable[[int, int], Lake]) -> None:
@@ -224,8 +233,8 @@ def test_the_shards_of_an_older_lake_follow_from_what_deduplication_read(silent:
     with lake_build(lake, "unique_pairs", {"crawl": FIRST, "bucket": 0}, PROVENANCE) as build:
         build.files("candidate_pairs", [{"crawl": FIRST, "shard": n} for n in range(4)])
         build.publish()
-    marker, _ = restore_marker(lost(lake.uri))
-    assert (marker.shards, marker.buckets) == (4, 3)
+    marker, _ = restored(lost(lake.uri))
+    assert (marker.shape["shards"], marker.shape["buckets"]) == (4, 3)
 
 
 def test_what_an_older_lake_does_not_tell_is_asked_for_and_never_guessed(silent: Callable[[int, int], Lake]) -> None:
@@ -234,11 +243,11 @@ def test_what_an_older_lake_does_not_tell_is_asked_for_and_never_guessed(silent:
     candidates(lake, 40)
     storage = lost(lake.uri)
     with pytest.raises(LakeError, match=r"do not tell how many shards .* `laion restore --shards N`"):
-        restore_marker(storage)
+        restored(storage)
     assert not storage.exists("lake.json")
     with pytest.raises(LakeError, match="--shards 2: that does not fit their rows"):
-        restore_marker(storage, shards=2)
+        restored(storage, shards=2)
     with pytest.raises(LakeError, match="--buckets 4: the tables say 3"):
-        restore_marker(storage, shards=4, buckets=4)
-    marker, _ = restore_marker(storage, shards=4)
-    assert (marker.shards, marker.buckets) == (4, 3)
+        restored(storage, shards=4, buckets=4)
+    marker, _ = restored(storage, shards=4)
+    assert (marker.shape["shards"], marker.shape["buckets"]) == (4, 3)

@@ -195,7 +195,7 @@ def test_a_recipe_that_is_let_go_keeps_its_shards_and_not_its_sources(lake: Lake
     training_set(lake, "some", WORK)
     pairs(lake, 2)
     backdate_all(lake, 100)
-    plan, _ = collect(lake, let_go=["some"])
+    plan, _ = collect(lake, let_go=["recipe=some"])
     assert plan.pins == ()
     assert not readable(lake, "unique_pairs", first)
     assert there(lake, f"files/training_sets/some/{WORK}/train/00000.tar")
@@ -235,7 +235,7 @@ def test_tars_of_a_pinned_version_stay(lake: Lake) -> None:
     plan, _ = collect(lake)
     assert there(lake, tar)
     assert {a.name: a.pinned for a in plan.areas}["files/images"] == 10  # the tar and its result file
-    collect(lake, let_go=["some"])
+    collect(lake, let_go=["recipe=some"])
     assert not there(lake, tar)
 
 
@@ -410,12 +410,12 @@ def test_a_sweep_ends_when_its_time_is_up(lake: Lake) -> None:
 
 _KILLED = """
 import os, signal, sys
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import lake_at
 from laion_assets.delta.retention import plan_retention
-from laion_assets.delta.storage import FolderStorage
+from laion_assets.delta.folder import FolderStorage
 from laion_assets.delta.sweep import sweep
 
-lake, left = Lake.at(sys.argv[1]), [int(sys.argv[2])]
+lake, left = lake_at(sys.argv[1]), [int(sys.argv[2])]
 
 def delete(self, names):
     for name in names:

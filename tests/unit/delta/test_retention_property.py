@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from tests.unit.delta.aging import DAY, backdate, backdate_all, collect, put
 from tests.unit.delta.tables_made import made
 
@@ -140,7 +141,7 @@ def listed(lake: Lake, table: str, version: int, partition: str = "") -> Iterato
 def test_what_is_needed_stays_and_what_is_not_goes(history: list[Write], orphans: list[int]) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
-        lake = Lake.open(str(folder / "lake"))
+        lake = open_lake(str(folder / "lake"))
         done = write_all(lake, history)
         lake.table("images")  # files of a table that has no log would be a lost log
         for number, days in enumerate(orphans):

@@ -6,10 +6,12 @@ import pytest
 from laion_assets.delta import staleness
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Provenance
+from laion_assets.delta.flow import partitions_read
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.staleness import Expectation, State, lake_states
+from laion_assets.delta.staleness import lake_states
+from laion_assets.delta.states import Expectation, State
 from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import STAGES, partitions_read
+from laion_assets.tables.stages import STAGES
 from tests.unit.delta.conftest import files_frame
 
 EXPECTED = dict.fromkeys(STAGES, Expectation(settings_digest="s"))

@@ -14,8 +14,10 @@ import pytest
 from deltalake import write_deltalake
 
 from laion_assets.delta.errors import LakeError, StorageUnavailable
+from laion_assets.delta.folder import FolderStorage
+from laion_assets.delta.location import open_storage
 from laion_assets.delta.space import disk_trouble
-from laion_assets.delta.storage import FolderStorage, Storage, open_storage
+from laion_assets.delta.storage import Storage
 from tests.s3 import BUCKET, environment, s3_server, troubled
 
 

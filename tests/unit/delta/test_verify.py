@@ -21,10 +21,14 @@ from laion_assets.delta.errors import LakeError, UpstreamNotValidated
 from laion_assets.delta.history import LakeHistory
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.logs import LogDamaged
+from laion_assets.delta.repair import mark_damaged
 from laion_assets.delta.scope import Scope
-from laion_assets.delta.staleness import Expectation, State, judge
+from laion_assets.delta.staleness import judge
+from laion_assets.delta.states import Expectation, State
 from laion_assets.delta.verify import Report, verify_lake
 from laion_assets.images.decode import picture_fault
+from laion_assets.lake.opening import lake_at
+from laion_assets.lake.tars import tar_check
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.training.shards import ShardError
 from tests.s3 import BUCKET, environment, s3_server
@@ -46,13 +50,13 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lake(original: Path, tmp_path: Path) -> Lake:
     """A lake of one's own to break."""
     shutil.copytree(original, tmp_path / "lake")
-    return Lake.at(str(tmp_path / "lake"))
+    return lake_at(str(tmp_path / "lake"))
 
 
 def verified(lake: Lake, *tables: str, repair: bool = False, crawls: tuple[str, ...] = (), **scope: object) -> Report:
     """A lake opened afresh, looked at."""
-    opened = Lake(lake.storage, lake.shards, lake.buckets)
-    return verify_lake(opened, Scope(tables, crawls, **scope), picture=picture_fault, repair=repair)  # type: ignore[arg-type]
+    opened = Lake(lake.storage, lake.catalogue, lake.shape)
+    return verify_lake(opened, Scope(tables, crawls, **scope), archive=tar_check(picture_fault), repair=repair)  # type: ignore[arg-type]
 
 
 def places(report: Report) -> list[tuple[str, str]]:
@@ -201,7 +205,7 @@ def test_repair_seals_what_is_sound_and_has_no_seal(lake: Lake) -> None:
 
 
 def state(lake: Lake, table: str, partition: str) -> tuple[State, tuple[str, ...]]:
-    opened = Lake.at(lake.uri)
+    opened = lake_at(lake.uri)
     fixed = {k: int(v) if v.isdigit() else v for k, v in (item.split("=") for item in partition.split("/"))}
     expected = Expectation(settings_digest="s", externals={})
     found = judge(opened, TABLES[table], fixed, expected, {})
@@ -216,16 +220,16 @@ def test_repair_makes_a_damaged_partition_stale_and_no_other(lake: Lake) -> None
     ]
     assert state(lake, "unique_pairs", BUCKET_0)[1] == ("damaged, as `laion verify` found",)
     assert state(lake, "unique_pairs", f"crawl={SECOND}/bucket=0")[1] == ()
-    version = Lake.at(lake.uri).ledger("unique_pairs").version
+    version = lake_at(lake.uri).ledger("unique_pairs").version
     told = verified(lake, repair=True)
     assert len(told.faults) == 1, "until it is built again"
-    assert Lake.at(lake.uri).ledger("unique_pairs").version == version, "and is marked once"
+    assert lake_at(lake.uri).ledger("unique_pairs").version == version, "and is marked once"
 
 
 def test_a_step_does_not_read_what_is_marked_as_damaged(lake: Lake) -> None:
     flip(data_file(lake, "unique_pairs"), 99)
     verified(lake, repair=True)
-    opened = Lake.at(lake.uri)
+    opened = lake_at(lake.uri)
     with (
         pytest.raises(UpstreamNotValidated, match=f"is damaged, as `laion verify` found: `laion build {FIRST}`"),
         lake_build(opened, "images", {"crawl": FIRST, "bucket": 0}, PROVENANCE) as build,
@@ -237,23 +241,23 @@ def test_building_it_again_takes_the_mark_away(lake: Lake) -> None:
     flip(data_file(lake, "wat_files", f"crawl={FIRST}"), 99)
     verified(lake, repair=True)
     files = [{"file_number": n, "path": f"{n}.wat.gz", "shard": n} for n in range(4)]
-    made(Lake.at(lake.uri), "wat_files", f"crawl={FIRST}", files)
+    made(lake_at(lake.uri), "wat_files", f"crawl={FIRST}", files)
     assert state(lake, "wat_files", f"crawl={FIRST}")[1] == ()
     assert verified(lake).faults == []
 
 
 def test_a_mark_means_nothing_for_what_was_published_after_it_was_looked_at(lake: Lake) -> None:
-    seen = Lake.at(lake.uri).commit("wat_files", {"crawl": FIRST})
+    seen = lake_at(lake.uri).commit("wat_files", {"crawl": FIRST})
     assert isinstance(seen, Commit)
-    made(Lake.at(lake.uri), "wat_files", f"crawl={FIRST}", [{"shard": 0}])
-    Lake.at(lake.uri).mark_damaged(seen)
-    assert Lake.at(lake.uri).ledger("wat_files").damaged == {}
+    made(lake_at(lake.uri), "wat_files", f"crawl={FIRST}", [{"shard": 0}])
+    mark_damaged(lake_at(lake.uri), seen)
+    assert lake_at(lake.uri).ledger("wat_files").damaged == {}
 
 
 def test_a_broken_tar_leaves_the_rows_readable_and_names_itself(lake: Lake) -> None:
     flip(tar(lake), 9_999)
     verified(lake, repair=True)
-    ledger = Lake.at(lake.uri).ledger("images")
+    ledger = lake_at(lake.uri).ledger("images")
     name = tar(lake).relative_to(lake.root).as_posix()
     assert ledger.damaged == {BUCKET_0: [name], f"crawl={SECOND}/bucket=0": [name]}
     commit = ledger.commits[BUCKET_0]
@@ -280,7 +284,7 @@ def test_a_lost_log_is_put_back_whole(lake: Lake) -> None:
     before = {path.name: path.read_bytes() for path in log.iterdir()}
     shutil.rmtree(log)
     with pytest.raises(LogDamaged, match="`laion verify images --repair` mends it") as told:
-        Lake.at(lake.uri).ledger("images")
+        lake_at(lake.uri).ledger("images")
     assert "\n" not in str(told.value)
     assert all(done.healed for done in verified(lake, repair=True).repaired)
     assert {path.name: path.read_bytes() for path in log.iterdir()} == before
@@ -291,7 +295,7 @@ def test_a_torn_entry_without_a_copy_counts_as_never_published(lake: Lake) -> No
     unsealed(lake)
     newest = max((lake.root / "unique_pairs/_delta_log").glob("*.json"))
     newest.write_bytes(newest.read_bytes()[:200])
-    for read in (lambda: Lake.at(lake.uri).ledger("unique_pairs"), lambda: Lake.at(lake.uri).opened("unique_pairs")):
+    for read in (lambda: lake_at(lake.uri).ledger("unique_pairs"), lambda: lake_at(lake.uri).opened("unique_pairs")):
         with pytest.raises(LogDamaged, match="log entry is torn; `laion verify unique_pairs --repair`") as told:
             read()
         assert "\n" not in str(told.value)
@@ -299,7 +303,7 @@ def test_a_torn_entry_without_a_copy_counts_as_never_published(lake: Lake) -> No
     assert [(one.healed, one.done) for one in done] == [
         (True, "no copy of it: what it published counts as never built; `laion build CRAWL` makes it again")
     ]
-    assert set(Lake.at(lake.uri).ledger("unique_pairs").commits) == {BUCKET_0}
+    assert set(lake_at(lake.uri).ledger("unique_pairs").commits) == {BUCKET_0}
     assert verified(lake, "unique_pairs").faults == []
 
 
@@ -316,7 +320,7 @@ def test_a_record_that_does_not_read_is_told_as_its_entry(lake: Lake, written: s
     text = newest.read_text()
     assert written in text
     newest.write_text(text.replace(written, broken))
-    opened = Lake(lake.storage, lake.shards, lake.buckets)
+    opened = Lake(lake.storage, lake.catalogue, lake.shape)
     for read in (lambda: opened.ledger("unique_pairs"), lambda: LakeHistory(opened).of("unique_pairs")):
         with pytest.raises(LogDamaged, match="not as it was written; `laion verify unique_pairs --repair`") as told:
             read()
@@ -328,17 +332,17 @@ def test_a_record_that_does_not_read_is_told_as_its_entry(lake: Lake, written: s
 def test_an_entry_lost_from_the_middle_of_a_log_does_not_leave_rows_twice(lake: Lake) -> None:
     """What it took away is there again, beside what took its place: the digest of the later commit does not fit."""
     made(lake, "wat_files", f"crawl={FIRST}", [{"file_number": n, "shard": n} for n in range(2)])
-    lost = Lake.at(lake.uri).ledger("wat_files").version
+    lost = lake_at(lake.uri).ledger("wat_files").version
     made(lake, "wat_files", f"crawl={FIRST}", [{"file_number": n, "shard": n} for n in range(3)])
     unsealed(lake)
     (lake.root / f"wat_files/_delta_log/{lost:020}.json").write_bytes(b"")
     with pytest.raises(LogDamaged, match="log entry is empty"):
-        Lake.at(lake.uri).ledger("wat_files")
+        lake_at(lake.uri).ledger("wat_files")
     report = verified(lake, repair=True)
     assert [done.healed for done in report.repaired] == [True, False]
-    assert Lake.at(lake.uri).ledger("wat_files").damaged == {f"crawl={FIRST}": []}
-    made(Lake.at(lake.uri), "wat_files", f"crawl={FIRST}", [{"file_number": n, "shard": n} for n in range(3)])
-    assert Lake.at(lake.uri).rows("wat_files", {"crawl": FIRST}, ["shard"]).height == 3
+    assert lake_at(lake.uri).ledger("wat_files").damaged == {f"crawl={FIRST}": []}
+    made(lake_at(lake.uri), "wat_files", f"crawl={FIRST}", [{"file_number": n, "shard": n} for n in range(3)])
+    assert lake_at(lake.uri).rows("wat_files", {"crawl": FIRST}, ["shard"]).height == 3
     assert verified(lake, "wat_files").faults == []
 
 
@@ -347,20 +351,20 @@ def test_requests_for_removal_are_put_back_and_never_made_up(lake: Lake) -> None
     data_file(lake, "takedowns", "kind=url").unlink()
     report = verified(lake, repair=True)
     assert [(done.healed, done.done) for done in report.repaired] == [(True, "put back from its seal")]
-    assert Lake.at(lake.uri).scan("takedowns").collect().equals(rows)
+    assert lake_at(lake.uri).scan("takedowns").collect().equals(rows)
     unsealed(lake)
     data_file(lake, "takedowns", "kind=url").write_bytes(b"")
     [done] = verified(lake, repair=True).repaired
     assert not done.healed
     assert "put the file back from a backup" in done.done
-    assert Lake.at(lake.uri).ledger("takedowns").damaged == {}
+    assert lake_at(lake.uri).ledger("takedowns").damaged == {}
 
 
 def test_a_table_without_log_and_seals_is_not_taken_for_one_that_was_never_built(lake: Lake) -> None:
     unsealed(lake)
     shutil.rmtree(lake.root / "unique_pairs/_delta_log")
     with pytest.raises(LogDamaged, match="move the folder unique_pairs away"):
-        Lake.at(lake.uri).ledger("unique_pairs")
+        lake_at(lake.uri).ledger("unique_pairs")
     assert places(verified(lake)) == [("unique_pairs", "")]
 
 
@@ -436,7 +440,7 @@ def test_an_interrupted_verification_goes_on_and_does_not_begin_anew(lake: Lake)
     flip(data_file(lake, "crawl_snapshots", f"crawl={FIRST}"), 99)  # among the first that are looked at
     whole = verified(lake).seen.partitions
     with pytest.raises(Interrupted):
-        verify_lake(Lake.at(lake.uri), Scope(), picture=picture_fault, watch=Ends(12))
+        verify_lake(lake_at(lake.uri), Scope(), archive=tar_check(picture_fault), watch=Ends(12))
     report = verified(lake)
     assert report.seen.taken_over == 12
     assert places(report) == [("crawl_snapshots", f"crawl={FIRST}")], "what was found damaged is told again"
@@ -447,9 +451,9 @@ def test_an_interrupted_verification_goes_on_and_does_not_begin_anew(lake: Lake)
 _KILLED = """
 import os, signal, sys
 from laion_assets.delta.history import LakeHistory
-from laion_assets.delta.lake import Lake
 from laion_assets.delta.scope import Scope
 from laion_assets.delta.verify import verify_lake
+from laion_assets.lake.opening import lake_at
 
 class Kills:
     left = 12
@@ -459,7 +463,7 @@ class Kills:
         if self.left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-verify_lake(Lake.at(sys.argv[1]), Scope(), picture=lambda content: None, watch=Kills())
+verify_lake(lake_at(sys.argv[1]), Scope(), archive=lambda tar, wanted, known: None, watch=Kills())
 """
 
 
@@ -480,7 +484,7 @@ def test_repair_takes_over_what_was_found_sound_this_week(lake: Lake) -> None:
 
 def test_what_changed_since_is_looked_at_again(lake: Lake) -> None:
     with pytest.raises(Interrupted):
-        verify_lake(Lake.at(lake.uri), Scope(("images",)), picture=picture_fault, watch=Ends(2))
+        verify_lake(lake_at(lake.uri), Scope(("images",)), archive=tar_check(picture_fault), watch=Ends(2))
     flip(tar(lake), 9_999)
     assert places(verified(lake, "images"))[0] == ("images", BUCKET_0)
 
@@ -534,6 +538,6 @@ def test_a_lake_in_a_bucket_is_verified_and_repaired(
     storage.replace(entry, storage.read(entry)[:50])
     report = verified(lake, repair=True)
     assert sorted({(done.fault.file, done.healed) for done in report.repaired}) == [(name, False), (entry, True)]
-    images(Lake.at(lake.uri), tmp_path / "again", FIRST, (1, 2, 3))
-    images(Lake.at(lake.uri), tmp_path / "again", SECOND, (2, 5, 6), taken_over=FIRST)
+    images(lake_at(lake.uri), tmp_path / "again", FIRST, (1, 2, 3))
+    images(lake_at(lake.uri), tmp_path / "again", SECOND, (2, 5, 6), taken_over=FIRST)
     assert verified(lake).faults == []

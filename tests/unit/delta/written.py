@@ -16,10 +16,10 @@ from PIL import Image
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.partition import parse_partition
 from laion_assets.delta.table import Column
+from laion_assets.lake.opening import open_lake
 from laion_assets.lake.takedowns import request_takedown
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from tests.unit.delta.conftest import PROVENANCE
 from tests.unit.delta.tables_made import FIRST, SECOND, _filling, made, made_crawl, pair
 
@@ -49,7 +49,7 @@ def with_files(
     lake: Lake, table: str, partition: str, rows: Sequence[Mapping[str, Any]], files: Mapping[str, Path]
 ) -> Commit:
     """Publish rows together with the files that they name."""
-    with lake_build(lake, table, parse_partition(partition), PROVENANCE) as build:
+    with lake_build(lake, table, CATALOGUE.partition(partition), PROVENANCE) as build:
         for name, local in files.items():
             build.publish_file(local, name)
         columns = [c for c in TABLES[table].columns if c.name not in TABLES[table].partition_by]
@@ -102,7 +102,7 @@ def weights(lake: Lake, scratch: Path, recipe: str) -> Commit:
 
 def written_lake(uri: str, scratch: Path) -> Lake:
     """Two crawls through every stage, a training set, a checkpoint, and requests for removal."""
-    lake = Lake.open(uri)
+    lake = open_lake(uri)
     made_crawl(lake, FIRST)
     images(lake, scratch, FIRST, (1, 2, 3))
     made_crawl(lake, SECOND, earlier=[FIRST], numbers=(2, 5, 6))

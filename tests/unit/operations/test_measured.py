@@ -8,6 +8,7 @@ import pytest
 
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.operations.assumptions import PUBLISHED
 from laion_assets.operations.measured import Measurements, measure
 from laion_assets.sql.session import connect
@@ -20,7 +21,7 @@ CRAWL = "CC-MAIN-2026-04"
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    return Lake.open(str(tmp_path / "lake"), shards=1, buckets=2)
+    return open_lake(str(tmp_path / "lake"), shards=1, buckets=2)
 
 
 def publish(

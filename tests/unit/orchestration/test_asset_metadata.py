@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from laion_assets.clip.encoder import EncoderOptions
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.orchestration.assets.metadata import column_lineage, description, preview, tags
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.settings import CalibrationOptions, EvaluationOptions, Settings
@@ -74,7 +74,7 @@ def test_assets_are_found_by_what_they_need_and_by_what_a_rerun_gives():
 
 
 def test_dagster_keeps_no_row_that_somebody_may_ask_to_remove(tmp_path):
-    lake = Lake.open(str(tmp_path / "lake"), shards=1, buckets=1)
+    lake = open_lake(str(tmp_path / "lake"), shards=1, buckets=1)
     for table in ("wat_files", "images", "unique_pairs", "takedowns"):
         fill(lake, table, 2, crawl=["CC-MAIN-2026-04"] * 2)
     rows = preview(lake, TABLES["wat_files"], {"crawl": "CC-MAIN-2026-04"})["first rows"].value.splitlines()

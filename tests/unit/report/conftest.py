@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.report.blocks import Block, Cell
 from laion_assets.sql.session import connect
 
@@ -22,7 +23,7 @@ Fill = Callable[..., None]
 @pytest.fixture(scope="session")
 def empty_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """A lake nobody built anything in. Not to be written to."""
-    return Lake.open(str(tmp_path_factory.mktemp("empty") / "lake"))
+    return open_lake(str(tmp_path_factory.mktemp("empty") / "lake"))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from laion_assets.cli.main import main
 from laion_assets.delta.errors import ValidationFailed
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.lake.takedowns import request_takedown
 from laion_assets.report.models_page import highlighted, write_models_page
 from laion_assets.sql.build import build_model, partitions_of_model
@@ -46,7 +47,7 @@ def page(shipped: Project, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     """Two crawls, with two files and one."""
-    lake = Lake.open(str(tmp_path / "lake"))
+    lake = open_lake(str(tmp_path / "lake"))
     publish_files(lake, EARLY, "http://example.org/a", "http://removed.example/b")
     publish_files(lake, LATE, "http://example.org/c")
     return lake

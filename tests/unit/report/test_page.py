@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from selectolax.lexbor import LexborHTMLParser
 
-from laion_assets.delta.storage import FolderStorage
+from laion_assets.delta.folder import FolderStorage
 from laion_assets.report import page as page_module
 from laion_assets.report.blocks import Card, Place, Section, Sheet, Table, foreign, name, shown
 from laion_assets.report.page import ReportOptions, render, write_report

@@ -13,6 +13,7 @@ import polars as pl
 
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.tables.catalogue import TABLES
 from tests.unit.sql.model_files import PROVENANCE
 
@@ -73,7 +74,7 @@ PAIRS = (
 
 def shipped_lake(folder: str) -> Lake:
     """The lake, built up to filtered_pairs."""
-    lake = Lake.open(folder, shards=1, buckets=len(BUCKETS))
+    lake = open_lake(folder, shards=1, buckets=len(BUCKETS))
     for crawl in (OLD, NEW):
         pairs = [pair for pair in PAIRS if pair.crawl == crawl]
         seen = [PAIRS[1]] if crawl == NEW else []

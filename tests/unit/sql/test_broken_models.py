@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from laion_assets.delta.errors import LakeError
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.settings import Settings
 from laion_assets.sql.errors import ModelError
 from laion_assets.sql.project import Project, load_project, open_project
@@ -172,7 +172,7 @@ def test_a_session_answers_and_shows_what_a_broken_model_was_built_to_last(tmp_p
 
     WRONG["syntax"](tmp_path / "models_of_mine")
     project(tmp_path / "models_of_mine")
-    lake = Lake.open(str(tmp_path / "lake"))
+    lake = open_lake(str(tmp_path / "lake"))
     pl.DataFrame({"crawl": ["CC-MAIN-2026-04"]}).write_delta(lake.path("wrong"))
     with connect(lake, models=tmp_path / "models_of_mine") as con:
         assert con.sql("SELECT 1").fetchone() == (1,)

@@ -8,6 +8,7 @@ import pytest
 
 from laion_assets.delta.bucket import s3_client
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.sql.guard import NotAQueryError
 from laion_assets.sql.session import connect, query
 from tests.filled import fill
@@ -24,7 +25,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
         s3_client().put_object(Bucket=BUCKET, Key="outside.txt", Body=b"not for queries")
         s3_client().create_bucket(Bucket="another")
         s3_client().put_object(Bucket="another", Key="outside.txt", Body=b"not for queries")
-        made = Lake.open(f"s3://{BUCKET}/lakes/one")
+        made = open_lake(f"s3://{BUCKET}/lakes/one")
         fill(made, "wat_files", 3)
         yield made
 

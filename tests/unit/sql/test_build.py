@@ -9,9 +9,9 @@ from deltalake import DeltaTable
 from laion_assets.delta.build import PartitionBuild, lake_build
 from laion_assets.delta.errors import PartitionBusy, UpstreamMissing, UpstreamTestsFailed, ValidationFailed
 from laion_assets.delta.inputs import Inputs
-from laion_assets.delta.lake import Lake
-from laion_assets.delta.staleness import State
-from laion_assets.delta.verdicts import failed_tests, verdict
+from laion_assets.delta.repair import mark_damaged
+from laion_assets.delta.states import State
+from laion_assets.lake.opening import lake_at, open_lake
 from laion_assets.lake.takedowns import request_takedown
 from laion_assets.sql.build import (
     build_model,
@@ -24,6 +24,7 @@ from laion_assets.sql.build import (
     test_model,
 )
 from laion_assets.sql.session import connect
+from laion_assets.sql.verdicts import failed_tests, verdict
 from tests.unit.sql.model_files import PROVENANCE, declared, publish_files, write_model, write_test
 
 test_published = test_model  # pytest would take the name for a test of its own
@@ -37,7 +38,7 @@ COUNTS = "SELECT crawl, count(*) AS files FROM {{ source('wat_files') }} GROUP B
 
 @pytest.fixture
 def lake(tmp_path):
-    lake = Lake.open(str(tmp_path / "lake"))
+    lake = open_lake(str(tmp_path / "lake"))
     publish_files(lake, OLD, "a", "b")
     publish_files(lake, NEW, "c")
     return lake
@@ -194,7 +195,7 @@ def failing(lake, folder, *, header="materialized: table", partition=None):
 def test_what_failed_its_tests_is_not_built_on_in_a_later_run(lake, folder, tmp_path):
     failing(lake, folder)
     assert rows(lake, "first") == [(OLD, 2), (NEW, 1)]  # what was published before stands
-    later = Lake.at(str(tmp_path / "lake"))
+    later = lake_at(str(tmp_path / "lake"))
     with pytest.raises(
         UpstreamTestsFailed, match=r"second is built on first \[all\], whose tests failed: large \(1 rows"
     ):
@@ -292,7 +293,7 @@ def test_other_columns_take_the_place_of_those_before(lake, folder, tmp_path):
     assert states(lake, folder)["parts", NEW].state is State.DONE
     before = pl.read_delta(lake.path("parts"), version=version)
     assert sorted(before.rows()) == [(OLD, 2), (NEW, 1)]
-    fresh = Lake.at(str(tmp_path / "lake"))
+    fresh = lake_at(str(tmp_path / "lake"))
     assert list(fresh.ledger("parts").commits) == [f"crawl={NEW}"]
 
 
@@ -355,7 +356,7 @@ def test_of_two_processes_that_build_a_whole_table_at_once_one_is_refused(lake, 
 
     def overtaken(self, *arguments):
         monkeypatch.setattr(PartitionBuild, "_batches", batches)
-        build(Lake.at(str(lake.root)), folder, "whole")
+        build(lake_at(str(lake.root)), folder, "whole")
         return batches(self, *arguments)
 
     monkeypatch.setattr(PartitionBuild, "_batches", overtaken)
@@ -438,7 +439,7 @@ def test_a_table_that_another_tool_replaced_is_not_taken_for_an_empty_one(lake):
     request_takedown(lake, "url", "https://example.org/a.jpg", None)
     declared_columns = lake.tables["takedowns"].schema
     DeltaTable.create(lake.path("takedowns"), schema=declared_columns, partition_by=["kind"], mode="overwrite")
-    ledger = Lake.at(str(lake.root)).ledger("takedowns")
+    ledger = lake_at(str(lake.root)).ledger("takedowns")
     assert not any(ledger.is_trusted(commit) for commit in ledger.commits.values())
     assert ledger.commits
 
@@ -455,7 +456,7 @@ def test_a_damaged_verdict_is_found_out_again(lake, folder):
     write_test(folder, "large", "SELECT * FROM {{ ref('first') }} WHERE files < 1")
     build(lake, folder, "first")
     assert states(lake, folder)["first", "all"].state is State.DONE
-    lake.mark_damaged(verdict(lake, "first", {}), [])
+    mark_damaged(lake, verdict(lake, "first", {}), [])
     assert states(lake, folder)["first", "all"].reasons == ("what its tests found is damaged",)
     build(lake, folder, "first")
     assert states(lake, folder)["first", "all"].state is State.DONE

@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.sql.guard import NotAQueryError, reading_statements
 from laion_assets.sql.session import connect, query
 from tests.filled import fill
@@ -146,7 +146,7 @@ NOWHERE = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with links that lead out of it, and what lies outside."""
     folder = tmp_path_factory.mktemp("guard")
-    lake = Lake.open(str(folder / "lake"))
+    lake = open_lake(str(folder / "lake"))
     fill(lake, "wat_files", 3)
     outside = folder / "outside"
     outside.mkdir()

@@ -10,6 +10,7 @@ from deltalake import CommitProperties, write_deltalake
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.sql.build import build_model
 from laion_assets.sql.session import connect
 from laion_assets.tables.stages import PER_CRAWL
@@ -23,7 +24,7 @@ OLD, NEW = "CC-MAIN-2024-10", "CC-MAIN-2024-18"
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    return Lake.open(str(tmp_path / "lake"))
+    return open_lake(str(tmp_path / "lake"))
 
 
 @pytest.fixture

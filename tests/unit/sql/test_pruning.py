@@ -14,6 +14,7 @@ import pytest
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Provenance
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.sql.session import connect, query
 from tests.filled import fill, rows_of
 
@@ -30,7 +31,7 @@ DIMENSIONS = 64
 def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     """A lake with 1,000 partitions of released pairs and one large partition of unique pairs."""
     folder = tmp_path_factory.mktemp("pruning")
-    lake = Lake.open(str(folder / "lake"), buckets=BUCKETS)
+    lake = open_lake(str(folder / "lake"), buckets=BUCKETS)
     partitions = [(crawl, bucket) for crawl in CRAWLS for bucket in range(BUCKETS) for _ in range(PAIRS)]
     fill(
         lake,

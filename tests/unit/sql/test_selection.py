@@ -8,6 +8,7 @@ import pytest
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.errors import CheckOutcome, LakeError
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import lake_at
 from laion_assets.sql.build import build_model, record_verdict
 from laion_assets.sql.project import load_project
 from laion_assets.sql.selection import SELECTED, open_selection, selected_from, training_stage
@@ -27,7 +28,7 @@ def lake(tmp_path_factory) -> Lake:
 @pytest.fixture
 def own_lake(lake, tmp_path) -> Lake:
     """A copy of it, to be written to."""
-    return Lake.at(str(shutil.copytree(lake.root, tmp_path / "lake")))
+    return lake_at(str(shutil.copytree(lake.root, tmp_path / "lake")))
 
 
 SHIPPED = load_project()

@@ -10,6 +10,7 @@ import pytest
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Provenance
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.lake.takedowns import request_takedown
 from laion_assets.sql.guard import NotAQueryError
 from laion_assets.sql.project import PROJECT, load_project
@@ -32,12 +33,12 @@ def publish(lake: Lake, crawl: str, *paths: str) -> None:
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    return Lake.open(str(tmp_path / "a lake's folder"))
+    return open_lake(str(tmp_path / "a lake's folder"))
 
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    return Lake.open(str(tmp_path_factory.mktemp("empty") / "a lake's folder"))
+    return open_lake(str(tmp_path_factory.mktemp("empty") / "a lake's folder"))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.sql.project import SOURCES
 from laion_assets.tables.catalogue import TABLES
 from tests.filled import fill
@@ -17,10 +17,10 @@ OPEN = """
 import sys, time
 from pathlib import Path
 import duckdb
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import lake_at
 from laion_assets.sql.session import connect
 
-lake = Lake.at(sys.argv[1])
+lake = lake_at(sys.argv[1])
 begun = time.process_time()
 con = connect(lake, models=Path(sys.argv[2]))
 took = time.process_time() - begun
@@ -45,7 +45,7 @@ def project_with_views(folder: Path, count: int) -> Path:
 
 def test_a_session_with_60_views_opens_in_half_a_second(tmp_path):
     """In a fresh process, as `laion sql` opens it; processor time, because other tests run beside it."""
-    lake = Lake.open(str(tmp_path / "lake"))
+    lake = open_lake(str(tmp_path / "lake"))
     for name in TABLES:
         fill(lake, name, 2)
     project = project_with_views(tmp_path / "project", VIEWS - len(SOURCES))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import lake_at
 from laion_assets.lake.takedowns import request_takedown, withdraw_takedowns
 from laion_assets.sql.build import build_model, partitions_of_model
 from laion_assets.sql.build import test_model as rerun_tests
@@ -47,7 +48,7 @@ def unbuilt(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory, unbuilt, folder) -> tuple[Lake, Project]:
     """The lake with every model built, and every test of them passed."""
-    lake = Lake.at(str(shutil.copytree(unbuilt, tmp_path_factory.mktemp("built") / "lake")))
+    lake = lake_at(str(shutil.copytree(unbuilt, tmp_path_factory.mktemp("built") / "lake")))
     project = declared(lake, folder)
     for name in project.enabled:
         for partition in partitions_of_model(lake, project.models[name]):
@@ -306,7 +307,7 @@ def test_every_column_is_described():
     ],
 )
 def test_the_pool_is_refused_while_it_holds_what_was_taken_down(tmp_path, unbuilt, folder, kind, value):
-    lake = Lake.at(str(shutil.copytree(unbuilt, tmp_path / "lake")))
+    lake = lake_at(str(shutil.copytree(unbuilt, tmp_path / "lake")))
     project = declared(lake, folder)
     for crawl in (OLD, NEW):
         build_model(lake, project, "group_encoders", {"crawl": crawl}, "run")

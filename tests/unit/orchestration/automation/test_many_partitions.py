@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.many_partitions import SHARDS, crawl_names, write_log
 from laion_assets.delta import lake as lakes
+from laion_assets.delta.flow import partitions_of
 from laion_assets.orchestration.automation.condition import Decisions
 from laion_assets.orchestration.keys import Keys
 from laion_assets.orchestration.partitions import CRAWLS
@@ -18,7 +19,7 @@ from laion_assets.orchestration.planning.backlog import items_of
 from laion_assets.orchestration.planning.overview import Overview
 from laion_assets.settings import Settings
 from laion_assets.sql.project import load_project
-from laion_assets.tables.stages import PER_CRAWL, partitions_of
+from laion_assets.tables.stages import PER_CRAWL
 
 pytestmark = pytest.mark.slow
 NAMES = crawl_names(20)

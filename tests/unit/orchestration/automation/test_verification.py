@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import lake_at
 from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.settings import Settings, SettingsError, load_settings
 from tests.unit.delta.written import written_lake
@@ -53,7 +53,7 @@ def test_a_run_on_a_sound_lake_succeeds(settings: Settings, instance: dg.Dagster
 
 
 def test_a_fault_fails_the_run_and_stands_on_its_asset(settings: Settings, instance: dg.DagsterInstance) -> None:
-    lake = Lake.at(settings.lake)
+    lake = lake_at(settings.lake)
     path = Path(lake.partition_sizes("unique_pairs", {"crawl": "CC-2024-10", "bucket": 0})[0][0])
     path.write_bytes(path.read_bytes()[:-9])
     result = run(settings, instance, 1.0)
@@ -62,7 +62,7 @@ def test_a_fault_fails_the_run_and_stands_on_its_asset(settings: Settings, insta
     metadata = observed.asset_observation.metadata  # type: ignore[union-attr]
     assert metadata["faults"].value == 1
     assert "`laion verify unique_pairs --crawl CC-2024-10 --repair`" in metadata["what is damaged"].value
-    assert Lake.at(settings.lake).ledger("unique_pairs").damaged == {}, "it changes nothing"
+    assert lake_at(settings.lake).ledger("unique_pairs").damaged == {}, "it changes nothing"
 
 
 def test_a_share_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from laion_assets.delta.engine import open_engine
-from laion_assets.delta.storage import FolderStorage
+from laion_assets.delta.folder import FolderStorage
 from laion_assets.orchestration.execution.watch import LimitExceeded, memory_held, watched
 from laion_assets.tables.needs import Need
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from laion_assets.delta.staleness import PartitionState, State
+from laion_assets.delta.states import PartitionState, State
 from laion_assets.orchestration.planning.crawls import CrawlRequest
 from laion_assets.orchestration.planning.recipes import EvaluationRequest, TrainingRequest
 from laion_assets.orchestration.planning.states import is_due

@@ -8,6 +8,7 @@ import pytest
 
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import partition_name
+from laion_assets.lake.opening import open_lake
 from laion_assets.orchestration.partitions import Partitions
 from laion_assets.orchestration.registration import register_built
 from laion_assets.orchestration.runs.reported import report, unknown_to
@@ -25,7 +26,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    lake = Lake.open(str(tmp_path / "lake"))
+    lake = open_lake(str(tmp_path / "lake"))
     for crawl in (FIRST, SECOND):
         made_crawl(lake, crawl)
     made(lake, "benchmark_images", f"benchmark={BENCHMARK}")
@@ -39,7 +40,7 @@ def lake(tmp_path: Path) -> Lake:
 def introduce(lake: Lake, instance: dg.DagsterInstance) -> list[tuple[str, str | None]]:
     """What `laion ui` does before it begins; gives (table, key) of what Dagster was told."""
     register_built(instance, lake)
-    found = list(unknown_to(instance, lake, Partitions(shards=lake.shards, buckets=lake.buckets)))
+    found = list(unknown_to(instance, lake, Partitions(shards=lake.shape["shards"], buckets=lake.shape["buckets"])))
     for unknown in found:
         report(instance, unknown)
     return [(unknown.table, unknown.key if unknown.key is None else str(unknown.key)) for unknown in found]
@@ -47,7 +48,7 @@ def introduce(lake: Lake, instance: dg.DagsterInstance) -> list[tuple[str, str |
 
 def test_a_new_home_knows_every_partition_and_is_told_once(lake: Lake, instance: dg.DagsterInstance) -> None:
     told = introduce(lake, instance)
-    partitions = Partitions(shards=lake.shards, buckets=lake.buckets)
+    partitions = Partitions(shards=lake.shape["shards"], buckets=lake.shape["buckets"])
     for table in STAGES:
         names = lake.ledger(table).commits
         definition = partitions.definition(table)
@@ -93,7 +94,7 @@ def test_events_under_keys_of_before_are_told_anew_and_keep_nobody_from_working(
     introduce(lake, instance)
     known = instance.get_materialized_partitions(dg.AssetKey("images"))
     assert known >= {f"{FIRST}|0", f"0|{FIRST}", f"1|{FIRST}"}
-    definition = Partitions(shards=lake.shards, buckets=lake.buckets).definition("images")
+    definition = Partitions(shards=lake.shape["shards"], buckets=lake.shape["buckets"]).definition("images")
     assert definition is not None
     status = instance.get_status_by_partition(dg.AssetKey("images"), [f"{FIRST}|0", f"0|{FIRST}"], definition)
     assert {key: str(how).rpartition(".")[2] for key, how in (status or {}).items() if how} == {
@@ -104,7 +105,7 @@ def test_events_under_keys_of_before_are_told_anew_and_keep_nobody_from_working(
 def test_what_was_not_validated_and_what_cannot_be_read_is_not_told(lake: Lake, instance: dg.DagsterInstance) -> None:
     torn = max((lake.root / "images/_delta_log").glob("*.json"))
     torn.write_text(torn.read_text()[:20])
-    fresh = Lake.open(lake.uri)
+    fresh = open_lake(lake.uri)
     told = {table for table, _ in introduce(fresh, instance)}
     assert "images" not in told
     assert "unique_pairs" in told

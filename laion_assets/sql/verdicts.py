@@ -8,18 +8,17 @@ nobody tested.
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
+from laion_assets.delta.build import PartitionBuild
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.errors import CheckOutcome
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import WHOLE, Partition
+from laion_assets.delta.table import LastCommit, Refusal
 from laion_assets.tables.models import MODEL_TESTS
-
-if TYPE_CHECKING:
-    from laion_assets.delta.build import PartitionBuild
 
 _FAILED = "failed "
 
@@ -50,6 +49,33 @@ def speaks_of(judged: Commit, content_digest: str) -> bool:
     return judged.externals.get("content") == content_digest
 
 
+def refusal_of(model: str) -> Refusal:
+    """What the tests of a model say against building on it; see :data:`Refusal`."""
+
+    def refusal(last_commit: LastCommit, partition: Partition, content_digest: str) -> str | None:
+        judged = last_commit(MODEL_TESTS.name, verdict_partition(model, partition))
+        if judged is not None and not failed_tests(judged) and not speaks_of(judged, content_digest):
+            return (
+                "and its tests were last run on other rows than those that are published: run "
+                f"`laion models run --select {model}+`"
+            )
+        return refused(model, judged)
+
+    return refusal
+
+
+def refused(model: str, judged: Commit | None) -> str | None:
+    """What a verdict says against building on a model, as the end of a sentence; None where its tests held."""
+    failed = failed_tests(judged)
+    if not failed:
+        return None
+    found = ", ".join(f"{test} ({rows:,} rows)" for test, rows in failed.items())
+    return (
+        f"whose tests failed: {found}. `laion models show {model}` says on which rows; mend it and run "
+        f"`laion models run --select {model}+`"
+    )
+
+
 def last_results(lake: Lake | None, model: str) -> list[dict[str, Any]]:
     """The rows of ``model_tests`` that speak of a model, by test and crawl; none where there is no lake."""
     if lake is None or not lake.exists(MODEL_TESTS.name):
@@ -65,7 +91,7 @@ def found_last(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(failed) or passed
 
 
-def stage_verdict(build: "PartitionBuild", outcomes: Sequence[CheckOutcome]) -> None:
+def stage_verdict(build: PartitionBuild, outcomes: Sequence[CheckOutcome]) -> None:
     """Stage what tests found as a partition of ``model_tests``."""
     now = datetime.now(UTC)
     rows = [

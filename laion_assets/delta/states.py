@@ -1,0 +1,45 @@
+"""How partitions stand: done, stale or missing, and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+from laion_assets.delta.partition import Partition, partition_name
+
+
+class State(StrEnum):
+    """How a partition stands."""
+
+    DONE = "done"
+    STALE = "stale"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What a partition built now would record: digests of settings and of inputs that are no tables."""
+
+    settings_digest: str | None
+    """None where it cannot be said: what was built is then taken to be built with the settings of now."""
+    externals: Mapping[str, str] = field(default_factory=dict)
+    missing: str | None = None
+    """Why the digest cannot be said, and a partition cannot be built."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionState:
+    """How one partition stands, and why."""
+
+    table: str
+    partition: Partition
+    state: State
+    reasons: tuple[str, ...] = ()
+    """What a new build of this partition would mend."""
+    inherited: tuple[str, ...] = ()
+    """What it is built on that is not up to date itself: that must be built first."""
+
+    @cached_property
+    def name(self) -> str:
+        """The partition's canonical name."""
+        return partition_name(self.partition)
