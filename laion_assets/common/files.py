@@ -20,6 +20,10 @@ UNFINISHED: Final = ".unfinished"
 """How names end of what is being written, or was when its process died."""
 
 
+class BrokenFile(Exception):
+    """Base of what libraries of ours say where a file is not whole, or does not hold what it should."""
+
+
 def fresh_path(path: Path) -> Path:
     """A name beside ``path`` that nobody else writes to, for what is to be renamed to it."""
     return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{UNFINISHED}")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from laion_assets.common.files import BrokenFile
 from laion_assets.delta.engine import open_engine
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.faults import Fault, damaged, marked
@@ -30,7 +31,6 @@ _OF_READERS: Mapping[str, frozenset[str]] = {
     "pyo3_runtime": frozenset({"PanicException"}),
     "_internal": frozenset({"DeltaError", "TableNotFoundError", "DeltaProtocolError", "SchemaMismatchError"}),
     "tarfile": frozenset({"ReadError", "TarError"}),
-    "laion_assets": frozenset({"TarError", "ShardError"}),
 }
 
 
@@ -74,6 +74,8 @@ def damage_in(
 
 def _is_of_a_reader(error: BaseException) -> bool:
     kind = type(error)
+    if isinstance(error, BrokenFile):
+        return True
     if isinstance(error, OSError) and kind.__module__ == "builtins":
         # What Arrow and polars say of bytes has no number; that a file is not there has one.
         return error.errno is None or isinstance(error, FileNotFoundError)

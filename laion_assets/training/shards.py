@@ -23,7 +23,7 @@ import polars.selectors as cs
 
 from laion_assets.common.digests import file_sha256
 from laion_assets.common.duck import quoted, temporary_tables
-from laion_assets.common.files import UNFINISHED, fresh_path, put_into_place, write_file
+from laion_assets.common.files import UNFINISHED, BrokenFile, fresh_path, put_into_place, write_file
 from laion_assets.common.locks import locked
 from laion_assets.training.arrangement import PLACE_COLUMNS, SPLITS, Arrangement
 from laion_assets.training.errors import TrainingError
@@ -36,7 +36,7 @@ _NOT_IN_JSON: Final = ("text", "shard_path", "sample_key", *PLACE_COLUMNS)
 _HASHING_THREADS: Final = min(8, os.cpu_count() or 1)
 
 
-class ShardError(TrainingError):
+class ShardError(TrainingError, BrokenFile):
     """Shards, or the tars that they are made of, are not as they should be. The message names one and what to do."""
 
 

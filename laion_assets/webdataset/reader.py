@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+from laion_assets.common.files import BrokenFile
 from laion_assets.webdataset.writer import BLOCK, member_size
 
 _FILE_KINDS: Final = (b"0", b"\0")
@@ -19,7 +20,7 @@ _PAX_PATH: Final = re.compile(rb"^\d+ path=(.*)$", re.MULTILINE)
 _CHECKSUM: Final = slice(148, 156)
 
 
-class TarError(Exception):
+class TarError(BrokenFile):
     """A tar is not whole, or does not hold what it should. The message names the tar and says what was found."""
 
 
