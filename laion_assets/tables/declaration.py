@@ -129,5 +129,5 @@ class Declaration(Table):
         unknown = sorted(named - {column.name for column in self.columns})
         if unknown:
             raise DeclarationError(
-                f"the declaration of {self.name} names {', '.join(unknown)}, which it has no column of"
+                f"the declaration of {self.name} names columns it does not have: {', '.join(unknown)}"
             )
