@@ -7,7 +7,7 @@ the version that the commit on the way has pinned, which is not the newest where
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
 from laion_assets.delta.errors import LakeError
@@ -242,24 +242,13 @@ def _records(trace: PairTrace) -> list[CrawlRecord]:
         for row in rows.found.rows
         if key.table == "crawl_snapshots"
     }
-    for table in ("candidate_pairs", "unique_pairs"):
-        records = [
-            CrawlRecord(
-                crawl=row["crawl"],
-                source_uri=sources.get(row["crawl"]),
-                path=row["path"],
-                file_number=row["file_number"],
-                record_offset=row["record_offset"],
-                link_position=row["link_position"],
-                page_url=row["page_url"],
-                warc_filename=row["warc_filename"],
-                warc_offset=row["warc_offset"],
-            )
-            for key, rows in trace.rows.items()
-            if key.table == table
-            for place, row in enumerate(rows.found.rows)
-            if place == rows.winner or table == "unique_pairs" or trace.table == table
-        ]
-        if records:
-            return list(dict.fromkeys(records))
-    return []
+    held = [
+        (key.table, place == rows.winner, row)
+        for key, rows in trace.rows.items()
+        for place, row in enumerate(rows.found.rows)
+    ]
+    won = [row for table, is_winner, row in held if table == "candidate_pairs" and (is_winner or trace.table == table)]
+    told = won or [row for table, _, row in held if table == "unique_pairs"]
+    names = [field.name for field in fields(CrawlRecord) if field.name != "source_uri"]
+    records = [CrawlRecord(source_uri=sources.get(row["crawl"]), **{n: row[n] for n in names}) for row in told]
+    return list(dict.fromkeys(records))

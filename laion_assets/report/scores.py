@@ -21,7 +21,7 @@ _FINAL = """
     JOIN clip_checkpoints AS made ON made.final AND made.recipe = scored.recipe AND made.epoch = scored.epoch
         AND made.sha256 = scored.checkpoint_sha256)"""
 """Scores of weights that are still a recipe's own, at the end of its schedule."""
-_ZERO_SHOT, _RETRIEVAL = (_FINAL.format(table=table) for table in ("zero_shot_scores", "retrieval_scores"))
+_ZERO_SHOT, _RETRIEVAL = _FINAL.format(table="zero_shot_scores"), _FINAL.format(table="retrieval_scores")
 
 
 def scores(lake: Material) -> list[Block]:

@@ -70,6 +70,7 @@ CRAWL_SPANS = Declaration(
     rerun="pure",
     long=False,
     command="laion build CRAWL --until crawl_spans",
+    remake="`laion build {crawl}` makes it again",
     pair=None,
     funnel=None,
     short="spans",
@@ -96,7 +97,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
-from laion_assets.definitions import build_definitions
+from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Provenance
 from laion_assets.delta.staleness import lake_states
@@ -155,7 +156,7 @@ def checkout(tmp_path: Path) -> Path:
         declared.write(DECLARATION)
     with (tmp_path / "laion_assets/orchestration/assets/crawl.py").open("a") as functions:
         functions.write(FUNCTION)
-    definitions = tmp_path / "laion_assets/definitions.py"
+    definitions = tmp_path / "laion_assets/orchestration/code_location.py"
     assert BEFORE in definitions.read_text()
     definitions.write_text(definitions.read_text().replace(BEFORE, BEFORE + LINE))
     return tmp_path

@@ -20,9 +20,6 @@ from laion_assets.sql.commits import COMMITS
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.stages import PER_CRAWL
 
-LONG = frozenset({"candidate_pairs", "images", "clip_embeddings", CALIBRATIONS})
-"""Stages of which one partition may take hours: each is a run of its own."""
-
 
 class Answer(Enum):
     """What is to become of a partition that could be built."""
@@ -79,7 +76,8 @@ class Unit:
     @property
     def is_short(self) -> bool:
         """Whether it may share a run with its neighbours."""
-        return not LONG & set(self.assets) and not any(item.retry for item in self.items) and bool(self.partition)
+        long = any(name in TABLES and TABLES[name].long for name in self.assets)
+        return not long and not any(item.retry for item in self.items) and bool(self.partition)
 
 
 Run: TypeAlias = list[Unit]

@@ -17,8 +17,9 @@ from laion_assets.orchestration.removals import removals_digest
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states
 from laion_assets.sql.project import Project, open_project
-from laion_assets.sql.selection import training_stage
+from laion_assets.sql.selection import ALWAYS_CURRENT, training_stage
 from laion_assets.tables.catalogue import CATALOGUE, TABLES
+from laion_assets.tables.declaration import Outside
 from laion_assets.tables.groups import EVALUATION
 from laion_assets.tables.stages import PER_CRAWL, PER_RECIPE
 from laion_assets.training.recipe import RecipeError
@@ -41,9 +42,8 @@ _PINNED = (
     "code version",
     "written without validation",
     "damaged",
-    "benchmark_images",
-    "takedowns",
-    "removals",
+    *ALWAYS_CURRENT,
+    *(outside.label for outside in Outside),
 )
 """Beginnings of the reasons for which a training set is made again. That the tables below it went on is none: a
 training set stays what it was selected to be until somebody asks for it anew."""
