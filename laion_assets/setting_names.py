@@ -22,7 +22,7 @@ PREFIX: Final = "LAION_"
 EACH: Final = "TABLE"
 """Stands in a name for each of the tables that the setting can be given for."""
 
-_NO_SETTINGS: Final = frozenset({"LAION_SCRATCH", "LAION_TRAINING_PARENT", "LAION_TEST_DATA", "LAION_NO_SKIPS"})
+_NO_SETTINGS: Final = frozenset({"LAION_SCRATCH", "LAION_PARENT", "LAION_TEST_DATA", "LAION_NO_SKIPS"})
 """Read beside the settings: by the storage, by a training for its children, by the tests."""
 _SERVICE: Final = re.compile(
     r"LAION(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"

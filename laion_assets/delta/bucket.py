@@ -27,6 +27,7 @@ from urllib3.exceptions import HTTPError
 
 from laion_assets.common.digests import text_digest
 from laion_assets.common.folders import user_cache
+from laion_assets.common.passing import s3_refusal_can_pass
 from laion_assets.delta.errors import LakeError, StorageUnavailable
 from laion_assets.delta.partition import literal
 from laion_assets.delta.storage import Storage, StoredFile, plain_name
@@ -237,7 +238,7 @@ class BucketStorage(Storage):
                 raise FileNotFoundError(address) from error
             if code == "NoSuchBucket":
                 raise LakeError(f"there is no bucket {self._bucket}: make it, or name another lake") from error
-            if status >= 500 or status == 429 or code in ("SlowDown", "RequestTimeout"):
+            if s3_refusal_can_pass(code, status):
                 raise StorageUnavailable(
                     f"{address}: the bucket kept answering {code} ({status}); this can pass: try again later"
                 ) from error

@@ -6,7 +6,7 @@ decide that. Only the options and the taxonomy are imported here, so importing t
 ``download`` itself is in ``laion_assets.download.driver``.
 """
 
-from laion_assets.download.failures import TRANSIENT_FAILURES, TRANSIENT_STATUSES, Failure, is_transient
+from laion_assets.download.failures import TRANSIENT_FAILURES, Failure, is_transient
 from laion_assets.download.options import DownloadOptions
 
-__all__ = ["TRANSIENT_FAILURES", "TRANSIENT_STATUSES", "DownloadOptions", "Failure", "is_transient"]
+__all__ = ["TRANSIENT_FAILURES", "DownloadOptions", "Failure", "is_transient"]

@@ -5,6 +5,8 @@ img2dataset reports failures as free text; ``failure_of_message`` maps that text
 
 from enum import StrEnum
 
+from laion_assets.common.passing import PASSING_REFUSALS
+
 
 class Failure(StrEnum):
     """The reasons for which a url gives no picture. The values are those of the ``failure`` column."""
@@ -63,9 +65,6 @@ TRANSIENT_FAILURES: tuple[Failure, ...] = (
 )
 """Failures that another attempt may turn into a picture, whatever the HTTP status."""
 
-TRANSIENT_STATUSES: tuple[int, ...] = (408, 425, 429)
-"""HTTP statuses of 400 to 499 that another attempt may turn into a picture."""
-
 
 class FetchFailed(Exception):
     """A try of a url has failed.
@@ -100,7 +99,7 @@ def is_transient(failure: Failure | str | None, http_status: int | None = None) 
     if failure is None:
         return False
     failure = Failure(failure)
-    return failure.transient or (failure is Failure.HTTP_4XX and http_status in TRANSIENT_STATUSES)
+    return failure.transient or (failure is Failure.HTTP_4XX and http_status in PASSING_REFUSALS)
 
 
 def failure_of_status(status: int) -> Failure:

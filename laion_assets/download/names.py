@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from laion_assets.common.passing import error_can_pass
 from laion_assets.download.failures import Failure, FetchFailed
 
 Address = tuple[socket.AddressFamily, str]
@@ -27,7 +28,6 @@ _SLOW_SECONDS = 0.25
 """A lookup that has taken longer makes room for the next one."""
 _MOST_THREADS = 1024
 _TRIES = 3
-_PASSING = frozenset({socket.EAI_AGAIN, socket.EAI_SYSTEM, socket.EAI_MEMORY})
 
 
 def system_lookup(host: str) -> list[Address]:
@@ -105,7 +105,7 @@ class Names(Generic[Waiter]):
             try:
                 answer, passes = self._lookup(host) or answer, False
             except Exception as error:  # noqa: BLE001 - handed to whoever waits for this lookup
-                passes = isinstance(error, socket.gaierror) and error.errno in _PASSING
+                passes = isinstance(error, socket.gaierror) and error_can_pass(error)
                 answer = FetchFailed(Failure.DNS, str(error))
             if not passes:
                 break

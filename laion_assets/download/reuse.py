@@ -10,8 +10,9 @@ from pathlib import Path
 import duckdb
 
 from laion_assets.common.duck import number, quoted
+from laion_assets.common.passing import PASSING_REFUSALS
 from laion_assets.consent.removals import Removals
-from laion_assets.download.failures import TRANSIENT_FAILURES, TRANSIENT_STATUSES
+from laion_assets.download.failures import TRANSIENT_FAILURES
 
 _OUTGROWN = """(outdated AND coalesce(CASE status
     WHEN 'success' THEN exif IS NOT NULL
@@ -67,7 +68,7 @@ def plan_attempts(
         refetch: attempt everything that is not removed.
     """
     registered = removals.register(con)
-    transient = f"failure IN {tuple(f.value for f in TRANSIENT_FAILURES)!r} OR http_status IN {TRANSIENT_STATUSES!r}"
+    transient = f"failure IN {tuple(f.value for f in TRANSIENT_FAILURES)!r} OR http_status IN {PASSING_REFUSALS!r}"
     con.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT url_id, url FROM {pairs}")
     rows = f"(SELECT * FROM {earlier} WHERE url IN (SELECT url FROM wanted))"
     matched = registered.annotate(rows, final_url="final_url", sha256="sha256")

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import urllib3
 
+from laion_assets.common.passing import status_can_pass
 from laion_assets.sources.address import Address, parse_address
 from laion_assets.sources.transfer import (
     ABSENT_OR_REFUSED,
@@ -24,7 +25,6 @@ from laion_assets.sources.transfer import (
 )
 from laion_assets.urls import parse_http_url
 
-_TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NO_RETRIES = urllib3.Retry(None, connect=0, read=0, status=0, other=0, redirect=5, raise_on_redirect=True)
 _DISCARD_BYTES = 1 << 18
 _S3_CODE = re.compile(rb"<Code>\s*(\w{1,64})\s*</Code>")
@@ -109,7 +109,7 @@ class _Connector:
 
     def _body(self, response: urllib3.BaseHTTPResponse, offset: int, version: str | None) -> Body:
         status = response.status
-        if status in _TRANSIENT_STATUSES:
+        if status_can_pass(status):
             raise TransientFailure(f"HTTP {status}", _retry_after_seconds(response.headers.get("Retry-After")))
         if status in (404, 410):
             raise SourceNotFound(f"{self._name} does not exist (HTTP {status})")

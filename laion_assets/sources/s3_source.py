@@ -18,6 +18,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
+from laion_assets.common.passing import s3_refusal_can_pass
 from laion_assets.sources.address import parse_address
 from laion_assets.sources.transfer import (
     ABSENT_OR_REFUSED,
@@ -32,20 +33,6 @@ from laion_assets.sources.transfer import (
 )
 
 _MISSING = frozenset({"NoSuchKey", "NoSuchBucket", "NotFound", "404"})
-_TRANSIENT = frozenset(
-    {
-        "SlowDown",
-        "RequestTimeout",
-        "RequestTimeTooSkewed",
-        "InternalError",
-        "ServiceUnavailable",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "RequestLimitExceeded",
-        "BandwidthLimitExceeded",
-    }
-)
 
 
 class S3Source:
@@ -126,7 +113,7 @@ class _Connector:
     def _refused(self, error: ClientError, offset: int) -> Body:
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if code in _TRANSIENT or status in (408, 429) or status >= 500:
+        if s3_refusal_can_pass(code, status):
             raise TransientFailure(f"{code} (HTTP {status})") from error
         if code in _MISSING or status == 404:
             raise SourceNotFound(f"{self._name} does not exist ({code})") from error

@@ -84,7 +84,7 @@ def test_an_unknown_name_and_a_wrong_value_are_told_together(monkeypatch):
         load_settings()
 
 
-@pytest.mark.parametrize("name", ["LAION_SCRATCH", "LAION_NO_SKIPS", "LAION_TEST_DATA", "LAION_TRAINING_PARENT"])
+@pytest.mark.parametrize("name", ["LAION_SCRATCH", "LAION_NO_SKIPS", "LAION_TEST_DATA", "LAION_PARENT"])
 def test_what_is_read_beside_the_settings_passes(name):
     assert unknown_names({name: "x"}, Declared) == ([], [])
 
