@@ -1,7 +1,6 @@
 """A lake in a bucket that speaks S3's protocol: AWS, or whatever ``AWS_ENDPOINT_URL`` names.
 
-How the bucket is reached is read from where every AWS tool reads it: ``AWS_…`` variables, a profile, the role of the
-machine or pod. boto3 finds that out, and delta-rs, polars and DuckDB are told.
+How it is reached boto3 finds out (``laion_assets.common.s3``), and delta-rs, polars and DuckDB are told.
 """
 
 import os
@@ -16,30 +15,32 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import duckdb
-from boto3.exceptions import Boto3Error, RetriesExceededError
+from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError, ResponseStreamingError
-from botocore.exceptions import ConnectionError as BotoConnectionError
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from laion_assets.common.digests import text_digest
 from laion_assets.common.folders import user_cache
 from laion_assets.common.passing import s3_refusal_can_pass
+from laion_assets.common.s3 import (
+    ANSWER_SECONDS,
+    ATTEMPTS,
+    BROKEN_BODY,
+    CONNECT_SECONDS,
+    MISSING,
+    UNREACHED,
+    refusal,
+    s3_client,
+    s3_credentials,
+)
 from laion_assets.delta.errors import LakeError, StorageUnavailable
 from laion_assets.delta.partition import literal
 from laion_assets.delta.storage import Storage, StoredFile, plain_name
 
-_ATTEMPTS = 10
-_CONNECT_SECONDS = 10
-_ANSWER_SECONDS = 60
 _RETRY_SECONDS = 300
 _FETCHED_AT_ONCE = 8
 _DELETED_AT_ONCE = 1000  # the protocol's limit
-_CANNOT_BE_REACHED = (HTTPClientError, BotoConnectionError, HTTPError, RetriesExceededError)
-_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
 class BucketStorage(Storage):
@@ -66,18 +67,18 @@ class BucketStorage(Storage):
     def delta_options(self) -> dict[str, str]:
         return {
             **self._reach_options(),
-            "max_retries": str(_ATTEMPTS),
+            "max_retries": str(ATTEMPTS),
             "retry_timeout": f"{_RETRY_SECONDS}s",
             # As delivered the first waits are so short that ten of them are over in two seconds.
             "backoff_config.init_backoff": "500ms",
             "backoff_config.max_backoff": "30s",
-            "connect_timeout": f"{_CONNECT_SECONDS}s",
-            "timeout": f"{2 * _ANSWER_SECONDS}s",  # of a whole answer, body included
+            "connect_timeout": f"{CONNECT_SECONDS}s",
+            "timeout": f"{2 * ANSWER_SECONDS}s",  # of a whole answer, body included
         }
 
     @property
     def polars_options(self) -> dict[str, Any]:
-        return {**self._reach_options(), "max_retries": _ATTEMPTS, "retry_timeout_ms": _RETRY_SECONDS * 1000}
+        return {**self._reach_options(), "max_retries": ATTEMPTS, "retry_timeout_ms": _RETRY_SECONDS * 1000}
 
     def _reach_options(self) -> dict[str, str]:
         reach = reached()
@@ -100,9 +101,9 @@ class BucketStorage(Storage):
         con.execute(f"LOAD {literal(str(_httpfs()))}")
         for name in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):
             con.execute(f"SET {name} = ''")  # it takes them from the environment, and a query could read them there
-        con.execute(f"SET http_retries = {_ATTEMPTS - 1}")
+        con.execute(f"SET http_retries = {ATTEMPTS - 1}")
         con.execute("SET http_retry_backoff = 2")
-        con.execute(f"SET http_timeout = {_ANSWER_SECONDS}")
+        con.execute(f"SET http_timeout = {ANSWER_SECONDS}")
         given = {
             "KEY_ID": reach.key,
             "SECRET": reach.secret,
@@ -120,18 +121,19 @@ class BucketStorage(Storage):
     def exists(self, name: str) -> bool:
         try:
             with self._asking(name):
-                s3_client().head_object(**self._object(name))
+                _client().head_object(**self._object(name))
         except FileNotFoundError:
             return False
         return True
 
     def read(self, name: str) -> bytes:
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             with self._asking(name):
+                body = _client().get_object(**self._object(name))["Body"]
                 try:
-                    return bytes(s3_client().get_object(**self._object(name))["Body"].read())
-                except (ResponseStreamingError, IncompleteReadError, HTTPError):  # boto3 retries all but the body
-                    if attempt + 1 == _ATTEMPTS:
+                    return bytes(body.read())
+                except BROKEN_BODY:  # boto3 retries all but the body
+                    if attempt + 1 == ATTEMPTS:
                         raise
                     time.sleep(0.1 * 2**attempt)
         raise AssertionError
@@ -139,10 +141,10 @@ class BucketStorage(Storage):
     def create(self, name: str, content: bytes) -> bool:
         try:
             with self._asking(name):
-                s3_client().put_object(**self._object(name), Body=content, IfNoneMatch="*")
+                _client().put_object(**self._object(name), Body=content, IfNoneMatch="*")
         except LakeError as error:
             cause = error.__cause__
-            if not isinstance(cause, ClientError) or _status(cause) not in (409, 412):
+            if not isinstance(cause, ClientError) or refusal(cause)[1] not in (409, 412):
                 raise
             # It may have been us: of an attempt whose answer was lost nobody knows whether it was carried out.
             return bool(cause.response["ResponseMetadata"].get("RetryAttempts")) and self.read(name) == content
@@ -150,7 +152,7 @@ class BucketStorage(Storage):
 
     def replace(self, name: str, content: bytes) -> None:
         with self._asking(name):
-            s3_client().put_object(**self._object(name), Body=content)
+            _client().put_object(**self._object(name), Body=content)
 
     def files(self, folder: str = "") -> Iterator[StoredFile]:
         for page in self._pages(folder):
@@ -169,7 +171,7 @@ class BucketStorage(Storage):
         while some := list(islice(rest, _DELETED_AT_ONCE)):
             keys = [{"Key": self._prefix + plain_name(name)} for name in some]
             with self._asking(some[0]):
-                answer = s3_client().delete_objects(Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True})
+                answer = _client().delete_objects(Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True})
             for failed in answer.get("Errors", ()):
                 raise StorageUnavailable(
                     f"s3://{self._bucket}/{failed['Key']} was not deleted ({failed['Code']}): do it again"
@@ -177,7 +179,7 @@ class BucketStorage(Storage):
 
     def publish(self, local: Path, name: str) -> None:
         with self._asking(name):
-            s3_client().upload_file(str(local), self._bucket, self._prefix + plain_name(name), Config=_transfer())
+            _client().upload_file(str(local), self._bucket, self._prefix + plain_name(name), Config=_transfer())
 
     @contextmanager
     def mirror(self, names: Iterable[str]) -> Iterator[Path]:
@@ -211,7 +213,7 @@ class BucketStorage(Storage):
             target.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError), self._asking(name):
                 key = self._prefix + plain_name(name)
-                s3_client().download_file(self._bucket, key, str(target), Config=_transfer())
+                _client().download_file(self._bucket, key, str(target), Config=_transfer())
 
         with ThreadPoolExecutor(_FETCHED_AT_ONCE, "fetch") as pool:
             for _ in pool.map(fetch, targets):
@@ -223,7 +225,7 @@ class BucketStorage(Storage):
     def _pages(self, folder: str, **options: str) -> Iterator[dict[str, Any]]:
         prefix = self._prefix + (f"{plain_name(folder).rstrip('/')}/" if folder else "")
         with self._asking(folder):
-            pages = s3_client().get_paginator("list_objects_v2")
+            pages = _client().get_paginator("list_objects_v2")
             yield from pages.paginate(Bucket=self._bucket, Prefix=prefix, **options)
 
     @contextmanager
@@ -233,8 +235,8 @@ class BucketStorage(Storage):
         try:
             yield
         except ClientError as error:
-            code, status = str(error.response.get("Error", {}).get("Code", "")), _status(error)
-            if code in _MISSING or (status == 404 and code != "NoSuchBucket"):
+            code, status = refusal(error)
+            if code in MISSING or (status == 404 and code != "NoSuchBucket"):
                 raise FileNotFoundError(address) from error
             if code == "NoSuchBucket":
                 raise LakeError(f"there is no bucket {self._bucket}: make it, or name another lake") from error
@@ -243,7 +245,7 @@ class BucketStorage(Storage):
                     f"{address}: the bucket kept answering {code} ({status}); this can pass: try again later"
                 ) from error
             raise LakeError(f"{address} is refused ({code}, {status}): check credentials and the bucket") from error
-        except _CANNOT_BE_REACHED as error:
+        except UNREACHED as error:
             raise StorageUnavailable(f"{address} cannot be reached: {error}; this can pass: try again later") from error
         except (BotoCoreError, Boto3Error) as error:
             raise LakeError(f"{address}: {error}; see the AWS settings (AWS_…)") from error
@@ -266,9 +268,9 @@ def reached() -> Reach:
     Raises:
         LakeError: there are no credentials.
     """
-    session, client = _session_and_client(_environment())
+    client = _client()
     try:
-        credentials = session.get_credentials()
+        credentials = s3_credentials()
         if credentials is None:
             raise LakeError("there are no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role")
         return Reach(client, credentials)
@@ -276,28 +278,9 @@ def reached() -> Reach:
         raise StorageUnavailable(f"AWS credentials cannot be had: {error}") from error
 
 
-def s3_client() -> Any:
-    """The boto3 client; safe to share between threads."""
-    return _session_and_client(_environment())[1]
-
-
-def _environment() -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
-
-
-@lru_cache(maxsize=4)
-def _session_and_client(environment: tuple[tuple[str, str], ...]) -> tuple[Any, Any]:
-    session = boto3.Session()
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_ANSWER_SECONDS,
-        max_pool_connections=32,
-    )
-    # AWS_REGION is what everybody but boto3 reads.
-    region = dict(environment).get("AWS_REGION") or session.region_name or "us-east-1"
+def _client() -> Any:
     try:
-        return session, session.client("s3", region_name=region, config=config)
+        return s3_client()
     except (BotoCoreError, ValueError) as error:
         raise LakeError(f"no S3 client can be made: {error}; see the AWS settings (AWS_…)") from error
 
@@ -311,11 +294,7 @@ def _is_copy(path: Path, file: StoredFile) -> bool:
 
 
 def _transfer() -> TransferConfig:
-    return TransferConfig(max_concurrency=4, num_download_attempts=_ATTEMPTS)
-
-
-def _status(error: ClientError) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return TransferConfig(max_concurrency=4, num_download_attempts=ATTEMPTS)
 
 
 def _scratch(uri: str) -> Path:

@@ -4,21 +4,10 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ResponseStreamingError,
-)
-from botocore.exceptions import (
-    ConnectionError as BotoConnectionError,
-)
-from urllib3.exceptions import HTTPError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from laion_assets.common.passing import s3_refusal_can_pass
+from laion_assets.common.s3 import BROKEN_BODY, MISSING, UNREACHED, refusal
 from laion_assets.sources.address import parse_address
 from laion_assets.sources.transfer import (
     ABSENT_OR_REFUSED,
@@ -31,8 +20,6 @@ from laion_assets.sources.transfer import (
     TransferError,
     TransientFailure,
 )
-
-_MISSING = frozenset({"NoSuchKey", "NoSuchBucket", "NotFound", "404"})
 
 
 class S3Source:
@@ -104,27 +91,26 @@ class _Connector:
             raise SourceUnreachable(
                 f"{self._name}: {error}; configure AWS credentials, or use the HTTPS mirror"
             ) from error
-        except (HTTPClientError, BotoConnectionError) as error:
+        except UNREACHED as error:
             raise TransientFailure(f"{type(error).__name__}: {error}") from error
         except BotoCoreError as error:
             raise SourceUnreachable(f"{self._name} cannot be asked for: {error}") from error
         return _S3Body(answer["Body"], offset + int(answer["ContentLength"]), answer.get("ETag"))
 
     def _refused(self, error: ClientError, offset: int) -> Body:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        code, status = refusal(error)
         if s3_refusal_can_pass(code, status):
             raise TransientFailure(f"{code} (HTTP {status})") from error
-        if code in _MISSING or status == 404:
+        if code in MISSING or status == 404:
             raise SourceNotFound(f"{self._name} does not exist ({code})") from error
         if code == "PreconditionFailed" or status == 412:
             raise TransferError(f"{self._name} changed while it was read; read it again from the start") from error
         if code == "InvalidRange" or status == 416:
             return _S3Body(None, offset, None)
-        refusal = f"{self._name} is refused ({code}, HTTP {status})"
+        refused = f"{self._name} is refused ({code}, HTTP {status})"
         if code == "AccessDenied":
-            raise SourceRefused(f"{refusal}: {ABSENT_OR_REFUSED}; check path, credentials and bucket") from error
-        raise SourceUnreachable(f"{refusal}; check credentials and bucket") from error
+            raise SourceRefused(f"{refused}: {ABSENT_OR_REFUSED}; check path, credentials and bucket") from error
+        raise SourceUnreachable(f"{refused}; check credentials and bucket") from error
 
 
 class _S3Body:
@@ -138,7 +124,7 @@ class _S3Body:
             return b""
         try:
             return cast("bytes", self._stream.read(size))
-        except (IncompleteReadError, ResponseStreamingError, HTTPClientError, HTTPError, OSError) as error:
+        except (*BROKEN_BODY, OSError) as error:
             raise TransientFailure(f"{type(error).__name__}: {error}") from error
         except BotoCoreError as error:
             raise TransferError(f"the object arrived damaged: {error}; run this again") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from laion_assets.delta.bucket import s3_client
+from laion_assets.common.s3 import s3_client
 from laion_assets.delta.lake import Lake
 from laion_assets.lake.opening import open_lake
 from laion_assets.sql.guard import NotAQueryError
