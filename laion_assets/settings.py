@@ -26,7 +26,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from laion_assets.clip.calibration import KEEP
-from laion_assets.clip.encoder import EncoderError, EncoderOptions, content_sha256, encoder_identity
+from laion_assets.clip.options import EncoderError, EncoderOptions, content_sha256, encoder_identity
 from laion_assets.common.digests import json_digest
 from laion_assets.common.logs import LogFormat, LogLevel
 from laion_assets.common.messages import AlertOptions

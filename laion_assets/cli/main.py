@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    from laion_assets.clip.encoder import EncoderError
+    from laion_assets.clip.options import EncoderError
     from laion_assets.consent.removals import RemovalError
     from laion_assets.evaluation.benchmark import BenchmarkError
     from laion_assets.orchestration.execution import ExecutorError

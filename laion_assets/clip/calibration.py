@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +78,15 @@ class Threshold:
     """Shuffled pairs dropped, 0 to 1."""
     roc_auc: float
     """Chance that a clean pair scores above a shuffled one, ties counted half."""
+
+
+class Scores(NamedTuple):
+    """Similarities of pictures with texts."""
+
+    positives: FloatArray
+    """Of clean pairs."""
+    negatives: FloatArray
+    """Of shuffled ones."""
 
 
 def roc_auc(positives: FloatArray, negatives: FloatArray) -> float:
@@ -169,6 +178,31 @@ def calibrate(
     Raises:
         CalibrationError: fewer than 100 pictures can be decoded, or no two of their texts differ.
     """
+    scores = _group_scores(encoder, pairs, np.random.default_rng(seed), left_out)
+    pooled = Scores(*(np.concatenate(side) for side in zip(*scores.values(), strict=True)))
+    if not len(pooled.negatives):
+        raise CalibrationError("expected texts that differ, found the same text on every picture of a language group")
+    same = {
+        "encoder_sha256": encoder.sha256,
+        "encoder": encoder.name,
+        "picture_domain": picture_domain,
+        "calibrated_at": datetime.now(UTC),
+    }
+    rows = []
+    for group, own in scores.items():
+        of_all = len(own.positives) < LEAST_PAIRS or not len(own.negatives)
+        used = pooled if of_all else own
+        found = keeping_threshold(*used, keep)
+        method = f"keeps {keep:.4g} of the true pairs; {CONFIDENCE:.0%} interval {found.low:.4f} to {found.high:.4f}"
+        method += f"; {SHUFFLES} shuffles within the language group{'; all groups together' if of_all else ''}"
+        rows.append({**same, "language_group": group, "method": method, **_measures(found, used)})
+    return pl.DataFrame(rows, schema=pl.Schema(CALIBRATION_SCHEMA))
+
+
+def _group_scores(
+    encoder: Encoder, pairs: pl.DataFrame, rng: np.random.Generator, left_out: dict[str, int] | None
+) -> dict[str, Scores]:
+    """Encode the pairs, and compare them by language group, each picture with its own text and with others'."""
     unknown = set(pairs["language_group"].unique()) - set(LANGUAGE_GROUPS)
     if unknown:
         raise CalibrationError(
@@ -182,36 +216,11 @@ def calibrate(
     texts, _ = encoder.encode_texts(pairs["text"].to_list())
     groups = pairs["language_group"].to_numpy()
     text_ids = pairs["text"].rank("dense").to_numpy()
-    rng = np.random.default_rng(seed)
     scores = {}
     for group in LANGUAGE_GROUPS:
         rows = np.flatnonzero(ok & (groups == group))
         scores[group] = _scores(images[rows], texts[rows], text_ids[rows], rng)
-    pooled = tuple(np.concatenate([scores[group][side] for group in LANGUAGE_GROUPS]) for side in (0, 1))
-    if not len(pooled[1]):
-        raise CalibrationError("expected texts that differ, found the same text on every picture of a language group")
-    now = datetime.now(UTC)
-    rows_out = []
-    for group in LANGUAGE_GROUPS:
-        positives, negatives = scores[group]
-        of_all = len(positives) < LEAST_PAIRS or not len(negatives)
-        if of_all:
-            positives, negatives = pooled
-        found = keeping_threshold(positives, negatives, keep)
-        method = f"keeps {keep:.4g} of the true pairs; {CONFIDENCE:.0%} interval {found.low:.4f} to {found.high:.4f}"
-        method += f"; {SHUFFLES} shuffles within the language group{'; all groups together' if of_all else ''}"
-        rows_out.append(
-            {
-                "encoder_sha256": encoder.sha256,
-                "encoder": encoder.name,
-                "language_group": group,
-                "method": method,
-                "picture_domain": picture_domain,
-                "calibrated_at": now,
-                **_measures(found, positives, negatives),
-            }
-        )
-    return pl.DataFrame(rows_out, schema=pl.Schema(CALIBRATION_SCHEMA))
+    return scores
 
 
 def _scores(
@@ -219,7 +228,7 @@ def _scores(
     texts: npt.NDArray[np.float32],
     text_ids: npt.NDArray[Any],
     rng: np.random.Generator,
-) -> tuple[FloatArray, FloatArray]:
+) -> Scores:
     negatives = [np.empty(0, np.float64)]
     if len(images) > 1:
         for _ in range(SHUFFLES):
@@ -229,10 +238,11 @@ def _scores(
             other[order] = np.roll(order, 1)
             differs = text_ids != text_ids[other]
             negatives.append(cosine_similarity(images[differs], texts[other[differs]]).astype(np.float64))
-    return cosine_similarity(images, texts).astype(np.float64), np.concatenate(negatives)
+    return Scores(cosine_similarity(images, texts).astype(np.float64), np.concatenate(negatives))
 
 
-def _measures(found: Threshold, positives: FloatArray, negatives: FloatArray) -> dict[str, float | int]:
+def _measures(found: Threshold, scores: Scores) -> dict[str, float | int]:
+    positives, negatives = scores
     return {
         "threshold": found.value,
         "keep_rate": found.keep_rate,

@@ -12,6 +12,8 @@ from typing import Final
 import polars as pl
 
 from laion_assets.clip.calibration import CalibrationError
+from laion_assets.text.language import LanguageIdentifier, language_group
+from laion_assets.text.normalise import normalise
 
 _EXPECTED: Final = (
     "columns image (bytes, or Hugging Face's struct of bytes and path) and text (a text, or a list of captions)"
@@ -58,6 +60,20 @@ def read_pairs(path: str | Path) -> HeldOutPairs:
         found = ", ".join(f"{rows_left} with {reason}" for reason, rows_left in left_out.items()) or "none"
         raise CalibrationError(f"{path}: expected rows with a picture and a text, found {rows.height} rows: {found}")
     return HeldOutPairs(kept, left_out)
+
+
+def with_language_groups(pairs: pl.DataFrame, floor: float) -> pl.DataFrame:
+    """Pairs as :func:`calibrate` takes them: texts normalised, `language` and `language_group` told from them.
+
+    Args:
+        pairs: With a column `text`.
+        floor: The least certainty of a language, as extraction has it.
+    """
+    texts = normalise(pairs["text"])
+    languages = LanguageIdentifier(floor).identify(texts)
+    return pairs.with_columns(text=texts, language=languages["language"]).with_columns(
+        language_group=language_group(pl.col("language"))
+    )
 
 
 def _picture(path: str | Path, kind: pl.DataType) -> pl.Expr:

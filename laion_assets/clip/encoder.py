@@ -6,7 +6,6 @@ more, and imports the heavy ones only when an encoder is loaded.
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import os
@@ -14,15 +13,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from laion_assets.clip.cpu import prepare_cpu
+from laion_assets.clip.device import resolve_device, resolve_precision
+from laion_assets.clip.open_clip_models import load_open_clip
+from laion_assets.clip.options import EncoderOptions, content_sha256, encoder_name
 from laion_assets.clip.text_tower import encode_texts
-from laion_assets.common.digests import file_sha256
 from laion_assets.images.decode import rgb_picture
 
 if TYPE_CHECKING:
@@ -33,100 +33,8 @@ _log = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
-PRECISIONS: Final = ("auto", "fp32", "amp_bf16", "amp_fp16")
-_HUB_PREFIX: Final = "hf-hub:"
 _WORDS_CACHED: Final = 500_000
 """Words whose tokens open_clip's tokenizer may remember; it never forgets by itself."""
-
-
-class EncoderError(Exception):
-    """An encoder cannot be loaded as configured. The message says what was expected, what was found and what to do."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EncoderOptions:
-    """Which encoder, and how it runs."""
-
-    model: str = "ViT-B-32"
-    """open_clip's name of the architecture, or `hf-hub:owner/name`."""
-    pretrained: str = "laion2b_s34b_b79k"
-    """open_clip's tag of the weights, or the path of a weights file; empty for an `hf-hub:` model."""
-    model_configs: str | None = None
-    """Folder of further open_clip model configurations (JSON), or None."""
-    precision: str = "auto"
-    """`fp32`, `amp_bf16`, `amp_fp16`, or `auto`: `amp_bf16` on a GPU, `fp32` on a CPU."""
-    device: str = "auto"
-    """torch's name of the device, or `auto`: the first GPU if there is one, else the CPU."""
-    batch_size: int = 256
-    """Images, or texts, a forward pass."""
-    decode_threads: int = 0
-    """Threads that decode pictures; 0: one a core, at most 16."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be run."""
-        if not self.model:
-            raise ValueError("model: expected the name of an open_clip model, found nothing")
-        if self.model.startswith("local-dir:"):
-            raise ValueError("model: give a local model as its configuration's name, model_configs and a weights file")
-        if not self.pretrained and not self.model.startswith(_HUB_PREFIX):
-            raise ValueError(f"pretrained: expected a weights tag or file for {self.model}, found nothing")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, found {self.precision!r}")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, found {self.batch_size}")
-        if self.decode_threads < 0:
-            raise ValueError(f"decode_threads: expected 0 or more, found {self.decode_threads}")
-
-
-def encoder_name(options: EncoderOptions) -> str:
-    """Name an encoder by model and weights, without loading it.
-
-    Returns:
-        `model/tag`, `model/first 12 digits of the weights file's sha256`, or an `hf-hub:` name as it is.
-
-    Raises:
-        EncoderError: `pretrained` is written as a path, and no file lies there.
-    """
-    if options.model.startswith(_HUB_PREFIX):
-        return options.model
-    file = _weights_file(options)
-    return f"{options.model}/{content_sha256(file)[:12] if file else options.pretrained}"
-
-
-def encoder_identity(options: EncoderOptions) -> str:
-    """Say which weights an encoder has, without loading it: equal for equal weights, wherever their file lies.
-
-    Returns:
-        `model/sha256:…` of the content of a weights file, `model/tag:…` otherwise.
-
-    Raises:
-        EncoderError: `pretrained` is written as a path, and no file lies there.
-    """
-    file = None if options.model.startswith(_HUB_PREFIX) else _weights_file(options)
-    return f"{options.model}/" + (f"sha256:{content_sha256(file)}" if file else f"tag:{options.pretrained}")
-
-
-def _weights_file(options: EncoderOptions) -> Path | None:
-    path = Path(options.pretrained)
-    if path.is_file():
-        return path
-    if len(path.parts) > 1 or path.suffix:
-        raise EncoderError(
-            f"the weights of {options.model}: expected a file or one of open_clip's tags, found no file {path}; "
-            "correct the path, or write the weights there first"
-        )
-    return None
-
-
-def content_sha256(path: Path) -> str:
-    """The sha256 of a file, computed once for each of its states."""
-    state = path.stat()
-    return _sha256_of(str(path.resolve()), state.st_mtime_ns, state.st_size)
-
-
-@functools.lru_cache(maxsize=64)
-def _sha256_of(path: str, _mtime_ns: int, _size: int) -> str:
-    return file_sha256(Path(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,105 +228,6 @@ def load_encoder(options: EncoderOptions) -> Encoder:
         device=device,
         options=options,
     )
-
-
-def resolve_device(device: str) -> str:
-    """The device that `EncoderOptions.device` asks for, by torch's name.
-
-    Raises:
-        EncoderError: no such device.
-    """
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        wanted = torch.device(device)
-    except RuntimeError as error:
-        raise EncoderError(f"device: expected `auto`, `cpu` or `cuda[:n]`, found {device!r}") from error
-    if wanted.type == "cuda" and (not torch.cuda.is_available() or (wanted.index or 0) >= torch.cuda.device_count()):
-        raise EncoderError(
-            f"device {device} was asked for, and torch sees {torch.cuda.device_count()} GPUs; use `auto` or `cpu`"
-        )
-    return device
-
-
-def resolve_precision(precision: str, device_type: str) -> str:
-    """What `EncoderOptions.precision` means on a device of that type: any of PRECISIONS but `auto`."""
-    if precision == "auto":
-        return "amp_bf16" if device_type == "cuda" else "fp32"
-    return precision
-
-
-def load_open_clip(options: EncoderOptions, device: str) -> tuple[Any, Callable[[Any], torch.Tensor], Any, Path]:
-    """Load a model as open_clip makes it, for whoever needs more of it than an `Encoder` shows.
-
-    Returns:
-        The model in evaluation mode, its preprocessing of a PIL picture, its tokenizer, and the weights file.
-
-    Raises:
-        EncoderError: model or weights do not exist, or do not fit each other.
-    """
-    import open_clip
-
-    if options.model_configs is not None:
-        add_model_configs(options.model_configs)
-    published = {}
-    if options.model.startswith(_HUB_PREFIX):
-        weights = _fetch(lambda: open_clip.pretrained.download_pretrained_from_hf(options.model[len(_HUB_PREFIX) :]))
-    else:
-        if open_clip.get_model_config(options.model) is None:
-            raise EncoderError(
-                f"expected the name of an open_clip model, found {options.model!r}: no such configuration is shipped "
-                f"or in model_configs ({options.model_configs or 'not set'}); `open_clip.list_models()` names them all"
-            )
-        published = open_clip.get_pretrained_cfg(options.model, options.pretrained)
-        file = None if published else _weights_file(options)
-        if not published and file is None:
-            tags = ", ".join(open_clip.list_pretrained_tags_by_model(options.model)) or "none"
-            raise EncoderError(
-                f"{options.model} has no weights {options.pretrained!r}: expected a file or one of its tags ({tags})"
-            )
-        weights = str(file) if file else _fetch(lambda: open_clip.download_pretrained(published))
-    try:
-        model, _, preprocess = open_clip.create_model_and_transforms(
-            options.model,
-            pretrained=options.pretrained or None,
-            device=device,
-            pretrained_text=False,
-            # Weights trained with QuickGELU give wrong vectors under plain GELU, and open_clip only warns of it.
-            force_quick_gelu=bool(published.get("quick_gelu")),
-        )
-        tokenizer = open_clip.get_tokenizer(options.model)
-    except Exception as error:  # each format's reader raises its own errors on a broken file
-        raise EncoderError(f"{options.model} cannot be loaded with the weights {weights}: {error}") from error
-    model.eval()
-    return model, preprocess, tokenizer, Path(weights)
-
-
-def add_model_configs(folder: str) -> None:
-    """Make the open_clip model configurations in a folder known to open_clip, in this process.
-
-    Raises:
-        EncoderError: the folder does not exist or holds no JSON file.
-    """
-    import open_clip
-
-    path = Path(folder)
-    if not any(path.glob("*.json")):
-        raise EncoderError(
-            f"model_configs: expected a folder of open_clip's JSON model configurations, found none in {path}"
-        )
-    open_clip.add_model_config(path)
-
-
-def _fetch(download: Callable[[], str]) -> str:
-    try:
-        return download()
-    except Exception as error:  # the hub's client raises its own, urllib's, requests' and plain errors
-        raise EncoderError(
-            f"the weights cannot be fetched: {error}; connect once so that they are cached, or name a file"
-        ) from error
 
 
 def _pad_token(tokenizer: Any) -> int:

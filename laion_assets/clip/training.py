@@ -227,7 +227,7 @@ def _prepare(pairs: TrainingPairs, model: str, model_configs: str | None) -> tup
     import open_clip
     import torch
 
-    from laion_assets.clip.encoder import add_model_configs
+    from laion_assets.clip.open_clip_models import add_model_configs
 
     if model_configs is not None:
         add_model_configs(model_configs)

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from laion_assets.clip.cpu import prepare_cpu
-from laion_assets.clip.encoder import EncoderOptions, load_open_clip, resolve_device, resolve_precision
+from laion_assets.clip.device import resolve_device, resolve_precision
+from laion_assets.clip.open_clip_models import load_open_clip
+from laion_assets.clip.options import EncoderOptions
 from laion_assets.evaluation.benchmark import BenchmarkError, BenchmarkSample
 from laion_assets.images.decode import rgb_picture
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from laion_assets.common.duck import quoted
+from laion_assets.common.duck import number, quoted
 from laion_assets.consent.removals import Removals
 from laion_assets.pairs.dedup import REMOVAL_DROPS
 from laion_assets.pairs.policy import Policy
@@ -99,27 +99,44 @@ def filter_pairs(
         duckdb.Error: If a view or a column is missing, or a file cannot be written.
     """
     groups = _groups(encoders, thresholds, threshold_overrides or {}, policy)
-    registered = (removals or Removals.none()).register(connection)
     judged = output.with_name(f"{output.name}.judged")
     try:
-        connection.register("_filter_groups", groups.to_arrow())
-        joined = f"({_joined(pairs, images, embeddings)})"
-        candidates = registered.annotate(joined, final_url="final_url", pair_id="pair_id", sha256="sha256")
-        rows_in = _counts(connection, f"SELECT 'pairs', count(*) FROM {pairs}")["pairs"]
+        joined = _joined(pairs, images, embeddings)
+        _judge(connection, joined, groups, policy, removals or Removals.none(), judged)
+        staged = f"read_parquet({quoted(judged)})"
+        counts = FilterCounts(
+            rows_in=number(connection, f"SELECT count(*) FROM {pairs}"),
+            rows_out=_write_kept(connection, staged, policy, output),
+            drops=_counts(connection, f"SELECT reason, count(*) FROM {staged} WHERE reason IS NOT NULL GROUP BY ALL"),
+            subsets=_counts(connection, f"SELECT subset, count(*) FROM {staged} WHERE reason IS NULL GROUP BY ALL"),
+        )
+        if dropped is not None:
+            _write_dropped(connection, staged, dropped, dropped_per_reason)
+    finally:
+        judged.unlink(missing_ok=True)
+    return counts
+
+
+def _judge(
+    connection: duckdb.DuckDBPyConnection,
+    joined: str,
+    groups: pl.DataFrame,
+    policy: Policy,
+    removals: Removals,
+    judged: Path,
+) -> None:
+    """Write every joined pair with the reason for which it is dropped, null if it is kept."""
+    connection.register("_filter_groups", groups.to_arrow())
+    try:
+        candidates = removals.register(connection).annotate(
+            f"({joined})", final_url="final_url", pair_id="pair_id", sha256="sha256"
+        )
         connection.execute(
             f"COPY (SELECT * EXCLUDE (removal), {reason_sql(policy)} AS reason FROM ({candidates}))"
             f" TO {quoted(judged)} (FORMAT parquet, COMPRESSION lz4)"
         )
-        staged = f"read_parquet({quoted(judged)})"
-        drops = _counts(connection, f"SELECT reason, count(*) FROM {staged} WHERE reason IS NOT NULL GROUP BY ALL")
-        subsets = _counts(connection, f"SELECT subset, count(*) FROM {staged} WHERE reason IS NULL GROUP BY ALL")
-        rows_out = _write_kept(connection, staged, policy, output)
-        if dropped is not None:
-            _write_dropped(connection, staged, dropped, dropped_per_reason)
     finally:
         connection.unregister("_filter_groups")
-        judged.unlink(missing_ok=True)
-    return FilterCounts(rows_in=rows_in, rows_out=rows_out, drops=drops, subsets=subsets)
 
 
 def _groups(
@@ -194,11 +211,11 @@ def reason_sql(policy: Policy) -> str:
 
 def _write_kept(connection: duckdb.DuckDBPyConnection, staged: str, policy: Policy, output: Path) -> int:
     kept = f"SELECT *, {_literal(policy.name)} AS policy FROM {staged} WHERE reason IS NULL"
-    written = connection.execute(
+    return number(
+        connection,
         f"COPY (SELECT {_FILTERED_COLUMNS} FROM ({kept}) ORDER BY pair_id)"
-        f" TO {quoted(output)} (FORMAT parquet, COMPRESSION zstd)"
-    ).fetchone()
-    return int(written[0]) if written else 0
+        f" TO {quoted(output)} (FORMAT parquet, COMPRESSION zstd)",
+    )
 
 
 def _write_dropped(connection: duckdb.DuckDBPyConnection, staged: str, dropped: Path, per_reason: int) -> None:

@@ -16,7 +16,7 @@ from laion_assets.sql.commits import COMMITS, commits_in_logs
 from laion_assets.sql.guard import reading_statements
 from laion_assets.sql.macros import create_macros
 from laion_assets.sql.metrics import STEP_METRICS, metrics_in_logs
-from laion_assets.sql.project import RECORDS, open_project, tables_of
+from laion_assets.sql.project import RECORDS, Project, open_project, tables_of
 from laion_assets.sql.versions import ensure_versions
 from laion_assets.tables.catalogue import TABLES
 
@@ -49,6 +49,17 @@ def connect(
     tables = {**TABLES, **{table.name: table for table in tables_of(project.models.values())}}
     pinned = at or {}
     ensure_versions(lake, tables, pinned)
+    con = _engine()
+    _admit(con, lake, unsafe=unsafe)
+    create_macros(con)
+    _make_views(con, tables, project)
+    _show_what_is_built(con, lake, tables, project, pinned)
+    con.execute("SET lock_configuration = true")
+    return con
+
+
+def _engine() -> duckdb.DuckDBPyConnection:
+    """DuckDB with its Delta extension, and nothing else that it would fetch or find by itself."""
     con = duckdb.connect(
         ":memory:",
         config={
@@ -64,34 +75,51 @@ def connect(
     con.execute("SET TimeZone = 'UTC'")
     con.execute(f"LOAD '{_delta_extension()}'")
     con.execute("SET python_enable_replacements = false")  # a Python variable is no table
+    return con
+
+
+def _admit(con: duckdb.DuckDBPyConnection, lake: Lake, *, unsafe: bool) -> None:
+    """Let a session read the lake, and unless it is unsafe nothing else."""
     lake.storage.admit(con)
     if not unsafe:
         # Before access is shut: what the lake holds stays readable.
         con.execute(f"SET allowed_directories = ['{_quoted(lake.uri)}/']")
         con.execute("SET enable_external_access = false")
-    create_macros(con)
-    # DuckDB binds a view when it is made, and would open every table below it: models are made over empty stand-ins,
-    # and the tables take their places afterwards.
+
+
+def _make_views(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Table], project: Project) -> None:
+    """Make an empty view of every table, and the view models over them.
+
+    DuckDB binds a view when it is made, and would open every table below it: models are made over empty stand-ins, and
+    the tables take their places afterwards.
+    """
     for name, table in {**tables, **RECORDS}.items():
         con.execute(f"CREATE VIEW {name} AS FROM {hive_relation(table, [])}")
     for model in project.enabled.values():
         if model.is_view:
             con.execute(f"CREATE VIEW {model.name} AS {model.template.render()}")
+
+
+def _show_what_is_built(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    tables: Mapping[str, Table],
+    project: Project,
+    pinned: Mapping[str, int],
+) -> None:
+    """Put the tables that there are in the places of their stand-ins, and what was built of models that are broken."""
     there = set(lake.storage.folders())
     built = [name for name in tables if name in there and lake.exists(name)]
     for name in built:
         lake.ensure_whole(name)
     con.execute(f"CREATE OR REPLACE VIEW {COMMITS.name} AS {commits_in_logs(lake, built)}")
     con.execute(f"CREATE OR REPLACE VIEW {STEP_METRICS.name} AS {metrics_in_logs(lake, built)}")
-    for name, table in tables.items():
-        if name in built:
-            version = f", version => {pinned[name]}" if name in pinned else ""
-            _show(con, table, f"delta_scan('{_quoted(lake.path(name))}'{version})")
+    for name in built:
+        version = f", version => {pinned[name]}" if name in pinned else ""
+        _show(con, tables[name], f"delta_scan('{_quoted(lake.path(name))}'{version})")
     for model in project.models.values():
         if model.held in ("broken", "waits") and model.name in there and lake.exists(model.name):
             con.execute(f"CREATE VIEW {model.name} AS FROM delta_scan('{_quoted(lake.path(model.name))}')")
-    con.execute("SET lock_configuration = true")
-    return con
 
 
 def _show(con: duckdb.DuckDBPyConnection, table: Table, rows: str) -> None:

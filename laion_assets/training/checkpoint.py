@@ -82,7 +82,7 @@ def ensure_model(model: str, model_configs: str | None) -> None:
     """
     import open_clip
 
-    from laion_assets.clip.encoder import add_model_configs
+    from laion_assets.clip.open_clip_models import add_model_configs
 
     if model_configs is not None:
         add_model_configs(model_configs)

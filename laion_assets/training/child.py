@@ -35,7 +35,7 @@ def _train(job: dict[str, Any]) -> int:
     import torch
     from open_clip_train import main as program
 
-    from laion_assets.clip.encoder import add_model_configs
+    from laion_assets.clip.open_clip_models import add_model_configs
     from laion_assets.training.loading import data_source
     from laion_assets.training.schedule import Schedule
 

@@ -12,7 +12,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from laion_assets.clip.encoder import EncoderOptions
+from laion_assets.clip.options import EncoderOptions
 from laion_assets.delta.flow import partitions_of
 from laion_assets.delta.lake import Lake
 from laion_assets.download.options import DownloadOptions

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from laion_assets.clip.encoder import EncoderOptions
+from laion_assets.clip.options import EncoderOptions
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.stages import PER_CRAWL
 from tests.integration import foreign

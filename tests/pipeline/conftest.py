@@ -25,7 +25,8 @@ from dagster._core.storage.defs_state.base import set_defs_state_storage
 from polars.testing import assert_frame_equal
 
 from laion_assets.clip.cpu import prepare_cpu
-from laion_assets.clip.encoder import EncoderOptions, add_model_configs
+from laion_assets.clip.open_clip_models import add_model_configs
+from laion_assets.clip.options import EncoderOptions
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition
 from laion_assets.delta.scope import Scope

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from laion_assets.clip.encoder import EncoderOptions
+from laion_assets.clip.options import EncoderOptions
 from laion_assets.sample.encoder import MODEL_CONFIGS, write_calibration
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import write_lake_settings

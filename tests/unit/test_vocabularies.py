@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from laion_assets.clip.embed import EMBEDDING_SCHEMA
-from laion_assets.clip.encoder import PRECISIONS
+from laion_assets.clip.options import PRECISIONS
 from laion_assets.clip.thresholds import LAION_THRESHOLDS
 from laion_assets.download.driver import result_schema
 from laion_assets.download.failures import Failure

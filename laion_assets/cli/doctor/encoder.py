@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from laion_assets.cli.doctor.findings import Finding, fail, ok, warn
-from laion_assets.clip.encoder import EncoderOptions, encoder_name
+from laion_assets.clip.options import EncoderOptions, encoder_name
 from laion_assets.common.processes import end_with_parent, with_parent
 
 _SECONDS = 180.0
@@ -81,7 +81,8 @@ def _encoder_finding(options: EncoderOptions) -> Finding:
     import numpy as np
     from PIL import Image
 
-    from laion_assets.clip.encoder import EncoderError, load_encoder
+    from laion_assets.clip.encoder import load_encoder
+    from laion_assets.clip.options import EncoderError
 
     begun = time.monotonic()
     try:
@@ -114,7 +115,7 @@ def _not_loaded(options: EncoderOptions, error: Exception) -> Finding:
 
 def _main(described: list[dict[str, Any]]) -> None:
     end_with_parent()
-    from laion_assets.clip.encoder import EncoderOptions
+    from laion_assets.clip.options import EncoderOptions
 
     for finding in _device_findings():
         print(json.dumps(asdict(finding)), flush=True)  # noqa: T201 - this is what the parent reads

@@ -4,14 +4,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 
-import polars as pl
-
 from laion_assets.charts.figures import histogram
 from laion_assets.clip.calibration import CalibrationError, calibrate, distribution_warning
-from laion_assets.clip.calibration_pairs import read_pairs
+from laion_assets.clip.calibration_pairs import read_pairs, with_language_groups
 from laion_assets.clip.device import device_name
 from laion_assets.clip.embed import EmbeddingCounts, embed_tar
-from laion_assets.clip.encoder import Encoder, EncoderOptions, load_encoder
+from laion_assets.clip.encoder import Encoder, load_encoder
+from laion_assets.clip.options import EncoderOptions
 from laion_assets.clip.plan import EmbeddingPlan, plan_embeddings, wanted_by_tar
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.partition import Partition
@@ -20,8 +19,6 @@ from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.columns import SUBSETS
-from laion_assets.text.language import LanguageIdentifier, language_group
-from laion_assets.text.normalise import normalise
 
 SCORE_CHECK = "score_distribution"
 
@@ -48,7 +45,7 @@ def calibrations(step: Step) -> Metadata:
     try:
         held_out = read_pairs(str(options.pairs))
         left_out = dict(held_out.left_out)
-        pairs = _with_language_group(held_out.pairs, step.settings)
+        pairs = with_language_groups(held_out.pairs, step.settings.extraction.language_floor)
         measured = calibrate(
             encoder,
             pairs,
@@ -67,14 +64,6 @@ def calibrations(step: Step) -> Metadata:
     step.build.rows_in = len(SUBSETS)
     shown = measured.select("language_group", "threshold", "keep_rate", "drop_rate", "roc_auc", "positives", "method")
     return {"encoder": encoder.name, "thresholds": rows_table(shown)}
-
-
-def _with_language_group(pairs: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    texts = normalise(pairs["text"])
-    languages = LanguageIdentifier(settings.extraction.language_floor).identify(texts)
-    return pairs.with_columns(text=texts, language=languages["language"]).with_columns(
-        language_group=language_group(pl.col("language"))
-    )
 
 
 def clip_embeddings(step: Step) -> Metadata:

@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 
 from laion_assets.charts.evaluation import robustness_plot, scaling_plot
-from laion_assets.clip.encoder import EncoderError
+from laion_assets.clip.options import EncoderError
 from laion_assets.common.digests import file_sha256
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.partition import Partition

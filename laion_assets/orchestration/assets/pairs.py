@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from laion_assets.clip.encoder import encoder_name
+from laion_assets.clip.options import encoder_name
 from laion_assets.clip.thresholds import published_thresholds
 from laion_assets.orchestration.assets.metadata import counts_table
 from laion_assets.orchestration.assets.sheets import pair_sheets

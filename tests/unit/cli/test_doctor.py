@@ -17,7 +17,7 @@ from laion_assets.cli.doctor import checks as doctor_checks
 from laion_assets.cli.doctor.encoder import EncoderCheck
 from laion_assets.cli.doctor.findings import Check, Finding, answer, ok
 from laion_assets.cli.main import app
-from laion_assets.clip.encoder import EncoderOptions
+from laion_assets.clip.options import EncoderOptions
 from laion_assets.delta.folder import FolderStorage
 from laion_assets.lake.opening import open_lake
 from tests.integration import foreign

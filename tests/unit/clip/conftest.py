@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from laion_assets.clip.encoder import Encoder, EncoderOptions, load_encoder
+from laion_assets.clip.encoder import Encoder, load_encoder
+from laion_assets.clip.options import EncoderOptions
 
 TINY = {
     "embed_dim": 16,

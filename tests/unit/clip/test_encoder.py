@@ -10,16 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from laion_assets.clip.encoder import (
-    Encoder,
-    EncoderError,
-    EncoderOptions,
-    cosine_similarity,
-    encoder_identity,
-    encoder_name,
-    load_encoder,
-    unit_rows,
-)
+from laion_assets.clip.encoder import Encoder, cosine_similarity, load_encoder, unit_rows
+from laion_assets.clip.options import EncoderError, EncoderOptions, encoder_identity, encoder_name
 from laion_assets.clip.thresholds import published_thresholds
 from tests.unit.clip.conftest import picture
 from tests.unit.images.files import corners, saved, tiff

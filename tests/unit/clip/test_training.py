@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from laion_assets.clip.encoder import EncoderOptions, cosine_similarity, load_encoder
+from laion_assets.clip.encoder import cosine_similarity, load_encoder
+from laion_assets.clip.options import EncoderOptions
 from laion_assets.clip.training import (
     TrainingError,
     TrainingOptions,

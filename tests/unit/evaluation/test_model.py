@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from laion_assets.clip.encoder import EncoderError
+from laion_assets.clip.options import EncoderError
 from laion_assets.evaluation.benchmark import Benchmark, BenchmarkError, BenchmarkSample, samples
 from laion_assets.evaluation.model import LoadedModel, image_batches, image_features, load_model, text_features
 from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS

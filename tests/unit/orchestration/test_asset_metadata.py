@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from laion_assets.clip.encoder import EncoderOptions
+from laion_assets.clip.options import EncoderOptions
 from laion_assets.lake.opening import open_lake
 from laion_assets.orchestration.assets.metadata import column_lineage, description, preview, tags
 from laion_assets.pairs.policy import FilterOptions
