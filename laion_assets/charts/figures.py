@@ -1,16 +1,12 @@
-"""Pictures for people: histograms as PNG, contact sheets as Markdown tables with thumbnails.
+"""Pictures for people: contact sheets as Markdown tables with thumbnails.
 
 Texts of a contact sheet stay text, so that the reader's own fonts show any script.
 """
 
 import base64
 import html
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
 
 from laion_assets.images.thumbnail import thumbnail
 
@@ -25,39 +21,6 @@ class Sample:
     image: bytes | None
     text: str
     note: str
-
-
-def histogram(
-    groups: Mapping[str, npt.NDArray[np.float32]], thresholds: Mapping[str, float], *, title: str, label: str
-) -> bytes:
-    """A histogram per group with its threshold, as PNG.
-
-    Args:
-        groups: values by name; empty ones are left out.
-        thresholds: where to draw a line, by the same names; may lack some.
-        title: heading of the figure.
-        label: meaning and unit of the values.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3), layout="constrained")
-    axes = figure.subplots()
-    shown = {name: values for name, values in groups.items() if len(values)}
-    edges = np.histogram_bin_edges(np.concatenate([*shown.values(), [0.0, 1e-3]]), bins=60)
-    for number, (name, values) in enumerate(shown.items()):
-        color = f"C{number}"
-        axes.hist(values, bins=edges.tolist(), histtype="stepfilled", alpha=0.35, color=color)
-        kept = f", kept from {thresholds[name]:.2f}" if name in thresholds else ""
-        axes.hist(values, bins=edges.tolist(), histtype="step", color=color, label=f"{name} ({len(values):,}{kept})")
-        if kept:
-            axes.axvline(thresholds[name], color=color, linestyle="--", linewidth=1)
-    axes.set(title=title, xlabel=label, ylabel="pairs")
-    if shown:
-        axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110)
-    return out.getvalue()
 
 
 def contact_sheet(samples: Sequence[Sample], *, columns: int = 4) -> str:

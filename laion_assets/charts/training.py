@@ -1,32 +1,56 @@
-"""Pictures of a training."""
+"""Charts of learning: what was measured of each epoch."""
 
-import io
-from collections.abc import Sequence
-from math import isfinite
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
 
-from laion_assets.training.driver import EpochRecord
+from laion_assets.charts.axes import axis, rounded
+from laion_assets.charts.drawing import Chart, Plot, tones
+from laion_assets.charts.series import Mark, Series, marks_and_lines
+from laion_assets.common.quantities import figure
+
+_MEASURES = {
+    "loss": ("Loss", "Mean contrastive loss of each epoch, by samples seen."),
+    "learning_rate": ("Learning rate", "Learning rate at the end of each epoch, by samples seen."),
+    "samples_per_second": ("Samples a second", "Throughput: samples a second, by samples seen."),
+}
 
 
-def training_curves(records: Sequence[EpochRecord], *, title: str) -> bytes:
-    """Loss, learning rate and throughput by samples seen, as PNG."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter, MaxNLocator
+def training_curves(epochs: Sequence[Mapping[str, Any]], recipes: Sequence[str]) -> Chart:
+    """Loss by samples seen; learning rate and throughput too, where the epochs tell of them.
 
-    figure = Figure(figsize=(9, 2.8), layout="constrained")
-    seen = [record.samples_seen for record in records]
-    curves = (
-        ("contrastive loss", [record.loss for record in records]),
-        ("learning rate", [record.learning_rate for record in records]),
-        ("samples a second", [record.samples_per_second for record in records]),
+    Args:
+        epochs: in their order, in the columns ``recipe``, ``samples_seen`` and ``loss`` of ``clip_checkpoints``, and
+            perhaps ``learning_rate`` and ``samples_per_second``.
+        recipes: which are drawn; their places say which colour each has.
+    """
+    colours = tones(recipes)
+    shown = sorted((row for row in epochs if row["recipe"] in colours), key=lambda row: str(row["recipe"]))
+    plots = [_curves(measure, shown, colours) for measure in _MEASURES if all(measure in row for row in shown)]
+    return Chart(plots=plots, legend=tuple((tone, recipe) for recipe, tone in colours.items()))
+
+
+def _curves(measure: str, rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> Plot:
+    title, caption = _MEASURES[measure]
+    series = []
+    for recipe, of in groupby(rows, key=lambda row: str(row["recipe"])):
+        points = [(row["samples_seen"], row[measure]) for row in of]
+        marks = [
+            Mark(x=seen, y=value, said=f"{recipe}, {figure(seen)} samples: {title.lower()} {_said(measure, value)}")
+            for seen, value in points
+        ]
+        series.append(Series(tone=colours[recipe], line=points, marks=marks))
+    # A loss is far from 0, and what is seen of it is how it falls; of the others, how much there is.
+    floor = () if measure == "loss" else (0.0,)
+    return marks_and_lines(
+        f"{title} by samples seen",
+        ", ".join(dict.fromkeys(row["recipe"] for row in rows)),
+        series,
+        x=axis((row["samples_seen"] for row in rows), "samples seen", "log", least=0.6),
+        y=axis((*floor, *(row[measure] for row in rows)), title.lower()),
+        caption=caption,
     )
-    for axes, (label, values) in zip(figure.subplots(1, len(curves)), curves, strict=True):
-        axes.plot(seen, values, marker="o", markersize=4, clip_on=False)
-        axes.set(xlabel="samples seen", title=label)
-        axes.set_ylim(0, max([value for value in values if isfinite(value)], default=0) * 1.08 or 1)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title, fontsize="medium")
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110)
-    return out.getvalue()
+
+
+def _said(measure: str, value: float) -> str:
+    return figure(value) if measure == "loss" else rounded(value)

@@ -1,12 +1,11 @@
-"""What a page is made of: sections of tables, plots and sheets of pictures, with their numbers written out."""
+"""What a page is made of: sections of tables, charts and sheets of pictures, with their numbers written out."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from markupsafe import Markup
-
+from laion_assets.charts.drawing import Chart
 from laion_assets.common.quantities import figure, percent
 
 _SHOWN_CHARACTERS = 180
@@ -54,24 +53,6 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     note: str = ""
     block: str = "table"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plot:
-    """One plot, and a caption that says what it shows."""
-
-    svg: Markup
-    caption: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plots:
-    """Plots side by side, with the meaning of their colours."""
-
-    plots: Sequence[Plot]
-    legend: Sequence[tuple[str, str]] = ()
-    """(tone, meaning)."""
-    block: str = "plots"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +109,7 @@ class Heading:
     block: str = "heading"
 
 
-Block: TypeAlias = Table | Plots | Sheet | Note | Heading
+Block: TypeAlias = Table | Chart | Sheet | Note | Heading
 
 
 @dataclass(frozen=True, kw_only=True)

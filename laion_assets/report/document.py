@@ -5,6 +5,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from laion_assets.charts.style import style
 from laion_assets.common.files import write_file
 
 _QUOTED = re.compile(r"`([^`]+)`")
@@ -22,6 +23,7 @@ def rendered(template: str, **values: object) -> str:
         lstrip_blocks=True,
     )
     environment.filters["prose"] = prose
+    environment.globals["charts"] = Markup(style())  # noqa: S704 - colours of ours
     return environment.get_template(template).render(**values)
 
 

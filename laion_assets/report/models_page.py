@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from laion_assets.charts.graph import Node, dependency_graph
 from laion_assets.consent.removals import RemovalMatcher, load_removals
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import WHOLE
@@ -22,7 +23,6 @@ from laion_assets.delta.states import PartitionState, State
 from laion_assets.delta.table import Table as LakeTable
 from laion_assets.report.blocks import Cell, Link, Table, first_sentence, foreign, links, name, number, prose, words
 from laion_assets.report.document import rendered, write_page
-from laion_assets.report.graph import Node, dependency_graph
 from laion_assets.sql.build import declared, model_states, standing
 from laion_assets.sql.column_lineage import column_lineage
 from laion_assets.sql.model import LAYERS, Model

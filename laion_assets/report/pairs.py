@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from laion_assets.charts.report_plots import Bin, columns, histogram, stacked_bars
+from laion_assets.charts import pairs as charts
+from laion_assets.charts.bars import Bin
 from laion_assets.common.quantities import figure, measured_bytes, percent
 from laion_assets.report.blocks import (
     Block,
     Cell,
     Note,
-    Plot,
-    Plots,
     Table,
     foreign,
     name,
@@ -23,11 +22,9 @@ from laion_assets.report.material import Material, Row
 from laion_assets.text.language import LANGUAGE_GROUPS
 
 _STAGES = ("candidates", "unique_pairs", "downloaded", "embedded", "kept")
-_LEGEND = tuple(LANGUAGE_GROUPS.items())
 _MOST_LANGUAGES = 24
 _MOST_CRAWLS = 6
 _WORD_LANGUAGES, _WORDS = 8, 12
-_PALE_MEANS = (("pale", "not released"),)
 
 
 def funnel(lake: Material) -> Sequence[Block]:
@@ -40,7 +37,12 @@ def funnel(lake: Material) -> Sequence[Block]:
         SELECT crawl, subset, {sums} FROM funnel GROUP BY ROLLUP (crawl, subset)
         HAVING crawl IS NOT NULL ORDER BY crawl, subset NULLS LAST""")
     by_crawl = {crawl: list(of) for crawl, of in groupby(rows, key=lambda row: row["crawl"])}
-    plots = [_funnel_plot(crawl, of) for crawl, of in list(by_crawl.items())[-_MOST_CRAWLS:]]
+    drawn = {
+        crawl: {
+            stage.replace("_", " "): {row["subset"]: row[stage] for row in of if row["subset"]} for stage in _STAGES
+        }
+        for crawl, of in list(by_crawl.items())[-_MOST_CRAWLS:]
+    }
     total = {stage: sum(row[stage] for row in rows if row["subset"] is None) for stage in _STAGES}
     lines = [_funnel_row(row) for row in rows]
     if len(by_crawl) > 1:
@@ -48,14 +50,7 @@ def funnel(lake: Material) -> Sequence[Block]:
     headings = ["crawl", "subset", *(stage.replace("_", " ") for stage in _STAGES)]
     note = "Below each number: its share of the stage before."
     table = Table(title="Pairs after each stage", headings=headings, rows=lines, note=note)
-    return [Plots(plots=plots, legend=_LEGEND), table]
-
-
-def _funnel_plot(crawl: str, rows: Sequence[Row]) -> Plot:
-    parts = [row for row in rows if row["subset"] is not None]
-    bars = [(stage.replace("_", " "), {row["subset"]: row[stage] for row in parts}) for stage in _STAGES]
-    said = "; ".join(f"{stage}: {figure(sum(counts.values()))}" for stage, counts in bars)
-    return Plot(svg=stacked_bars(f"Funnel of {crawl}", said, bars), caption=crawl)
+    return [charts.funnel(drawn), table]
 
 
 def _funnel_row(row: Row) -> list[Cell]:
@@ -77,21 +72,16 @@ def similarity(lake: Material) -> Sequence[Block]:
             sum(released)::BIGINT AS released
         FROM similarity_distribution GROUP BY ALL ORDER BY encoder, subset, bin_low""")
     thresholds = _thresholds(lake)
-    span = (min(row["bin_low"] for row in rows), max(row["bin_high"] for row in rows))
-    encoders = {row["encoder"] for row in rows}
-    plots = []
-    for (encoder, subset), of in groupby(rows, key=lambda row: (row["encoder"], row["subset"])):
-        bins = [Bin(low=r["bin_low"], high=r["bin_high"], total=r["pairs"], part=r["released"]) for r in of]
-        pairs, released = sum(b.total for b in bins), sum(b.part for b in bins)
-        marks = [(value, f"threshold {value:.3f}") for value in thresholds.get((encoder, subset), ())]
-        said = f"{figure(pairs)} pairs, {figure(released)} of them released ({percent(ratio(released, pairs))})"
-        svg = histogram(
-            f"Similarity, {LANGUAGE_GROUPS[subset]}", f"{said}; {', '.join(text for _, text in marks)}",
-            bins, tone=subset, label="similarity (cosine)", span=span, marks=marks,
-        )  # fmt: skip
-        of_encoder = f", {encoder}" if len(encoders) > 1 else ""
-        plots.append(Plot(svg=svg, caption=f"{subset}{of_encoder}: {said}."))
-    return [Plots(plots=plots, legend=_PALE_MEANS), *_calibrations(lake)]
+    groups = [
+        charts.Similarities(
+            group=subset,
+            encoder=encoder,
+            bins=[Bin(low=r["bin_low"], high=r["bin_high"], total=r["pairs"], part=r["released"]) for r in of],
+            thresholds=thresholds.get((encoder, subset), ()),
+        )
+        for (encoder, subset), of in groupby(rows, key=lambda row: (row["encoder"], row["subset"]))
+    ]
+    return [charts.similarity(groups), *_calibrations(lake)]
 
 
 def _thresholds(lake: Material) -> dict[tuple[str, str], list[float]]:
@@ -167,17 +157,8 @@ def captions(lake: Material) -> Sequence[Block]:
     rows = lake.rows("""
         SELECT characters_low AS low, language_group(language) AS subset, sum(pairs)::BIGINT AS pairs
         FROM caption_lengths GROUP BY ALL ORDER BY low, subset""")
-    plots = []
-    for subset, meaning in LANGUAGE_GROUPS.items():
-        counts = {row["low"]: row["pairs"] for row in rows if row["subset"] == subset}
-        bins = [(figure(low), {subset: counts.get(low, 0)}) for low in sorted({row["low"] for row in rows})]
-        total = sum(counts.values())
-        if counts:
-            svg = columns(
-                f"Length of texts, {meaning}", f"{figure(total)} unique pairs", bins, label="characters, from"
-            )
-            plots.append(Plot(svg=svg, caption=f"{subset}: {figure(total)} unique pairs."))
-    return [Plots(plots=plots), *_vocabulary(lake)]
+    groups = {group: {row["low"]: row["pairs"] for row in rows if row["subset"] == group} for group in LANGUAGE_GROUPS}
+    return [charts.text_lengths(groups), *_vocabulary(lake)]
 
 
 def _vocabulary(lake: Material) -> list[Block]:
@@ -213,10 +194,7 @@ def pictures(lake: Material) -> Sequence[Block]:
         _picture_table("Shapes", "shape", total, [(row["aspect"], row) for row in shapes]),
     ]
     if len(sizes) > 2:  # a plot of two columns says less than the table
-        bins = [(figure(row["low"]), {"all": row["pictures"]}) for row in sizes]
-        said = f"{figure(total)} downloaded pictures by the length of their shorter side."
-        svg = columns("Shorter side of pictures", said, bins, label="pixels, from")
-        blocks.insert(0, Plots(plots=[Plot(svg=svg, caption=said)]))
+        blocks.insert(0, charts.picture_sizes({row["low"]: row["pictures"] for row in sizes}))
     return [*blocks, *_tags(lake)]
 
 

@@ -1,21 +1,15 @@
 """What checkpoints score: on benchmarks, under shift, and by how much compute was spent on them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from itertools import groupby
 
-import numpy as np
-
-from laion_assets.charts.svg import Axis, Mark, Series, axis, chart
+from laion_assets.charts.axes import rounded
+from laion_assets.charts.scores import accuracy_under_shift, error_by_compute, percents
 from laion_assets.common.quantities import figure, percent
-from laion_assets.evaluation.scaling import predicted_error
-from laion_assets.report.blocks import Block, Cell, Heading, Plot, Plots, Table, foreign, name, number
+from laion_assets.report.blocks import Block, Cell, Heading, Table, foreign, name, number
 from laion_assets.report.blocks import shown as cut
 from laion_assets.report.material import Material, Row
 
-_MOST_PANELS = 12
-_TONES = 8
-_CURVE_POINTS = 40
 _FINAL = """
     (SELECT scored.*, made.arm, made.gmacs_per_sample * made.samples_seen AS compute FROM {table} AS scored
     JOIN clip_checkpoints AS made ON made.final AND made.recipe = scored.recipe AND made.epoch = scored.epoch
@@ -50,7 +44,7 @@ def _zero_shot(lake: Material) -> list[Block]:
 
 
 def _top1(row: Row | None) -> Cell:
-    return _share(None) if row is None else _share(row["top1"], note=f"± {_percents(row['standard_error'])}")
+    return _share(None) if row is None else _share(row["top1"], note=f"± {percents(row['standard_error'])}")
 
 
 def _retrieval(lake: Material) -> list[Block]:
@@ -71,48 +65,10 @@ def _retrieval(lake: Material) -> list[Block]:
     return [Table(title="Retrieval (recall)", headings=headings, rows=lines, note=note)] if lines else []
 
 
-def shift(lake: Material, tones: Mapping[str, str]) -> list[Block]:
-    """Accuracy under shift beside accuracy in distribution, of recipes that have a colour as plots, of all as table."""
+def shift(lake: Material, drawn: Sequence[str]) -> list[Block]:
+    """Accuracy under shift beside accuracy in distribution, of the recipes that are drawn as plots, of all as table."""
     rows = lake.rows("FROM robustness ORDER BY benchmark, in_distribution_benchmark, recipe, epoch")
-    if not rows:
-        return []
-    panels = [
-        _panel(key, list(of), tones)
-        for key, of in groupby(
-            (row for row in rows if row["recipe"] in tones),
-            key=lambda row: (row["benchmark"], row["in_distribution_benchmark"]),
-        )
-    ]
-    legend = tuple((tone, recipe) for recipe, tone in tones.items() if any(r["recipe"] == recipe for r in rows))
-    heading = Heading(text="Under shift")
-    return [heading, Plots(plots=panels[:_MOST_PANELS], legend=legend), _shift_table(rows)]
-
-
-def _panel(key: tuple[str, str], rows: Sequence[Row], tones: Mapping[str, str]) -> Plot:
-    benchmark, own = key
-    low_high = ("in_distribution_low", "in_distribution_high", "shifted_low", "shifted_high")
-    ends = [row[column] for row in rows for column in low_high]
-    series = [
-        Series(
-            tone=tones[row["recipe"]],
-            marks=[
-                Mark(
-                    x=row["in_distribution_accuracy"],
-                    y=row["shifted_accuracy"],
-                    across=(row["in_distribution_low"], row["in_distribution_high"]),
-                    along=(row["shifted_low"], row["shifted_high"]),
-                    said=f"{row['recipe']}: {_percents(row['in_distribution_accuracy'])} on {own}, "
-                    f"{_percents(row['shifted_accuracy'])} on {benchmark}",
-                )
-            ],
-        )
-        for row in rows
-    ]
-    said = f"Accuracy on {benchmark} against accuracy on {own}"
-    x = axis(ends, f"accuracy on {cut(own, 40)}", "logit")
-    y = axis(ends, f"accuracy on {cut(benchmark, 40)}", "logit")
-    svg = chart(said, ", ".join(row["recipe"] for row in rows), series, x=x, y=y, equal=True)
-    return Plot(svg=svg, caption=f"{benchmark}, shifted from {own}.")
+    return [Heading(text="Under shift"), accuracy_under_shift(rows, drawn), _shift_table(rows)] if rows else []
 
 
 def _shift_table(rows: Sequence[Row]) -> Table:
@@ -139,7 +95,7 @@ def _shift_table(rows: Sequence[Row]) -> Table:
 
 
 def _interval(column: str, ends: str, row: Row, note: str = "") -> Cell:
-    said = f"{_percents(row[f'{ends}_low'])} to {_percents(row[f'{ends}_high'])}"
+    said = f"{percents(row[f'{ends}_low'])} to {percents(row[f'{ends}_high'])}"
     return _share(row[column], note=f"{said}, {note}" if note else said)
 
 
@@ -158,61 +114,11 @@ def scaling(lake: Material) -> list[Block]:
         SELECT benchmark, arm, recipe, compute, error FROM (
             SELECT benchmark, arm, recipe, compute, 1 - top1 AS error FROM {_ZERO_SHOT} UNION ALL
             SELECT benchmark, arm, recipe, compute, 1 - (image_recall_at_1 + text_recall_at_1) / 2 FROM {_RETRIEVAL})
-        WHERE compute > 0 AND error > 0 ORDER BY benchmark, arm, compute, recipe""")
+        WHERE compute > 0 AND error > 0""")
     if not laws or not points:
         return []
-    arms = sorted({row["arm"] for row in points})
-    tones = {arm: f"c{place % _TONES}" for place, arm in enumerate(arms)}
-    fitted = {(law["benchmark"], law["arm"]): law for law in laws if law["error_model"] is not None}
-    by_benchmark = [(key, list(of)) for key, of in groupby(points, key=lambda row: row["benchmark"])]
-    panels = [_law_panel(benchmark, of, fitted, tones) for benchmark, of in by_benchmark[:_MOST_PANELS]]
-    legend = tuple((tone, arm) for arm, tone in tones.items())
-    heading = Heading(text="Error by compute")
-    return [heading, Plots(plots=panels, legend=legend), *_laws(list(fitted.values())), *_without_law(laws)]
-
-
-def _law_panel(
-    benchmark: str, rows: Sequence[Row], fitted: Mapping[tuple[str, str], Row], tones: Mapping[str, str]
-) -> Plot:
-    series = []
-    for arm, of in groupby(rows, key=lambda row: row["arm"]):
-        mine = list(of)
-        law = fitted.get((benchmark, arm))
-        marks = [
-            Mark(
-                x=row["compute"],
-                y=row["error"],
-                said=f"{row['recipe']}: error {figure(row['error'])} at {rounded(row['compute'])} GMACs",
-            )
-            for row in mine
-        ]
-        line = _curve(law) if law else _means(mine)
-        series.append(Series(tone=tones[arm], marks=marks, line=line, dotted=law is None))
-    drawn = [y for one in series for _, y in one.line] + [row["error"] for row in rows]
-    x = axis((row["compute"] for row in rows), "compute in GMACs", "log", least=0.6)
-    title = f"Error on {benchmark} against compute"
-    svg = chart(title, ", ".join(sorted({row["recipe"] for row in rows})), series, x=x, y=_error_axis(drawn))
-    return Plot(svg=svg, caption=f"Error on {benchmark}.")
-
-
-def _error_axis(values: Sequence[float]) -> Axis:
-    """No error is above 1, and no number of the axis."""
-    found = axis(values, "error", "log")
-    return replace(found, high=min(found.high, 0.001))
-
-
-def _curve(law: Row) -> list[tuple[float, float]]:
-    compute = np.geomspace(law["compute_min"], law["compute_max"], _CURVE_POINTS)
-    error = predicted_error(
-        compute, coefficient=law["coefficient"], exponent=law["exponent"], intercept=law["intercept"]
-    )
-    return list(zip(compute.tolist(), error.tolist(), strict=True))
-
-
-def _means(rows: Sequence[Row]) -> list[tuple[float, float]]:
-    """Geometric means of the errors of each amount of compute."""
-    by_compute = [(x, [row["error"] for row in of]) for x, of in groupby(rows, key=lambda row: row["compute"])]
-    return [(x, float(np.exp(np.log(errors).mean()))) for x, errors in by_compute]
+    fitted = [law for law in laws if law["error_model"] is not None]
+    return [Heading(text="Error by compute"), error_by_compute(points, laws), *_laws(fitted), *_without_law(laws)]
 
 
 def _laws(laws: Sequence[Row]) -> list[Block]:
@@ -250,20 +156,5 @@ def _without_law(laws: Sequence[Row]) -> list[Block]:
     return [Table(title="Where no scaling law was fitted", headings=headings, rows=lines, note=note)]
 
 
-def rounded(value: float | None) -> str:
-    """An amount of any size in few characters."""
-    if value is None:
-        return "–"
-    if 1e-3 <= abs(value) < 1e7 or value == 0:
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    mantissa, power = f"{value:.2e}".split("e")
-    return f"{mantissa}·10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
-
-
-def _percents(value: float) -> str:
-    """A share as percent, to a hundredth below one in ten: models near chance differ there."""
-    return f"{value:.2%}" if 0 < value < 0.1 else f"{value:.1%}"
-
-
 def _share(value: float | None, *, note: str = "") -> Cell:
-    return Cell(text=percent(None) if value is None else _percents(value), kind="number", note=note)
+    return Cell(text=percent(None) if value is None else percents(value), kind="number", note=note)

@@ -1,13 +1,15 @@
 """What the page says of training: what was learned from, how it went, what was left out."""
 
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Sequence
+from dataclasses import replace
 
-from laion_assets.charts.svg import Mark, Series, axis, chart
+from laion_assets.charts.axes import rounded
+from laion_assets.charts.drawing import Chart
+from laion_assets.charts.training import training_curves
 from laion_assets.common.quantities import figure
-from laion_assets.report.blocks import Block, Cell, Heading, Note, Plot, Plots, Table, foreign, name, number
+from laion_assets.report.blocks import Block, Cell, Heading, Note, Table, foreign, name, number
 from laion_assets.report.material import Material
-from laion_assets.report.scores import rounded, scaling, scores, shift
+from laion_assets.report.scores import scaling, scores, shift
 
 _MOST_CURVES = 8
 _SEARCHED = {
@@ -32,18 +34,18 @@ def training(lake: Material) -> Sequence[Block]:
     if not lake.has("clip_checkpoints"):
         return [Note(text="Nothing was trained yet on what was selected. That is done by", command="laion train"),
                 *_sets(lake)]  # fmt: skip
-    tones = _tones(lake)
-    measured = [*scores(lake), *shift(lake, tones), *scaling(lake)]
+    drawn = _drawn(lake)
+    measured = [*scores(lake), *shift(lake, drawn), *scaling(lake)]
     unmeasured = [Note(text="No checkpoint was measured yet. That is done by", command="laion evaluate")]
-    return [_recipes(lake), _curves(lake, tones), *(measured or unmeasured), *_sets(lake)]
+    return [_recipes(lake), _curves(lake, drawn), *(measured or unmeasured), *_sets(lake)]
 
 
-def _tones(lake: Material) -> Mapping[str, str]:
-    """Colours of the recipes that are drawn: those that saw most."""
+def _drawn(lake: Material) -> list[str]:
+    """The recipes that are drawn: those that saw most."""
     rows = lake.rows(f"""
         SELECT recipe FROM (SELECT recipe, max(samples_seen) AS seen FROM clip_checkpoints GROUP BY recipe
             ORDER BY seen DESC, recipe LIMIT {_MOST_CURVES}) ORDER BY recipe""")
-    return {row["recipe"]: f"c{place}" for place, row in enumerate(rows)}
+    return [row["recipe"] for row in rows]
 
 
 def _recipes(lake: Material) -> Table:
@@ -77,37 +79,14 @@ def _recipes(lake: Material) -> Table:
     return Table(title="Trained recipes", headings=headings, rows=lines, note=note)
 
 
-def _curves(lake: Material, tones: Mapping[str, str]) -> Plots:
-    rows = lake.rows("SELECT recipe, epoch, samples_seen, loss FROM clip_checkpoints ORDER BY recipe, epoch")
-    shown = {recipe: list(of) for recipe, of in groupby(rows, key=lambda row: row["recipe"]) if recipe in tones}
-    series = [
-        Series(
-            tone=tones[recipe],
-            line=[(row["samples_seen"], row["loss"]) for row in of],
-            marks=[
-                Mark(
-                    x=row["samples_seen"],
-                    y=row["loss"],
-                    said=f"{recipe}, {figure(row['samples_seen'])} samples: loss {figure(row['loss'])}",
-                )
-                for row in of
-            ],
-        )
-        for recipe, of in shown.items()
-    ]
-    drawn = [row for of in shown.values() for row in of]
-    svg = chart(
-        "Loss by samples seen",
-        ", ".join(shown),
-        series,
-        x=axis((row["samples_seen"] for row in drawn), "samples seen", "log", least=0.6),
-        y=axis((row["loss"] for row in drawn), "loss"),
-    )
-    others = len({row["recipe"] for row in rows}) - len(shown)
-    more = f" The {len(shown)} recipes that saw most; {others} more are in the table." if others else ""
-    caption = f"Mean contrastive loss of each epoch, by samples seen.{more}"
-    legend = tuple((tone, recipe) for recipe, tone in tones.items())
-    return Plots(plots=[Plot(svg=svg, caption=caption)], legend=legend)
+def _curves(lake: Material, drawn: Sequence[str]) -> Chart:
+    rows = lake.rows("SELECT recipe, samples_seen, loss FROM clip_checkpoints ORDER BY recipe, epoch")
+    chart = training_curves(rows, drawn)
+    others = len({row["recipe"] for row in rows}) - len(drawn)
+    if not others:
+        return chart
+    more = f" The {len(drawn)} recipes that saw most; {others} more are in the table."
+    return replace(chart, plots=[replace(plot, caption=plot.caption + more) for plot in chart.plots])
 
 
 def _sets(lake: Material) -> list[Block]:

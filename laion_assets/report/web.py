@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from laion_assets.charts.report_plots import curves
+from laion_assets.charts.drawing import Chart
+from laion_assets.charts.web import concentration
 from laion_assets.common.quantities import figure, measured_bytes, percent
 from laion_assets.report.blocks import (
     Block,
     Cell,
     Note,
-    Plot,
-    Plots,
     Sheet,
     Table,
     first_sentence,
@@ -93,7 +92,7 @@ def _concentration(lake: Material) -> Table:
     return Table(title="Concentration", headings=headings, rows=lines, note=note)
 
 
-def _curves(lake: Material) -> Plots:
+def _curves(lake: Material) -> Chart:
     ranks = ", ".join(str(round(10 ** (step / 8))) for step in range(65))
     rows = lake.rows(f"""
         WITH last AS (SELECT crawl, max(rank) AS rank FROM domain_statistics GROUP BY crawl
@@ -101,11 +100,7 @@ def _curves(lake: Material) -> Plots:
         SELECT crawl, rank, cumulative_share AS share FROM domain_statistics JOIN last USING (crawl)
         WHERE domain_statistics.rank IN ({ranks}) OR domain_statistics.rank = last.rank ORDER BY crawl, rank""")
     by_crawl = {crawl: [(r["rank"], r["share"]) for r in of] for crawl, of in groupby(rows, key=lambda r: r["crawl"])}
-    tones = {f"c{place}": crawl for place, crawl in enumerate(by_crawl)}
-    lines = {tone: by_crawl[crawl] for tone, crawl in tones.items()}
-    svg = curves("Share of pairs on the largest hosts", ", ".join(by_crawl), lines, label="largest hosts")
-    caption = "Share of a crawl's unique pairs that lie on its largest hosts."
-    return Plots(plots=[Plot(svg=svg, caption=caption)], legend=tuple(tones.items()))
+    return concentration(by_crawl)
 
 
 def link_rot(lake: Material) -> Sequence[Block]:

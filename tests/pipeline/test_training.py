@@ -200,7 +200,7 @@ def test_what_a_training_shows_in_dagster(trained: Trained) -> None:
     assert shown["samples seen"] == 4 * SAMPLES
     assert shown["dagster/partition_row_count"] == 2
     assert shown["weights"] == str(trained.lake.root / last["path"])
-    assert shown["curves"].startswith("![loss and throughput by epoch](data:image/png;base64,")
+    assert shown["curves"].startswith("![loss and throughput by epoch](data:image/svg+xml;base64,")
     assert [line.split(" | ")[0] for line in shown["read"].splitlines()[2:]] == ["| training_sets"]
     assert (FILTERED, True) in evaluations(trained.instance, "clip_checkpoints", "conservation")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from laion_assets.charts.figures import histogram
+from laion_assets.charts.pairs import Similarities, binned, similarity
 from laion_assets.clip.calibration import CalibrationError, calibrate, distribution_warning
 from laion_assets.clip.calibration_pairs import read_pairs, with_language_groups
 from laion_assets.clip.device import device_name
@@ -14,7 +14,7 @@ from laion_assets.clip.options import EncoderOptions
 from laion_assets.clip.plan import EmbeddingPlan, plan_embeddings, wanted_by_tar
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.partition import Partition
-from laion_assets.orchestration.assets.metadata import picture, rows_table
+from laion_assets.orchestration.assets.metadata import chart, rows_table
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import TABLES
@@ -127,5 +127,13 @@ def _scores(step: Step, encoders: dict[str, Encoder]) -> Metadata:
             strange = distribution_warning(by_group[group], row)
             if strange:
                 step.warn(SCORE_CHECK, f"{group}: {strange}")
-    png = histogram(by_group, thresholds, title=step.label, label="similarity of picture and text (cosine)")
-    return picture("similarity", png, "similarity by language group")
+    groups = [
+        Similarities(
+            group=group,
+            bins=binned(similarities, thresholds.get(group)),
+            thresholds=[thresholds[group]] if group in thresholds else [],
+        )
+        for group, similarities in by_group.items()
+    ]
+    drawn = similarity(groups, part="at or above the threshold", rest="below the threshold")
+    return chart("similarity", drawn, "similarity by language group", step.label)

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from laion_assets.charts.evaluation import robustness_plot, scaling_plot
+from laion_assets.charts.scores import accuracy_under_shift, error_by_compute
 from laion_assets.clip.options import EncoderError
 from laion_assets.common.digests import file_sha256
 from laion_assets.delta.errors import LakeError
@@ -23,7 +23,7 @@ from laion_assets.evaluation.robustness import effective_robustness
 from laion_assets.evaluation.scaling import fit_scaling
 from laion_assets.evaluation.scores import final_scores, scaling_points
 from laion_assets.evaluation.zero_shot import zero_shot
-from laion_assets.orchestration.assets.metadata import picture
+from laion_assets.orchestration.assets.metadata import chart
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.settings import Settings
 from laion_assets.training.model_card import CARD, SCORES, add_scores
@@ -204,7 +204,9 @@ def robustness(step: Step) -> Metadata:
     step.build.add(found)
     step.build.rows_in = scores.filter(pl.col("in_distribution_benchmark").is_not_null()).height
     step.build.drop("in-distribution benchmark not measured", step.build.rows_in - found.height)
-    return picture("shift", robustness_plot(found), "accuracy under shift against accuracy in distribution")
+    what = "accuracy under shift against accuracy in distribution"
+    recipes = found["recipe"].unique().sort().to_list()
+    return chart("shift", accuracy_under_shift(found.to_dicts(), recipes), what, what.capitalize())
 
 
 def scaling_laws(step: Step) -> Metadata:
@@ -216,7 +218,8 @@ def scaling_laws(step: Step) -> Metadata:
     laws = fit_scaling(points)
     step.build.add(laws)
     step.build.rows_in = points.select("benchmark", "arm").n_unique()
+    drawn = error_by_compute(points.to_dicts(), laws.to_dicts())
     return {
-        **picture("scaling", scaling_plot(points, laws), "error against compute"),
+        **chart("scaling", drawn, "error against compute", "Error against compute"),
         "laws": dg.MetadataValue.int(laws.filter(pl.col("error_model").is_not_null()).height),
     }

@@ -8,7 +8,10 @@ import dagster as dg
 import polars as pl
 import pyarrow as pa
 
+from laion_assets.charts import glance as charts
+from laion_assets.charts.drawing import Chart
 from laion_assets.charts.figures import plain_markdown
+from laion_assets.charts.standalone import standalone
 from laion_assets.common.quantities import measured_bytes
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.lake import Lake
@@ -197,10 +200,20 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else plain_markdown(str(value))
 
 
-def picture(name: str, png: bytes, title: str) -> dict[str, dg.MetadataValue]:
-    """A PNG for Dagster's pages, which show it at a click, and before it one so small that they show it at once."""
-    whole = dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})")
-    return {**glance(name, png, title), name: whole}
+def chart(name: str, drawn: Chart, what: str, heading: str) -> dict[str, dg.MetadataValue]:
+    """A chart for Dagster's pages, which show it at a click, and before it one so small that they show it at once.
+
+    Args:
+        name: of the entry.
+        drawn: the chart.
+        what: what it shows, for those who do not see it.
+        heading: what stands above it.
+    """
+    before, after = f"![{what}](", ")"
+    small = charts.at_a_glance(drawn, _SHOWN_AT_ONCE - len(before + after))
+    whole = f"data:image/svg+xml;base64,{base64.b64encode(standalone(drawn, heading)).decode()}"
+    shown = {f"{name}, at a glance": small, name: whole}
+    return {key: dg.MetadataValue.md(f"{before}{address}{after}") for key, address in shown.items() if address}
 
 
 def glance(name: str, image: bytes | None, title: str) -> dict[str, dg.MetadataValue]:

@@ -20,21 +20,22 @@ _AT_A_GLANCE = 6
 def pair_sheets(step: Step, kept: Path, dropped: Path) -> Mapping[str, dg.MetadataValue]:
     """A sheet of kept pairs and one of dropped pairs; needs the view ``images`` in the step's engine."""
     sheets = {
-        "kept": (kept, "'similarity ' || printf('%.3f', similarity)"),
-        "dropped": (dropped, "reason || coalesce(printf(' %.3f', similarity), '')"),
+        "kept": (kept, "subset", "'similarity ' || printf('%.3f', similarity)"),
+        "dropped": (dropped, "reason", "reason || coalesce(printf(' %.3f', similarity), '')"),
     }
     shown: dict[str, dg.MetadataValue] = {}
-    for name, (file, note) in sheets.items():
-        samples = _samples(step, f"read_parquet({quoted(file)})", note)
+    for name, (file, stratum, note) in sheets.items():
+        samples = _samples(step, f"read_parquet({quoted(file)})", stratum, note)
         first = [sample.image for sample in samples if sample.image is not None][:_AT_A_GLANCE]
         shown |= {**glance(name, strip(first), "pictures"), name: dg.MetadataValue.md(contact_sheet(samples))}
     return shown
 
 
-def _samples(step: Step, pairs: str, note: str) -> list[Sample]:
+def _samples(step: Step, pairs: str, stratum: str, note: str) -> list[Sample]:
+    """Some pairs with their pictures: one of each stratum before a second of any."""
     rows = step.build.con.execute(f"""
         SELECT pair.text, {note} AS note, image.shard_path, image.sample_key
-        FROM (SELECT *, row_number() OVER (PARTITION BY {_spread(pairs)} ORDER BY pair_id) AS place
+        FROM (SELECT *, row_number() OVER (PARTITION BY {stratum} ORDER BY pair_id) AS place
               FROM {pairs}) AS pair
         LEFT JOIN images AS image ON image.url = pair.url
         ORDER BY place, pair_id LIMIT {PER_SHEET}
@@ -46,8 +47,3 @@ def _samples(step: Step, pairs: str, note: str) -> list[Sample]:
             read = read_pictures(file, [key for _, key in keys])
         pictures.update({(tar, key): content for key, content in read.items()})
     return [Sample(pictures.get((tar, key)), text, str(note)) for text, note, tar, key in rows]
-
-
-def _spread(pairs: str) -> str:
-    # One of each reason, or of each subset, before a second of any.
-    return "subset" if "kept" in pairs else "reason"

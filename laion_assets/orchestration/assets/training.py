@@ -1,6 +1,7 @@
 """Training sets and checkpoints of recipes: what a selection becomes, and what is learned from it."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 
 import dagster as dg
@@ -9,7 +10,7 @@ from laion_assets.charts.training import training_curves
 from laion_assets.clip.device import device_name
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.storage import Storage
-from laion_assets.orchestration.assets.metadata import counts_table, picture
+from laion_assets.orchestration.assets.metadata import chart, counts_table
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.orchestration.run_tags import REFRESH_TAG
 from laion_assets.sql.project import Project, open_project
@@ -132,12 +133,13 @@ def clip_checkpoints(step: Step) -> Metadata:
     step.build.rows_in = recipe.epochs
     step.build.add(trained.rows)
     last = trained.records[-1]
+    curves = training_curves([{"recipe": recipe.name, **asdict(record)} for record in trained.records], [recipe.name])
     return {
         "loss": round(last.loss, 4),
         "samples seen": recipe.samples_seen,
         "samples a second": round(last.samples_per_second),
         "GMACs a sample": round(trained.gmacs_per_sample, 6),
         "weights": dg.MetadataValue.path(step.lake.storage.address(f"{published}/{last.weights}")),
-        **picture("curves", training_curves(trained.records, title=recipe.name), "loss and throughput by epoch"),
+        **chart("curves", curves, "loss and throughput by epoch", recipe.name),
         "recipe": dg.MetadataValue.json(recipe.model_dump(mode="json")),
     }

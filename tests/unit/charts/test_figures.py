@@ -4,35 +4,12 @@ import base64
 import io
 import re
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from laion_assets.charts.figures import Sample, contact_sheet, histogram
+from laion_assets.charts.figures import Sample, contact_sheet
 from laion_assets.images.thumbnail import THUMBNAIL_PIXELS
 from tests.unit.images.files import encoded
-
-
-def drawn(groups, thresholds=None) -> Image.Image:
-    png = histogram(groups, thresholds or {}, title="a title", label="cosine")
-    image = Image.open(io.BytesIO(png))
-    image.load()
-    assert image.format == "PNG"
-    return image
-
-
-def test_a_histogram_is_a_picture_with_a_curve_for_each_group():
-    rng = np.random.default_rng(0)
-    groups = {name: rng.normal(size=500).astype(np.float32) for name in ("en", "multi")}
-    both = drawn(groups, {"en": 0.3})
-    assert both.width > 400
-    assert np.asarray(both).std() > 5
-    assert np.asarray(drawn({"en": groups["en"]})).tobytes() != np.asarray(both).tobytes()
-
-
-@pytest.mark.parametrize("values", [[], [0.25], [0.5] * 100, [-1.0, 1.0]])
-def test_a_histogram_can_be_drawn_of_anything(values):
-    drawn({"en": np.array(values, np.float32), "multi": np.array([], np.float32)}, {"en": 0.28, "nolang": 0.26})
 
 
 def cells(sheet: str) -> list[str]:

@@ -76,10 +76,10 @@ def scans(count: int, *, size: int = 16) -> bytes:
     return body[:-2] + body[last:-2] * (count - body.count(b"\xff\xda")) + body[-2:]
 
 
-def encoded(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (300, 200)) -> bytes:
-    """A black picture."""
+def encoded(kind: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (300, 200), color: object = 0) -> bytes:
+    """A picture of one colour, black where none is given."""
     file = io.BytesIO()
-    Image.new(mode, size).save(file, kind)
+    Image.new(mode, size, color).save(file, kind)
     return file.getvalue()
 
 

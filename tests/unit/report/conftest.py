@@ -12,7 +12,7 @@ from PIL import Image
 
 from laion_assets.delta.lake import Lake
 from laion_assets.lake.opening import open_lake
-from laion_assets.report.blocks import Block, Cell
+from laion_assets.report.blocks import Block, Cell, Table
 from laion_assets.sql.session import connect
 
 EARLY, LATE = "CC-MAIN-2026-04", "CC-MAIN-2026-08"
@@ -109,7 +109,7 @@ def write_tar(path: Path, members: Mapping[str, bytes]) -> None:
 
 def lines(block: Block) -> list[list[str]]:
     """The texts of a table's cells, row by row."""
-    assert block.block == "table"
+    assert isinstance(block, Table)
     return [[_said(cell) for cell in row] for row in block.rows]
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from selectolax.lexbor import LexborHTMLParser
 
+from laion_assets.charts.style import style
 from laion_assets.delta.folder import FolderStorage
 from laion_assets.report import page as page_module
 from laion_assets.report.blocks import Card, Place, Section, Sheet, Table, foreign, name, shown
@@ -188,11 +189,12 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colours_can_be_told_from_the_paper(scheme):
-    css = Path(page_module.__file__).with_name("page.css").read_text()
-    found = [
-        dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block)) for block in re.findall(r":root \{(.*?)\}", css, re.S)
-    ]
-    colors = found[0] if scheme == "light" else found[0] | found[1]
+    css = (style(), Path(page_module.__file__).with_name("page.css").read_text())
+    light, dark = (
+        dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", "".join(blocks)))
+        for blocks in zip(*(re.findall(r":root \{(.*?)\}", one, re.S)[:2] for one in css), strict=True)
+    )
+    colors = light if scheme == "light" else light | dark
     for paper in ("paper", "wash"):
         for text in ("ink", "soft", "accent"):
             assert contrast(colors[text], colors[paper]) >= 4.5, (text, paper)

@@ -2,8 +2,10 @@
 
 import pytest
 
+from laion_assets.charts.drawing import Chart
 from laion_assets.consent.removals import Removals, load_removals
 from laion_assets.report import drops, pairs, web
+from laion_assets.report.blocks import Note, Sheet, Table
 from laion_assets.report.material import Material, Selection
 from laion_assets.report.page import ReportOptions, build_sections, gather
 from laion_assets.report.samples import Failure, PairSamples
@@ -16,11 +18,11 @@ def material(con) -> Material:
 
 
 def notes(blocks):
-    return [f"{block.text} {block.command}".strip() for block in blocks if block.block == "note"]
+    return [f"{block.text} {block.command}".strip() for block in blocks if isinstance(block, Note)]
 
 
 def table(blocks, title):
-    return next(block for block in blocks if block.block == "table" and title in block.title)
+    return next(block for block in blocks if isinstance(block, Table) and title in block.title)
 
 
 def test_an_empty_lake_says_in_every_section_what_to_build(con):
@@ -143,7 +145,7 @@ def test_sizes_of_pictures_are_a_plot_where_there_are_several(material, fill):
     sides = [(0, 63), (64, 127), (1024, None)]
     fill("picture_sizes", [row | {"short_side_low": low, "short_side_high": high} for low, high in sides])
     blocks = pairs.pictures(material)
-    assert blocks[0].block == "plots"
+    assert isinstance(blocks[0], Chart)
     assert lines(table(blocks, "Shorter")) == [
         ["0 to 63", "10", "33.3%", "5.0 kB"],
         ["64 to 127", "10", "33.3%", "5.0 kB"],
@@ -190,7 +192,7 @@ def test_every_reason_has_its_examples_after_the_stage_that_drops_so(con, fill):
     )
     sample = {"markup": [object()]}
     material = Material(con=con, removals=Removals.none().matcher(), pairs=PairSamples(dropped=sample))  # type: ignore[arg-type]
-    sheets = [block for block in drops.dropped(material) if block.block == "sheet"]
+    sheets = [block for block in drops.dropped(material) if isinstance(block, Sheet)]
     assert [(sheet.reason, sheet.note) for sheet in sheets] == [("markup", "The text holds markup.")]
 
 

@@ -5,11 +5,12 @@ from xml.etree import ElementTree
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
+from laion_assets.charts.axes import rounded
+from laion_assets.charts.drawing import Chart
 from laion_assets.consent.removals import Removals
-from laion_assets.report.blocks import Section
+from laion_assets.report.blocks import Note, Section, Table
 from laion_assets.report.material import Material
 from laion_assets.report.page import ReportOptions, render
-from laion_assets.report.scores import rounded
 from laion_assets.report.training import training
 from tests.unit.report.conftest import lines
 from tests.unit.report.test_page import AT, HOSTILE
@@ -22,13 +23,13 @@ def material(con) -> Material:
 
 
 def table(blocks, title):
-    return next(block for block in blocks if block.block == "table" and title in block.title)
+    return next(block for block in blocks if isinstance(block, Table) and title in block.title)
 
 
 def plots(blocks, title):
     """The SVGs under plots whose first one is called so, parsed."""
     for block in blocks:
-        if block.block == "plots" and title in str(block.plots[0].svg):
+        if isinstance(block, Chart) and title in str(block.plots[0].svg):
             return [ElementTree.fromstring(str(plot.svg)) for plot in block.plots]
     return []
 
@@ -39,7 +40,8 @@ def said(root):
 
 def test_nothing_trained_is_one_line(material):
     (note,) = training(material)
-    assert (note.block, note.command) == ("note", "laion train")
+    assert isinstance(note, Note)
+    assert note.command == "laion train"
 
 
 def test_a_training_set_without_checkpoints_shows_what_it_left_out(material, fill):
@@ -49,13 +51,13 @@ def test_a_training_set_without_checkpoints_shows_what_it_left_out(material, fil
         fill(name, rows[name])
     blocks = training(material)
     assert blocks[0].command == "laion train"
-    assert [block.title for block in blocks if block.block == "table"] == ["What became of selected pairs"]
+    assert [block.title for block in blocks if isinstance(block, Table)] == ["What became of selected pairs"]
 
 
 def test_checkpoints_without_scores_say_how_to_measure_them(material, fill):
     trained(lambda name, rows: fill(name, rows) if name in ("training_sets", "clip_checkpoints") else None)
     blocks = training(material)
-    assert "laion evaluate" in [block.command for block in blocks if block.block == "note"]
+    assert "laion evaluate" in [block.command for block in blocks if isinstance(block, Note)]
     assert plots(blocks, "Loss")
     assert lines(table(blocks, "became"))[0][:3] == [LONG, "–", "12"]  # a lake whose commits say nothing
 
@@ -142,7 +144,7 @@ def test_a_law_that_could_not_be_fitted_gives_its_reason_once_for_an_arm(materia
         ["filtered", "not fitted: 2 compute points, 5 are needed", "3 (captions, seen, unseen)"],
         ["unfiltered", "not fitted: 1 compute points, 5 are needed", "3 (captions, seen, unseen)"],
     ]
-    assert not [block for block in blocks if block.block == "table" and block.title == "Scaling laws"]
+    assert not [block for block in blocks if isinstance(block, Table) and block.title == "Scaling laws"]
 
 
 def test_a_fitted_law_is_drawn_as_a_curve_and_told_in_numbers(material, fill):
@@ -178,7 +180,7 @@ def test_what_was_left_out_is_counted_by_reason(material, fill):
         "pictures: same hash and colours": "9",
         "pictures: same hash, other colours": "292",
     }
-    assert "12 pictures of 3 evaluation sets" in " ".join(b.text for b in blocks if b.block == "note")
+    assert "12 pictures of 3 evaluation sets" in " ".join(b.text for b in blocks if isinstance(b, Note))
 
 
 def test_recipes_beyond_the_colours_are_counted(material, fill):
@@ -186,7 +188,7 @@ def test_recipes_beyond_the_colours_are_counted(material, fill):
     fill("training_sets", [{"recipe": "r00", "split": "train", "samples": 1}])
     fill("clip_checkpoints", [{"recipe": f"r{n:02}", "samples_seen": n + 1, **row} for n in range(11)])
     blocks = training(material)
-    drawn = next(block for block in blocks if block.block == "plots")
+    drawn = next(block for block in blocks if isinstance(block, Chart))
     assert [recipe for _, recipe in drawn.legend] == [f"r{n:02}" for n in range(3, 11)]
     assert "3 more are in the table" in drawn.plots[0].caption
     assert len(table(blocks, "Trained recipes").rows) == 11

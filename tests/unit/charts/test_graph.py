@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from laion_assets.report.graph import Node, dependency_graph
+from laion_assets.charts.graph import Node, dependency_graph
 
 BANDS = ("tables", "staging", "marts")
 
