@@ -21,10 +21,10 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import UsageError, out
-from laion_assets.cli.display import Format
 from laion_assets.cli.doctor.storage_faults import lake_fault
 from laion_assets.cli.sql.completion import LEAVE, SqlCompleter, is_complete
 from laion_assets.cli.sql.results import Cancelled, Destination, in_short, interruptible, rows_of
+from laion_assets.cli.sql.rows import Format
 from laion_assets.cli.sql.unbuilt import Reading
 from laion_assets.common.folders import user_state
 from laion_assets.common.quantities import counted

@@ -12,7 +12,7 @@ import duckdb
 from rich.console import Console
 
 from laion_assets.cli.common import UsageError
-from laion_assets.cli.display import Format, print_rows
+from laion_assets.cli.sql.rows import Format, print_rows
 from laion_assets.cli.sql.table import SHOWN_ROWS, printable
 from laion_assets.common.files import appearing
 

@@ -13,7 +13,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from laion_assets.cli.display import print_rows
+from laion_assets.cli.sql.rows import print_rows
 
 MANY_TYPES = """
     SELECT 1::TINYINT AS small, 170141183460469231731687303715884105727::HUGEINT AS huge, 1.5::DOUBLE AS real,
