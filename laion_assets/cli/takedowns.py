@@ -146,18 +146,20 @@ def _entries(lake: Lake, wanted: Any) -> list[str]:
 
 
 def _concerned(lake: Lake, settings: Settings, frame: Any) -> Concerned:
+    from laion_assets.common.duck import number
     from laion_assets.consent.removals import Removals
     from laion_assets.sql.session import connect
 
     with connect(lake, models=settings.models) as con:
         known = Removals(frame).register(con)
-        pictures = _count(con, f"({_pictures(known)}) WHERE removal IS NOT NULL AND status = 'success'")
+        removed = f"SELECT count(*) FROM ({_pictures(known)}) WHERE removal IS NOT NULL"
+        pictures = number(con, f"{removed} AND status = 'success'")
         _hit(con, known)
         pairs = known.annotate("unique_pairs", pair_id="pair_id")
-        rows = {"unique_pairs": _count(con, f"({pairs}) WHERE removal IS NOT NULL")}
-        rows["images"] = _count(con, f"({_pictures(known)}) WHERE removal IS NOT NULL")
+        rows = {"unique_pairs": number(con, f"SELECT count(*) FROM ({pairs}) WHERE removal IS NOT NULL")}
+        rows["images"] = number(con, removed)
         for table in _OF_PAIRS:
-            rows[table] = _count(con, f"{table} SEMI JOIN hit USING (crawl, bucket, pair_id)")
+            rows[table] = number(con, f"SELECT count(*) FROM {table} SEMI JOIN hit USING (crawl, bucket, pair_id)")
     return Concerned(rows, pictures, dict(_trainings(lake, settings, frame)))
 
 
@@ -183,6 +185,7 @@ def _trainings(lake: Lake, settings: Settings, frame: Any) -> Iterator[tuple[str
     """The recipes whose training sets were selected from such pairs, at the versions that they were selected from."""
     import duckdb
 
+    from laion_assets.common.duck import number
     from laion_assets.consent.removals import Removals
     from laion_assets.delta.errors import LakeError
     from laion_assets.sql.session import connect
@@ -198,17 +201,12 @@ def _trainings(lake: Lake, settings: Settings, frame: Any) -> Iterator[tuple[str
             with connect(lake, models=settings.models, at=versions) as con:
                 _hit(con, Removals(frame).register(con))
                 selected = f"(FROM {policy} WHERE ({selection}\n))"
-                pairs = _count(con, f"{selected} SEMI JOIN hit USING (crawl, bucket, pair_id)")
+                pairs = number(con, f"SELECT count(*) FROM {selected} SEMI JOIN hit USING (crawl, bucket, pair_id)")
         except (LakeError, duckdb.Error):  # a version is gone, or the model that was selected from
             yield recipe, None
             continue
         if pairs:
             yield recipe, pairs
-
-
-def _count(con: "duckdb.DuckDBPyConnection", relation: str) -> int:
-    row = con.execute(f"SELECT count(*) FROM {relation}").fetchone()
-    return int(row[0]) if row else 0
 
 
 def _print(found: Concerned, what: str) -> None:

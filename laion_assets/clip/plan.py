@@ -12,6 +12,7 @@ import duckdb
 import polars as pl
 
 from laion_assets.clip.encoder import Encoder
+from laion_assets.common.duck import number, quoted
 from laion_assets.text.language import language_group_sql
 
 
@@ -72,16 +73,14 @@ def plan_embeddings(
         {"since": outdated_since},
     )
     names = ", ".join(f"own.{name}" for name in columns)
-    target = str(output).replace("'", "''")
     con.execute(f"""
         COPY (SELECT {names} FROM {earlier} AS own JOIN planned USING (pair_id, encoder_sha256)
               WHERE outcome = 'taken_over' ORDER BY pair_id)
-        TO '{target}' (FORMAT parquet, COMPRESSION zstd)
+        TO {quoted(output)} (FORMAT parquet, COMPRESSION zstd)
     """)
     outcomes = dict(con.execute("SELECT outcome, count(*) FROM planned GROUP BY 1").fetchall())
-    counted = con.execute(f"SELECT count(*) FROM {pairs}").fetchone()
     return EmbeddingPlan(
-        pairs=int(counted[0]) if counted else 0,
+        pairs=number(con, f"SELECT count(*) FROM {pairs}"),
         taken_over=outcomes.pop("taken_over", 0),
         wanted=outcomes.pop("wanted", 0),
         drops=outcomes,

@@ -7,9 +7,9 @@ from pathlib import Path
 import duckdb
 
 
-def quoted(path: Path) -> str:
-    """A path as an SQL string."""
-    return "'" + str(path).replace("'", "''") + "'"
+def quoted(text: str | Path) -> str:
+    """A text or a path as an SQL string."""
+    return "'" + str(text).replace("'", "''") + "'"
 
 
 def numbers(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from laion_assets.common.duck import temporary_tables
+from laion_assets.common.duck import quoted, temporary_tables
 from laion_assets.images.fingerprint import LAYOUT_BYTES, colour_distances, colour_layout, near_hashes
 
 Location = tuple[str, str]
@@ -261,7 +261,6 @@ def _layouts(blobs: Sequence[bytes]) -> NDArray[np.uint8]:
 
 
 def _write(con: duckdb.DuckDBPyConnection, output: Path) -> None:
-    path = str(output).replace("'", "''")
     con.execute(f"""
         COPY (
             SELECT matched.sha256, benchmark, sample_key AS benchmark_sample_key, method, hamming, colour_distance
@@ -272,4 +271,4 @@ def _write(con: duckdb.DuckDBPyConnection, output: Path) -> None:
                 SELECT sha256, benchmark_row, 'perceptual', hamming, colour_distance FROM _decontamination_found
             ) AS matched JOIN _decontamination_benchmarks USING (benchmark_row)
             ORDER BY matched.sha256
-        ) TO '{path}' (FORMAT parquet, COMPRESSION zstd)""")
+        ) TO {quoted(output)} (FORMAT parquet, COMPRESSION zstd)""")

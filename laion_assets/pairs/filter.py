@@ -194,9 +194,9 @@ def reason_sql(policy: Policy) -> str:
         f"WHEN length(text) < {int(policy.min_text_length)} THEN 'too_short'",
     ]
     if policy.drop_file_names:
-        branches.append(f"WHEN regexp_matches(text, {_literal(FILE_NAME_PATTERN)}) THEN 'file_name'")
+        branches.append(f"WHEN regexp_matches(text, {quoted(FILE_NAME_PATTERN)}) THEN 'file_name'")
     if policy.drop_markup:
-        branches.append(f"WHEN regexp_matches(text, {_literal(MARKUP_PATTERN)}) THEN 'markup'")
+        branches.append(f"WHEN regexp_matches(text, {quoted(MARKUP_PATTERN)}) THEN 'markup'")
     if policy.min_bytes:
         branches.append(f"WHEN coalesce(byte_size, 0) < {int(policy.min_bytes)} THEN 'too_few_bytes'")
     if policy.min_side:
@@ -210,7 +210,7 @@ def reason_sql(policy: Policy) -> str:
 
 
 def _write_kept(connection: duckdb.DuckDBPyConnection, staged: str, policy: Policy, output: Path) -> int:
-    kept = f"SELECT *, {_literal(policy.name)} AS policy FROM {staged} WHERE reason IS NULL"
+    kept = f"SELECT *, {quoted(policy.name)} AS policy FROM {staged} WHERE reason IS NULL"
     return number(
         connection,
         f"COPY (SELECT {_FILTERED_COLUMNS} FROM ({kept}) ORDER BY pair_id)"
@@ -233,7 +233,3 @@ def _write_dropped(connection: duckdb.DuckDBPyConnection, staged: str, dropped: 
 
 def _counts(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, int]:
     return {str(name): int(rows) for name, rows in connection.execute(f"{query} ORDER BY 1").fetchall()}
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 
+from laion_assets.common.duck import quoted
 from laion_assets.common.quantities import counted, figure
 from laion_assets.consent.removals import RegisteredRemovals
 from laion_assets.pairs.filter import reason_sql
@@ -70,7 +71,7 @@ def pair_samples(
     hash, so those with the lowest are as good as picked by chance, and are the same ones each time.
     """
     policies = [row[0] for row in con.execute("SELECT DISTINCT policy FROM filtered_pairs ORDER BY 1").fetchall()]
-    reasons = " ".join(f"WHEN '{_quoted(name)}' THEN ({_reason(name)})" for name in policies)
+    reasons = " ".join(f"WHEN {quoted(name)} THEN ({_reason(name)})" for name in policies)
     if not reasons:
         return PairSamples()
     rules = """
@@ -193,7 +194,3 @@ def _reason(policy: str) -> str:
         return reason_sql(policy_named(policy))
     except ValueError:  # a policy of an older or newer version: nothing can be said about what it dropped
         return "NULL"
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")

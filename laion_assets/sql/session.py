@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 
+from laion_assets.common.duck import quoted
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.relations import hive_relation
 from laion_assets.delta.table import Table
@@ -83,7 +84,7 @@ def _admit(con: duckdb.DuckDBPyConnection, lake: Lake, *, unsafe: bool) -> None:
     lake.storage.admit(con)
     if not unsafe:
         # Before access is shut: what the lake holds stays readable.
-        con.execute(f"SET allowed_directories = ['{_quoted(lake.uri)}/']")
+        con.execute(f"SET allowed_directories = [{quoted(f'{lake.uri}/')}]")
         con.execute("SET enable_external_access = false")
 
 
@@ -116,10 +117,10 @@ def _show_what_is_built(
     con.execute(f"CREATE OR REPLACE VIEW {STEP_METRICS.name} AS {metrics_in_logs(lake, built)}")
     for name in built:
         version = f", version => {pinned[name]}" if name in pinned else ""
-        _show(con, tables[name], f"delta_scan('{_quoted(lake.path(name))}'{version})")
+        _show(con, tables[name], f"delta_scan({quoted(lake.path(name))}{version})")
     for model in project.models.values():
         if model.held in ("broken", "waits") and model.name in there and lake.exists(model.name):
-            con.execute(f"CREATE VIEW {model.name} AS FROM delta_scan('{_quoted(lake.path(model.name))}')")
+            con.execute(f"CREATE VIEW {model.name} AS FROM delta_scan({quoted(lake.path(model.name))})")
 
 
 def _show(con: duckdb.DuckDBPyConnection, table: Table, rows: str) -> None:
@@ -142,10 +143,6 @@ def query(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation 
     for statement in reading_statements(con, text):
         result = con.sql(statement)
     return result
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
 
 
 def _delta_extension() -> Path:
