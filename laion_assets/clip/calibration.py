@@ -10,6 +10,7 @@ a long way, and differences of the last bits decide where on it the maximum fall
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -254,6 +255,19 @@ def _measures(found: Threshold, scores: Scores) -> dict[str, float | int]:
         "positive_p05": float(np.quantile(positives, 0.05)),
         "negative_mean": float(negatives.mean()),
         "negative_p95": float(np.quantile(negatives, 0.95)),
+    }
+
+
+def calibrations_of(calibrations: pl.DataFrame, encoders: Mapping[str, Encoder]) -> dict[str, dict[str, Any]]:
+    """By language group, the row of `calibrations` that was measured of the encoder which scores the group.
+
+    Args:
+        calibrations: Rows of `calibrations`.
+        encoders: By language group.
+    """
+    rows = calibrations.to_dicts()
+    return {
+        row["language_group"]: row for row in rows if row["encoder_sha256"] == encoders[row["language_group"]].sha256
     }
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from laion_assets.charts.pairs import Similarities, binned, similarity
-from laion_assets.clip.calibration import CalibrationError, calibrate, distribution_warning
+from laion_assets.clip.calibration import CalibrationError, calibrate, calibrations_of, distribution_warning
 from laion_assets.clip.calibration_pairs import read_pairs, with_language_groups
 from laion_assets.clip.device import device_name
 from laion_assets.clip.embed import EmbeddingCounts, embed_tar
@@ -118,15 +118,12 @@ def _scores(step: Step, encoders: dict[str, Encoder]) -> Metadata:
         SELECT subset, similarity FROM {step.build.staged()} JOIN planned USING (pair_id)
     """).pl()
     by_group = {group: scores.filter(subset=group)["similarity"].to_numpy() for group in SUBSETS}
-    known = step.lake_frame("calibrations").to_dicts()
-    thresholds = {}
-    for row in known:
-        group = row["language_group"]
-        if row["encoder_sha256"] == encoders[group].sha256:
-            thresholds[group] = float(row["threshold"])
-            strange = distribution_warning(by_group[group], row)
-            if strange:
-                step.warn(SCORE_CHECK, f"{group}: {strange}")
+    known = calibrations_of(step.lake_frame("calibrations"), encoders)
+    for group, row in known.items():
+        strange = distribution_warning(by_group[group], row)
+        if strange:
+            step.warn(SCORE_CHECK, f"{group}: {strange}")
+    thresholds = {group: float(row["threshold"]) for group, row in known.items()}
     groups = [
         Similarities(
             group=group,
