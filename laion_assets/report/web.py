@@ -97,7 +97,7 @@ def _curves(lake: Material) -> Chart:
     rows = lake.rows(f"""
         WITH last AS (SELECT crawl, max(rank) AS rank FROM domain_statistics GROUP BY crawl
             ORDER BY crawl DESC LIMIT {_MOST_CRAWLS})
-        SELECT crawl, rank, cumulative_share AS share FROM domain_statistics JOIN last USING (crawl)
+        SELECT crawl, domain_statistics.rank, cumulative_share AS share FROM domain_statistics JOIN last USING (crawl)
         WHERE domain_statistics.rank IN ({ranks}) OR domain_statistics.rank = last.rank ORDER BY crawl, rank""")
     by_crawl = {crawl: [(r["rank"], r["share"]) for r in of] for crawl, of in groupby(rows, key=lambda r: r["crawl"])}
     return concentration(by_crawl)

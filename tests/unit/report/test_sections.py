@@ -216,6 +216,28 @@ def test_hosts_that_somebody_asked_to_remove_are_not_named(con, fill):
     ]
 
 
+def test_the_share_of_the_largest_hosts_is_drawn_where_there_are_some(material, fill):
+    fill("unique_pairs", [{"crawl": EARLY}])
+    rows = [
+        {
+            "crawl": crawl,
+            "host": f"{n}.org",
+            "pairs": 1,
+            "urls": 1,
+            "released": 1,
+            "rank": n,
+            "cumulative_share": n / 12,
+        }
+        for crawl in (EARLY, LATE)
+        for n in range(1, 13)
+    ]
+    fill("domain_statistics", rows)
+    chart = web.domains(material)[0]
+    assert isinstance(chart, Chart)
+    assert [crawl for _, crawl in chart.legend] == [EARLY, LATE]
+    assert f"{LATE}: 100% on 12 hosts" in str(chart.plots[0].svg)
+
+
 def test_link_rot_tells_dead_links_from_refused_ones(material, fill):
     fill("images", [{"crawl": EARLY, "url": f"http://a.org/{n}", "status": "success"} for n in range(20)])
     row = {"crawl": EARLY, "host": "a.org", "host_urls": 20}
