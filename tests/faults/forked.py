@@ -26,7 +26,7 @@ from tests.faults.clock import shift_clock
 _PRELOADED = [
     "laion_assets.definitions", "laion_assets.cli.main", "laion_assets.orchestration.runs.builder",
     "laion_assets.orchestration.runs.home",
-    "laion_assets.charts.figures", "laion_assets.delta.verify", "tests.faults.forked", "tests.integration.at_once",
+    "laion_assets.images.decode", "laion_assets.delta.verify", "tests.faults.forked", "tests.integration.at_once",
     "dagster._core.storage.sqlite_storage", "dagster._core.storage.event_log", "dagster._core.storage.runs",
     "dagster._core.storage.schedules", "dagster._core.run_coordinator", "open_clip", "img2dataset", "boto3",
 ]  # fmt: skip

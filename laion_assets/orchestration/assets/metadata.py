@@ -9,8 +9,8 @@ import polars as pl
 import pyarrow as pa
 
 from laion_assets.charts import glance as charts
+from laion_assets.charts.contact_sheet import plain_markdown
 from laion_assets.charts.drawing import Chart
-from laion_assets.charts.figures import plain_markdown
 from laion_assets.charts.standalone import standalone
 from laion_assets.common.quantities import measured_bytes
 from laion_assets.delta.commits import Commit

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from laion_assets.charts.figures import Sample, contact_sheet
+from laion_assets.charts.contact_sheet import Sample, contact_sheet
 from laion_assets.common.duck import quoted
 from laion_assets.images.thumbnail import strip
 from laion_assets.orchestration.assets.metadata import glance

@@ -1,4 +1,4 @@
-"""Pictures for people: contact sheets as Markdown tables with thumbnails.
+"""Contact sheets: pairs to look at, as Markdown tables with thumbnails.
 
 Texts of a contact sheet stay text, so that the reader's own fonts show any script.
 """

@@ -1,4 +1,4 @@
-"""Pictures for people: they open, they say what they show, and no text of the web becomes markup in them."""
+"""Contact sheets: pictures open, notes say what they say, and no text of the web becomes markup in them."""
 
 import base64
 import io
@@ -7,7 +7,7 @@ import re
 import pytest
 from PIL import Image
 
-from laion_assets.charts.figures import Sample, contact_sheet
+from laion_assets.charts.contact_sheet import Sample, contact_sheet
 from laion_assets.images.thumbnail import THUMBNAIL_PIXELS
 from tests.unit.images.files import encoded
 
