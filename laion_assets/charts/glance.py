@@ -9,7 +9,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from laion_assets.charts.drawing import BOTTOM, LEFT, RIGHT, TOP, WIDTH, Bar, Chart, Dot, Line, Plot, Rule
-from laion_assets.charts.standalone import NOT_XML
+from laion_assets.charts.standalone import NOT_XML, NOTHING
 from laion_assets.charts.style import LIGHT
 
 T = TypeVar("T")
@@ -31,17 +31,17 @@ def at_a_glance(chart: Chart, most: int) -> str | None:
     As many plots as fit, with their captions where there is room for them too; None where not even one fits. The
     address holds no blank and no bracket, so that it can stand in Markdown.
     """
-    for plots in range(min(len(chart.plots), _MOST_PLOTS), 0, -1):
-        for captions in (True, False):
-            address = _address(chart.plots[:plots], captions=captions)
-            if len(address) <= most:
-                return address
-    return None
+    shown = range(min(len(chart.plots), _MOST_PLOTS), 0, -1)
+    choices = [(chart.plots[:plots], captions) for plots in shown for captions in (True, False)] or [((), True)]
+    addresses = (_address(plots, captions=captions) for plots, captions in choices)
+    return next((address for address in addresses if len(address) <= most), None)
 
 
 def _address(plots: Sequence[Plot], *, captions: bool) -> str:
-    width = _WIDTH // len(plots)
+    width = _WIDTH // max(len(plots), 1)
     body = [Markup("<style>text{{font:9px sans-serif;fill:{}}}</style>").format(_GREY)] if captions else []
+    if not plots:
+        body.append(Markup("<text y='9'>{}</text>").format(NOTHING))
     for number, plot in enumerate(plots):
         left, top = number * width, 12 if captions else 0
         if captions:

@@ -18,6 +18,8 @@ _FOUR: Final = 4
 _GAP, _LINE, _BORDER = 28, 16, 12
 _LETTER: Final = 6.4
 """Mean width of a letter, in the units of a plot."""
+NOTHING: Final = "nothing was measured"
+"""What a picture says of a chart without plots."""
 NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What no XML may hold."""
 _FONT = "svg { font: 12px ui-sans-serif, system-ui, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif; }"
@@ -39,7 +41,7 @@ def standalone(chart: Chart, title: str) -> bytes:
         y += _LINE + 2
     y += 6
     if not chart.plots:
-        body.append(Words(x=width / 2, y=y + 40, text="nothing was measured", anchor="middle").svg)
+        body.append(Words(x=width / 2, y=y + 40, text=NOTHING, anchor="middle").svg)
         y += 80
     for first in range(0, len(chart.plots), columns):
         row = chart.plots[first : first + columns]
