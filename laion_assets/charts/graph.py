@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 from markupsafe import Markup
 
+from laion_assets.charts.drawing import fixed
+
 _ROW, _BOX, _LANE = 31, 23, 13
 _LETTER, _PADDING, _GAP, _TOP = 6.7, 7, 38, 34
 
@@ -66,7 +68,7 @@ def dependency_graph(
     return Markup(
         '<svg class="graph" role="group" aria-label="{}" viewBox="0 0 {} {}" style="max-width:{}px;min-width:{}px">'
         "{}<style>{}</style></svg>"
-    ).format(label, width, _n(height), width, round(width * 0.86), Markup("").join(body), _marked(len(nodes)))
+    ).format(label, width, fixed(height), width, round(width * 0.86), Markup("").join(body), _marked(len(nodes)))
 
 
 def _columns(nodes: Sequence[Node], edges: Sequence[tuple[int, int]], bands: int) -> tuple[list[int], dict[int, int]]:
@@ -170,12 +172,13 @@ def _mean(values: Sequence[float], otherwise: float = 0.0) -> float:
 
 
 def _heading(x: float, text: str) -> Markup:
-    return Markup('<text class="band" x="{}" y="14">{}</text>').format(_n(x), text)
+    return Markup('<text class="band" x="{}" y="14">{}</text>').format(fixed(x), text)
 
 
 def _line(known: str, begin: float, right: float, y: float, x: float, end: float) -> Markup:
-    middle = (right + x) / 2
-    path = f"M{_n(begin)} {_n(y)}H{_n(right)}C{_n(middle)} {_n(y)} {_n(middle)} {_n(end)} {_n(x)} {_n(end)}"
+    between = (right + x) / 2
+    begins, middle, ends, low, high = map(fixed, (begin, between, x, y, end))
+    path = f"M{begins} {low}H{fixed(right)}C{middle} {low} {middle} {high} {ends} {high}"
     return Markup('<path class="edge {}" d="{}"/>').format(known, path)
 
 
@@ -184,8 +187,8 @@ def _box(number: int, node: Node, x: float, y: float, width: float) -> Markup:
         '<a href="#{}" class="n{} {}"><title>{}</title><rect x="{}" y="{}" width="{}" height="{}" rx="4"/>'
         '<text x="{}" y="{}">{}</text></a>'
     ).format(
-        node.name, number, node.tone, node.said, _n(x), _n(y - _BOX / 2), _n(width), _BOX,
-        _n(x + _PADDING), _n(y + 4), node.name,
+        node.name, number, node.tone, node.said, fixed(x), fixed(y - _BOX / 2), fixed(width), _BOX,
+        fixed(x + _PADDING), fixed(y + 4), node.name,
     )  # fmt: skip
 
 
@@ -194,7 +197,3 @@ def _marked(nodes: int) -> Markup:
     rule = Markup(".graph:has(.n{0}:is(:hover,:focus-visible)) .e{0}")
     which = Markup(",").join(rule.format(n) for n in range(nodes))
     return which + Markup("{stroke:var(--accent);stroke-width:2}") if nodes else which
-
-
-def _n(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")

@@ -27,6 +27,7 @@ def test_a_partition_and_a_backfill_are_built_from_the_pages(site: Site) -> None
         look_at_the_timeline(site, visitor)
         build_a_partition(site, visitor)
         look_at_its_pictures(site, visitor)
+        look_at_a_chart(visitor)
         backfill_two(site, visitor)
         finish(site)
         look_at_every_stage(site, visitor)
@@ -78,6 +79,19 @@ def look_at_its_pictures(site: Site, visitor: Visitor) -> None:
     expect(pictures).to_have_count(min(16, commit.rows))
     assert all(pictures.evaluate_all("found => found.map(picture => picture.naturalWidth)"))
     visitor.shoot("pictures")
+
+
+def look_at_a_chart(visitor: Visitor) -> None:
+    """Charts are SVG: the pages show them, small without a click and whole after one."""
+    page = visitor.open(asset_path("clip_embeddings", "partitions", f"{FIRST}|0"))
+    row = page.get_by_role("row").filter(has=page.get_by_text("similarity, at a glance"))
+    small = row.get_by_role("img", name="similarity by language group")
+    expect(small).to_have_count(1)
+    whole = visitor.show("similarity").get_by_role("img", name="similarity by language group")
+    expect(whole).to_have_count(1)
+    sizes = [chart.evaluate("picture => picture.naturalWidth") for chart in (small, whole)]
+    assert 100 < sizes[0] < sizes[1]
+    visitor.shoot("chart")
 
 
 def backfill_two(site: Site, visitor: Visitor) -> None:
