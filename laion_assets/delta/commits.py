@@ -111,7 +111,7 @@ class Ledger:
         """The periods of which a partition is there."""
         return self.touched.keys()
 
-    def advance(self, entries: Iterable[Mapping[str, Any]], version: int, period: str | None = None) -> None:
+    def advance(self, entries: Iterable[Mapping[str, Any]], version: int, period: str | None) -> None:
         """Take in history entries, oldest first.
 
         Args:

@@ -203,7 +203,7 @@ def _history(lake: Lake, table: str) -> TableHistory:
     for entry in lake.entries(table, delta, version + 1):
         known, foreign = bool(ledger.commits), ledger.foreign_version
         with lake.reading(table):
-            ledger.advance([entry], entry["version"])
+            ledger.advance([entry], entry["version"], None)
             commit = parse(entry)
         if commit is not None:
             history.commits.setdefault(commit.partition, []).append(commit)

@@ -25,7 +25,9 @@ def commit(lake: Lake, table: str, name: str, content: str, upstreams: dict[str,
         code_version=TABLES[table].code_version, settings_digest="s", externals={}, upstreams=upstreams or {},
         counts={},
     )  # fmt: skip
-    ledger.advance([{**record.to_metadata(), "version": version, "timestamp": 0, "operation": "WRITE"}], version)
+    ledger.advance(
+        [{**record.to_metadata(), "version": version, "timestamp": 0, "operation": "WRITE"}], version, "crawl"
+    )
 
 
 def build(lake: Lake, table: str, partition: dict[str, object], content: str | None = None) -> None:
@@ -99,11 +101,11 @@ def test_only_crawls_that_something_happened_to_are_judged_again(still: Lake) ->
     assert judging.judged == every
     build(still, "filtered_pairs", {"crawl": "CC-2", "bucket": 0}, content="other")
     judging.judge(still, CRAWLS, EXPECTED)
-    assert judging.judged == every + still.buckets
+    assert judging.judged == every + still.shape["buckets"]
     commit(still, "unique_pairs", "crawl=CC-2/bucket=0", "other")
     groups = judging.judge(still, CRAWLS, EXPECTED)
     # CC-2 and the two that come after it, in that table and the three that are built on it.
-    assert judging.judged == every + still.buckets + 3 * 4 * still.buckets
+    assert judging.judged == every + still.shape["buckets"] + 3 * 4 * still.shape["buckets"]
     assert [s for group in groups.values() for s in group.states.values()] == one_by_one(still)
 
 
@@ -113,5 +115,5 @@ def test_other_settings_are_judged_anew(still: Lake) -> None:
     before = judging.judged
     stricter = {**EXPECTED, "filtered_pairs": Expectation(settings_digest="t")}
     groups = judging.judge(still, CRAWLS, stricter)
-    assert judging.judged - before == len(CRAWLS) * still.buckets
+    assert judging.judged - before == len(CRAWLS) * still.shape["buckets"]
     assert {table for (table, _), group in groups.items() if group.open} == {"filtered_pairs"}

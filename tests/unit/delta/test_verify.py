@@ -29,7 +29,7 @@ from laion_assets.delta.verify import Report, verify_lake
 from laion_assets.images.decode import picture_fault
 from laion_assets.lake.opening import lake_at
 from laion_assets.lake.tars import tar_check
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from laion_assets.training.shards import ShardError
 from tests.s3 import BUCKET, environment, s3_server
 from tests.unit.delta.conftest import PROVENANCE
@@ -487,6 +487,12 @@ def test_what_changed_since_is_looked_at_again(lake: Lake) -> None:
         verify_lake(lake_at(lake.uri), Scope(("images",)), archive=tar_check(picture_fault), watch=Ends(2))
     flip(tar(lake), 9_999)
     assert places(verified(lake, "images"))[0] == ("images", BUCKET_0)
+
+
+def test_what_was_found_sound_is_kept_under_the_same_words_as_ever() -> None:
+    """A verification that an older version began is gone on with."""
+    words = "Scope(tables=('images',), crawls=('CC-1',), share=0.5, turn=3)"
+    assert Scope(("images",), ("CC-1",), 0.5, 3).told(CATALOGUE.period) == words
 
 
 def test_a_torn_line_of_what_was_found_counts_for_nothing(tmp_path: Path) -> None:
