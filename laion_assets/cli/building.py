@@ -52,7 +52,7 @@ def record_states(
     from laion_assets.consent.removals import RemovalError
     from laion_assets.delta.errors import LakeError
     from laion_assets.orchestration.planning.overview import StatesRequest
-    from laion_assets.orchestration.planning.states import PARTITION_STATES
+    from laion_assets.orchestration.planning.parts import PARTITION_STATES
     from laion_assets.orchestration.runs.builder import Builder
     from laion_assets.orchestration.runs.recording import states_to_record
 

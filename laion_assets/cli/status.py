@@ -12,14 +12,13 @@ from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, out, settings_of
 from laion_assets.common.quantities import counted
-from laion_assets.orchestration.planning.states import MODELS, SCORES, TRAININGS
+from laion_assets.orchestration.planning.parts import MODELS, SCORES, TRAININGS, Place
 from laion_assets.orchestration.runs.status import STATES, LakeStatus, Standing, as_object
 from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.stages import PER_CRAWL, PER_RECIPE
 
 if TYPE_CHECKING:
-    from laion_assets.orchestration.planning.waves import Place
     from laion_assets.orchestration.runs.history import FailedBuild, RunHistory
 
 _LOOKS: Final = {
@@ -80,7 +79,7 @@ def look(settings: Settings, crawls: Sequence[str] = ()) -> "tuple[LakeStatus, R
         UsageError: the lake has no such crawl.
     """
     from laion_assets.orchestration.runs.home import dagster_instance
-    from laion_assets.orchestration.runs.status import look as look_at
+    from laion_assets.orchestration.runs.look import look as look_at
 
     settings.open_lake(create=False)  # says that there is none, before anything is made
     found, history = look_at(settings, dagster_instance(), crawls)

@@ -39,7 +39,8 @@ from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.orchestration.partitions import Partitions
 from laion_assets.orchestration.planning.crawls import CrawlRequest
-from laion_assets.orchestration.planning.states import PARTITION_STATES, current_states
+from laion_assets.orchestration.planning.parts import PARTITION_STATES
+from laion_assets.orchestration.planning.states import current_states
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.pairs.policy import FilterOptions

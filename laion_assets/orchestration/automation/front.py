@@ -13,7 +13,7 @@ from laion_assets.orchestration.automation.freshness import with_freshness
 from laion_assets.orchestration.automation.nightly import nightly_backfill
 from laion_assets.orchestration.keys import Keys
 from laion_assets.orchestration.planning.overview import Overview
-from laion_assets.orchestration.planning.states import CALIBRATIONS, PARTITION_STATES
+from laion_assets.orchestration.planning.parts import CALIBRATIONS, PARTITION_STATES
 from laion_assets.settings import Settings
 from laion_assets.sql.project import Project
 from laion_assets.tables.stages import PER_CRAWL

@@ -15,7 +15,8 @@ from laion_assets.delta.partition import WHOLE, Partition, partition_name
 from laion_assets.delta.states import PartitionState, State
 from laion_assets.delta.table import Read
 from laion_assets.orchestration.planning.overview import JudgedLake
-from laion_assets.orchestration.planning.states import CALIBRATIONS, PARTITION_STATES, is_due
+from laion_assets.orchestration.planning.parts import CALIBRATIONS, PARTITION_STATES
+from laion_assets.orchestration.planning.states import is_due
 from laion_assets.sql.commits import COMMITS
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.stages import PER_CRAWL

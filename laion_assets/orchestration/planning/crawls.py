@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from laion_assets.delta.partition import Partition
 from laion_assets.delta.states import PartitionState
 from laion_assets.download.failures import is_transient
-from laion_assets.orchestration.planning.states import CALIBRATIONS, calibration_is_due, current_states, is_due
+from laion_assets.orchestration.planning.parts import CALIBRATIONS
+from laion_assets.orchestration.planning.states import calibration_is_due, current_states, is_due
 from laion_assets.orchestration.planning.waves import Site, Wave, stage_wave
 from laion_assets.orchestration.removals import current_removals, removals_digest
 from laion_assets.orchestration.run_tags import REFETCH_TAG

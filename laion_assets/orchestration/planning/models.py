@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from laion_assets.delta.flow import partitions_read
 from laion_assets.delta.partition import Partition, partition_name
 from laion_assets.delta.states import State
-from laion_assets.orchestration.planning.states import MODELS
-from laion_assets.orchestration.planning.waves import Place, Site, Task, Wave
+from laion_assets.orchestration.planning.parts import MODELS, Place
+from laion_assets.orchestration.planning.waves import Site, Task, Wave
 from laion_assets.sql.build import model_states, partitions_of_model, stage_of
 from laion_assets.tables.stages import PER_CRAWL
 

@@ -13,7 +13,8 @@ from laion_assets.delta.partition import WHOLE, Partition
 from laion_assets.delta.staleness import Groups, Judge, standing_digest
 from laion_assets.delta.states import Expectation, PartitionState
 from laion_assets.delta.table import Table
-from laion_assets.orchestration.planning.states import CALIBRATIONS, PARTITION_STATES, calibration_is_due
+from laion_assets.orchestration.planning.parts import CALIBRATIONS, PARTITION_STATES
+from laion_assets.orchestration.planning.states import calibration_is_due
 from laion_assets.orchestration.planning.waves import Site, Wave, stage_wave
 from laion_assets.orchestration.removals import current_removals
 from laion_assets.settings import Settings

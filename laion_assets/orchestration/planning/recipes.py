@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from laion_assets.delta.partition import Partition
 from laion_assets.evaluation.registry import benchmark_names, registered
-from laion_assets.orchestration.planning.states import OVER_RECIPES, SCORE_TABLES, is_due, recipe_state
+from laion_assets.orchestration.planning.parts import OVER_RECIPES, SCORE_TABLES
+from laion_assets.orchestration.planning.states import is_due, recipe_state
 from laion_assets.orchestration.planning.waves import RequestError, Site, Wave, stage_wave
 from laion_assets.orchestration.run_tags import REFRESH_TAG
 

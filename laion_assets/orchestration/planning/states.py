@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from types import MappingProxyType
-from typing import Final
 
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.inputs import Judged
@@ -13,6 +12,7 @@ from laion_assets.delta.staleness import judge, lake_states
 from laion_assets.delta.states import Expectation, PartitionState, State
 from laion_assets.evaluation.benchmark import BenchmarkError
 from laion_assets.evaluation.registry import registered
+from laion_assets.orchestration.planning.parts import CALIBRATIONS, OVER_RECIPES, SCORE_TABLES, SCORES, TRAININGS
 from laion_assets.orchestration.removals import removals_digest
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states
@@ -20,22 +20,8 @@ from laion_assets.sql.project import Project, open_project
 from laion_assets.sql.selection import ALWAYS_CURRENT, training_stage
 from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from laion_assets.tables.declaration import Outside
-from laion_assets.tables.groups import EVALUATION
-from laion_assets.tables.stages import PER_CRAWL, PER_RECIPE
+from laion_assets.tables.stages import PER_CRAWL
 from laion_assets.training.recipe import RecipeError
-
-CALIBRATIONS: Final = "calibrations"
-PARTITION_STATES: Final = "partition_states"
-MODELS: Final = "SQL models"
-TRAININGS: Final = tuple(name for name in PER_RECIPE if TABLES[name].partition_by == ("recipe",))
-"""Training sets and checkpoints, one of each a recipe."""
-SCORE_TABLES: Final = tuple(name for name in PER_RECIPE if name not in TRAININGS)
-"""Tables of scores. Each has a partition for every benchmark, empty where the benchmark's task is not the table's."""
-OVER_RECIPES: Final = tuple(
-    name for name, table in TABLES.items() if table.group == EVALUATION and name not in SCORE_TABLES
-)
-"""What is said over all recipes, by their scores."""
-SCORES: Final = (*SCORE_TABLES, *OVER_RECIPES)
 
 _PINNED = (
     "settings changed",

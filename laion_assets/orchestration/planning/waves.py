@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from laion_assets.delta.flow import partitions_read
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, partition_name
+from laion_assets.orchestration.planning.parts import Place
 from laion_assets.settings import Settings
 from laion_assets.sql.project import Project
 from laion_assets.tables.catalogue import TABLES
-
-Place: TypeAlias = tuple[str, str]
-"""A table and the name of one of its partitions."""
 
 
 class RequestError(Exception):

@@ -13,7 +13,7 @@ import dagster as dg
 
 from laion_assets.delta.partition import WHOLE
 from laion_assets.orchestration.keys import Keys
-from laion_assets.orchestration.planning.waves import Place
+from laion_assets.orchestration.planning.parts import Place
 from laion_assets.orchestration.runs.outcome import error_of
 
 _RUNS_PER_QUERY = 500

@@ -3,28 +3,16 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import dagster as dg
+from typing import TYPE_CHECKING, Any, Final
 
 from laion_assets.delta.partition import partition_name
 from laion_assets.delta.states import PartitionState, State
-from laion_assets.orchestration.keys import Keys
-from laion_assets.orchestration.planning.states import (
-    MODELS,
-    SCORES,
-    TRAININGS,
-    current_states,
-    states_of_models,
-    states_of_recipes,
-)
-from laion_assets.orchestration.planning.waves import Place
-from laion_assets.orchestration.registration import registered
-from laion_assets.orchestration.runs.history import FailedBuild, RunHistory
-from laion_assets.settings import Settings
-from laion_assets.sql.project import open_project
+from laion_assets.orchestration.planning.parts import MODELS, SCORES, TRAININGS, Place
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.stages import PER_CRAWL
+
+if TYPE_CHECKING:
+    from laion_assets.orchestration.runs.history import FailedBuild, RunHistory
 
 STATES: Final = ("done", "running", "stale", "failed", "missing")
 """How a partition can stand, in the order in which bars show it."""
@@ -102,29 +90,8 @@ class LakeStatus:
         return set(self.of_crawl(crawl)) == {"done"}
 
 
-def look(settings: Settings, instance: dg.DagsterInstance, crawls: Sequence[str] = ()) -> tuple[LakeStatus, RunHistory]:
-    """How everything stands now, with what Dagster remembers of builds that published nothing.
-
-    Args:
-        settings: of the lake.
-        instance: remembers them.
-        crawls: those to look at; none: all, and what belongs to no crawl.
-    """
-    lake, project = settings.open_lake(create=False), open_project(settings.models)
-    stages = current_states(lake, settings, registered(instance, "crawl"))
-    history = RunHistory(instance, Keys(settings, project), (*PER_CRAWL, *TRAININGS, *SCORES, *project.enabled))
-    tried = {name.removeprefix("recipe=") for table, name in history.failed | history.running if table in TRAININGS}
-    recipes = {*registered(instance, "recipe"), *tried}
-    states = [
-        *stages,
-        *states_of_models(lake, project, stages),
-        *states_of_recipes(lake, settings, project, recipes),
-    ]
-    return lake_status(settings.lake, states, history, crawls), history
-
-
 def lake_status(
-    lake: str, states: Iterable[PartitionState], history: RunHistory, crawls: Sequence[str] = ()
+    lake: str, states: Iterable[PartitionState], history: "RunHistory", crawls: Sequence[str] = ()
 ) -> LakeStatus:
     """How partitions stand: what is done the lake says, what runs or failed Dagster.
 
@@ -158,7 +125,7 @@ def _is_at_fault(state: PartitionState) -> bool:
     )
 
 
-def as_object(status: LakeStatus, failures: Mapping[Place, FailedBuild]) -> dict[str, Any]:
+def as_object(status: LakeStatus, failures: Mapping[Place, "FailedBuild"]) -> dict[str, Any]:
     """All of it as JSON values; of the partitions those that are not done."""
     models: dict[str, Counter[str]] = {}
     for standing in status.standings:
@@ -191,7 +158,7 @@ def _in_full(counts: Mapping[str, int]) -> dict[str, int]:
     return {state: counts.get(state, 0) for state in STATES}
 
 
-def _failure_object(failure: FailedBuild | None) -> dict[str, Any]:
+def _failure_object(failure: "FailedBuild | None") -> dict[str, Any]:
     if failure is None:
         return {}
     return {

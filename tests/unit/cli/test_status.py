@@ -18,8 +18,9 @@ from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.keys import Keys
 from laion_assets.orchestration.partitions import CRAWLS, Partitions
 from laion_assets.orchestration.planning.models import ModelRequest
+from laion_assets.orchestration.planning.parts import MODELS
 from laion_assets.orchestration.planning.recipes import TrainingRequest
-from laion_assets.orchestration.planning.states import MODELS, current_states
+from laion_assets.orchestration.planning.states import current_states
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.history import RunHistory
 from laion_assets.orchestration.runs.home import dagster_instance
