@@ -1,1 +1,1 @@
-"""The engine room: what is built next, in which runs, and how it went."""
+"""The one builder: in which runs what is due is built, how it went, and what Dagster and the lake remember of it."""
