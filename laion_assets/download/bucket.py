@@ -2,7 +2,6 @@
 
 # Names of relations, never values, are put into SQL here.
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import duckdb
 import polars as pl
 
+from laion_assets.common.digests import text_digest
 from laion_assets.consent.removals import Removals
 from laion_assets.download.driver import download
 from laion_assets.download.failures import is_transient
@@ -105,7 +105,7 @@ def attempts_token(con: duckdb.DuckDBPyConnection, previous: int) -> str:
         previous: version of the rows that the urls are attempted on top of, -1 for none.
     """
     digest = con.execute("SELECT count(*), sum(md5_number_lower(url)::HUGEINT) FROM attempted").fetchone()
-    return hashlib.sha256(repr((digest, previous)).encode()).hexdigest()[:32]
+    return text_digest(repr((digest, previous)), digits=32)
 
 
 def fetch_bucket(

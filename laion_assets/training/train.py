@@ -1,6 +1,5 @@
 """From a training set to the checkpoints of a recipe, and to what is known of each."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from laion_assets.common.digests import text_digest
 from laion_assets.common.progress import Progress
 from laion_assets.training.checkpoint import config_json, gmacs_per_sample, open_model
 from laion_assets.training.compute import ComputeOptions, Placement, place
@@ -69,7 +69,7 @@ def training_token(recipe: Recipe, shards: pl.DataFrame, previous: int) -> str:
             f"{recipe.samples_per_shard:,} samples; lower samples_per_shard or select more"
         )
     what = (recipe.of_training(), recipe.config_digest, sorted(shards["sha256"]), previous)
-    return hashlib.sha256(repr(what).encode()).hexdigest()[:32]
+    return text_digest(repr(what), digits=32)
 
 
 def train_recipe(
