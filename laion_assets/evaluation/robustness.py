@@ -14,6 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from laion_assets.common.quantities import counted
+
 FloatArray = NDArray[np.float64]
 
 MIN_BASELINE_MODELS: Final = 8
@@ -203,7 +205,7 @@ def _scores(rows: pl.DataFrame) -> _Scores:
 def _why_not(models: int, span: float) -> str | None:
     """Why no line is fitted; None if one is."""
     if models < MIN_BASELINE_MODELS:
-        return f"not estimable: {models} baseline model{'' if models == 1 else 's'}, {MIN_BASELINE_MODELS} are needed"
+        return f"not estimable: {counted(models, 'baseline model')}, {MIN_BASELINE_MODELS} are needed"
     if span < MIN_BASELINE_SPAN - _SPAN_ROUNDING:
         return f"not estimable: baseline models span {span:.3f} of accuracy, {MIN_BASELINE_SPAN} is needed"
     return None

@@ -14,6 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from laion_assets.common.quantities import counted
+
 FloatArray = NDArray[np.float64]
 
 MIN_POINTS: Final = 5
@@ -155,7 +157,7 @@ def _why_not(compute: FloatArray, error: FloatArray, seeds: int) -> str | None:
     distinct = len(np.unique(compute))
     decades = float(np.log10(compute.max() / compute.min()))
     if distinct < MIN_POINTS:
-        return f"not fitted: {distinct} compute point{'' if distinct == 1 else 's'}, {MIN_POINTS} are needed"
+        return f"not fitted: {counted(distinct, 'compute point')}, {MIN_POINTS} are needed"
     if decades < MIN_DECADES - _ROUNDING:
         return f"not fitted: compute spans {decades:.2f} decades, {MIN_DECADES} are needed"
     if seeds < MIN_SEEDS:

@@ -182,7 +182,8 @@ async def serve(root: Path, port: int, digest: str, ready: Callable[[], None] | 
 class SampleServer:
     """Serves a published web from a process of its own while the context lasts.
 
-    A server that already serves the same sample on the port (`make ui` beside a build) is used as it is.
+    A server that already serves the same sample on the port (`make ui` beside a build) is used as it is. One that is
+    started ends with the thread that entered here, too (`laion_assets.common.processes`).
 
     Args:
         root: A folder that `publish` made, or, if `port` is given, any folder that `web.write_web` wrote to.
