@@ -1,6 +1,7 @@
 """What can go wrong between a step and its tables. Every message says what to do."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,15 @@ class PartitionBusy(LakeError):
 
 class StorageUnavailable(LakeError):
     """The lake's bucket did not answer, although it was asked again and again. It can pass."""
+
+
+@contextmanager
+def as_lake_error(*kinds: type[Exception]) -> Iterator[None]:
+    """Let what a library refuses be an error of the lake: its message is for people already."""
+    try:
+        yield
+    except kinds as error:
+        raise LakeError(str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Evaluation sets, what checkpoints score on them, and what the scores say together."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -12,11 +12,12 @@ import polars as pl
 from laion_assets.charts.scores import accuracy_under_shift, error_by_compute
 from laion_assets.clip.options import EncoderError
 from laion_assets.common.digests import file_sha256
-from laion_assets.delta.errors import LakeError
+from laion_assets.common.progress import Progress
+from laion_assets.delta.errors import LakeError, as_lake_error
 from laion_assets.delta.partition import Partition
 from laion_assets.evaluation import EVALUATOR_VERSION
-from laion_assets.evaluation.benchmark import Benchmark, BenchmarkError, dataset_sha256
-from laion_assets.evaluation.model import load_model
+from laion_assets.evaluation.benchmark import Benchmark, BenchmarkError, Task, dataset_sha256
+from laion_assets.evaluation.model import LoadedModel, load_model
 from laion_assets.evaluation.registry import fingerprints, registered
 from laion_assets.evaluation.retrieval import retrieval
 from laion_assets.evaluation.robustness import effective_robustness
@@ -42,7 +43,7 @@ def benchmark_images(step: Step) -> Metadata:
         "task": benchmark.task,
         "split": benchmark.split,
         "in_distribution_benchmark": benchmark.in_distribution,
-        "dataset_sha256": _dataset_sha256(benchmark),
+        "dataset_sha256": _digest(benchmark),
     }
     for frame in fingerprints(benchmark):
         step.build.add(frame.with_columns(**{name: pl.lit(value, pl.String) for name, value in same.items()}))
@@ -59,69 +60,62 @@ def _place(step: Step, folder: Path) -> str:
     return str(folder.resolve())
 
 
-def _dataset_sha256(benchmark: Benchmark) -> str:
-    try:
-        return dataset_sha256(benchmark)
-    except BenchmarkError as error:
-        raise LakeError(str(error)) from error
-
-
 def _benchmark(step: Step) -> Benchmark:
-    try:
+    with as_lake_error(BenchmarkError):
         return registered(step.settings.benchmark_folder, str(step.partition["benchmark"]))
-    except BenchmarkError as error:
-        raise LakeError(str(error)) from error
+
+
+def _digest(benchmark: Benchmark) -> str:
+    with as_lake_error(BenchmarkError):
+        return dataset_sha256(benchmark)
 
 
 def zero_shot_scores(step: Step) -> Metadata:
     """How well the checkpoints of a recipe name the pictures of a benchmark; none where it is one for retrieval."""
-    benchmark = _measured(step, "zeroshot_classification")
-    if benchmark is None:
-        return {"task": "not a classification benchmark"}
-    rows = []
-    for checkpoint in _checkpoints(step):
-        score = zero_shot(
-            _load(step, checkpoint), benchmark, batch_size=step.settings.evaluation.batch_size, progress=_progress(step)
-        )
-        rows.append(
-            {
-                **_said_of(step, checkpoint),
-                "in_distribution_benchmark": benchmark.in_distribution,
-                **asdict(score),
-                "templates": len(benchmark.templates),
-            }
-        )
-    return _stage_scores(step, rows)
+
+    def measure(loaded: LoadedModel, benchmark: Benchmark, progress: Progress) -> dict[str, Any]:
+        score = zero_shot(loaded, benchmark, batch_size=step.settings.evaluation.batch_size, progress=progress)
+        templates = len(benchmark.templates)
+        return {"in_distribution_benchmark": benchmark.in_distribution, **asdict(score), "templates": templates}
+
+    return _scored(step, "zeroshot_classification", measure)
 
 
 def retrieval_scores(step: Step) -> Metadata:
     """How well the checkpoints of a recipe find pictures by text and texts by picture; none for classification."""
-    benchmark = _measured(step, "zeroshot_retrieval")
-    if benchmark is None:
-        return {"task": "not a retrieval benchmark"}
-    rows = []
-    for checkpoint in _checkpoints(step):
-        score = retrieval(
-            _load(step, checkpoint), benchmark, batch_size=step.settings.evaluation.batch_size, progress=_progress(step)
-        )
-        counted = {"images": score.images, "captions": score.captions}
-        rows.append({**_said_of(step, checkpoint), **score.recalls, **counted})
-    return _stage_scores(step, rows)
+
+    def measure(loaded: LoadedModel, benchmark: Benchmark, progress: Progress) -> dict[str, Any]:
+        score = retrieval(loaded, benchmark, batch_size=step.settings.evaluation.batch_size, progress=progress)
+        return {**score.recalls, "images": score.images, "captions": score.captions}
+
+    return _scored(step, "zeroshot_retrieval", measure)
 
 
-def _measured(step: Step, task: str) -> Benchmark | None:
-    """The benchmark if it is one of this task, and still the one that was registered."""
+def _scored(step: Step, task: Task, measure: Callable[[LoadedModel, Benchmark, Progress], dict[str, Any]]) -> Metadata:
+    """Measure the checkpoints on the benchmark if it is one of this task, and still the one that was registered."""
     benchmark = _benchmark(step)
-    known = step.frame("benchmark_images", columns=("dataset_sha256",)).unique()["dataset_sha256"].to_list()
+    known = step.frame("benchmark_images", columns=("dataset_sha256",))
     step.frame("clip_checkpoints")  # an input, also where there is nothing to measure
     if benchmark.task != task:
-        return None
-    if known != [_dataset_sha256(benchmark)]:
+        return {"task": f"not a {task.removeprefix('zeroshot_')} benchmark"}
+    digest = _digest(benchmark)
+    if known["dataset_sha256"].unique().to_list() != [digest]:
         raise LakeError(
             f"benchmark {benchmark.name} changed since its pictures were registered, and what is a copy of them may "
             "have been learned: build its benchmark_images again, then the training set and the checkpoint"
         )
-    return benchmark
+    rows = []
+    for checkpoint in _checkpoints(step):
+        said = {
+            "epoch": checkpoint["epoch"],
+            "checkpoint_sha256": checkpoint["sha256"],
+            "dataset_sha256": digest,
+            "precision": step.settings.evaluation.precision,
+            "evaluator_version": EVALUATOR_VERSION,
+        }
+        measured = measure(_load(step, checkpoint), benchmark, step.progress(known.height, "pictures"))
+        rows.append({**said, "evaluated_at": datetime.now(UTC), **measured})
+    return _stage_scores(step, rows)
 
 
 def _checkpoints(step: Step) -> list[dict[str, Any]]:
@@ -131,7 +125,7 @@ def _checkpoints(step: Step) -> list[dict[str, Any]]:
     return chosen
 
 
-def _load(step: Step, checkpoint: Mapping[str, Any]) -> Any:
+def _load(step: Step, checkpoint: Mapping[str, Any]) -> LoadedModel:
     recipe = step.settings.recipe(str(step.partition["recipe"]))
     options = step.settings.evaluation
     with step.lake.storage.local(checkpoint["path"]) as weights:
@@ -140,7 +134,7 @@ def _load(step: Step, checkpoint: Mapping[str, Any]) -> Any:
                 f"{step.lake.storage.address(checkpoint['path'])} is missing or is not what clip_checkpoints says: "
                 f"train {recipe.name} again, or put it back"
             )
-        try:
+        with as_lake_error(EncoderError):
             return load_model(
                 checkpoint["model"],
                 str(weights),
@@ -148,25 +142,6 @@ def _load(step: Step, checkpoint: Mapping[str, Any]) -> Any:
                 device=options.device,
                 precision=options.precision,
             )
-        except EncoderError as error:
-            raise LakeError(str(error)) from error
-
-
-def _progress(step: Step) -> Any:
-    rows = step.build.con.execute("SELECT count(*) FROM benchmark_images").fetchone()
-    return step.progress(int(rows[0]) if rows else 0, "pictures")
-
-
-def _said_of(step: Step, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    known = step.build.con.execute("SELECT any_value(dataset_sha256) FROM benchmark_images").fetchone()
-    return {
-        "epoch": checkpoint["epoch"],
-        "checkpoint_sha256": checkpoint["sha256"],
-        "dataset_sha256": known[0] if known else None,
-        "precision": step.settings.evaluation.precision,
-        "evaluator_version": EVALUATOR_VERSION,
-        "evaluated_at": datetime.now(UTC),
-    }
 
 
 def _stage_scores(step: Step, rows: Sequence[Mapping[str, Any]]) -> Metadata:

@@ -8,7 +8,7 @@ import dagster as dg
 
 from laion_assets.charts.training import training_curves
 from laion_assets.clip.device import device_name
-from laion_assets.delta.errors import LakeError
+from laion_assets.delta.errors import LakeError, as_lake_error
 from laion_assets.delta.storage import Storage
 from laion_assets.orchestration.assets.metadata import chart, counts_table
 from laion_assets.orchestration.assets.step import Metadata, Step
@@ -87,7 +87,7 @@ def _shards(step: Step, recipe: Recipe, chosen: ChosenSamples) -> Iterator[Shard
     """Write the shards, and publish each as it is finished."""
     work = shards_token(step.build.con, recipe, chosen.arrangement)
     folder = step.build.resumable(work).path
-    try:
+    with as_lake_error(TrainingError):
         with step.lake.storage.mirror(source_tars(step.build.con, chosen.arrangement)) as pictures:
             for row in write_shards(
                 step.build.con,
@@ -102,8 +102,6 @@ def _shards(step: Step, recipe: Recipe, chosen: ChosenSamples) -> Iterator[Shard
                 yield row
         for sizes in (folder / "files").rglob("sizes.json"):  # for other readers of the shards
             step.lake.storage.publish(sizes, sizes.relative_to(folder).as_posix())
-    except TrainingError as error:
-        raise LakeError(str(error)) from error
 
 
 def clip_checkpoints(step: Step) -> Metadata:
@@ -111,7 +109,7 @@ def clip_checkpoints(step: Step) -> Metadata:
     recipe = step.settings.recipe(str(step.partition["recipe"]))
     shards = step.frame("training_sets").filter(split="train").sort("shard_path")
     previous = step.lake.commit("clip_checkpoints", step.partition)
-    try:
+    with as_lake_error(TrainingError):
         folder = step.build.resumable(training_token(recipe, shards, previous.version if previous else -1))
         published = f"files/checkpoints/{recipe.name}/{folder.mark}"
         weights = folder.path / "weights" / folder.mark
@@ -125,8 +123,6 @@ def clip_checkpoints(step: Step) -> Metadata:
                 published=published,
                 progress=step.progress(recipe.samples_seen, "samples"),
             )
-    except TrainingError as error:
-        raise LakeError(str(error)) from error
     for file in sorted(weights.iterdir()):
         step.lake.storage.publish(file, f"{published}/{file.name}")
     step.build.device = device_name(trained.placement.device)
