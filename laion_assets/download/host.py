@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from laion_assets.common.locks import try_lock
 from laion_assets.download.slots import Slots
-from laion_assets.download.worker import LOCK, Progress, TarTask, run_tar
+from laion_assets.download.worker import LOCK, TarTask, UrlCounter, run_tar
 from laion_assets.images.budget import limit_process_memory
 
 CANCEL = b"cancel"
@@ -112,7 +112,7 @@ def _work(task: TarTask, slots: Slots, reports: int) -> NoReturn:
     try:
         _silence(Path(task.scratch) / "log")
         limit_process_memory(2 * task.options.threads * (task.options.max_bytes + _STACK_BYTES) + _WORKER_BYTES)
-        progress = Progress()
+        progress = UrlCounter()
         watch = (task.number, progress, reports, os.getppid())
         threading.Thread(target=_watch, args=watch, daemon=True).start()
         folder = Path(task.tar).parent
@@ -135,7 +135,7 @@ def _silence(log: Path) -> None:
         os.dup2(source, target)
 
 
-def _watch(number: int, progress: Progress, reports: int, host: int) -> None:
+def _watch(number: int, progress: UrlCounter, reports: int, host: int) -> None:
     """Report progress from time to time, and end the worker when the host is gone."""
     reported = 0
     pause = threading.Event()

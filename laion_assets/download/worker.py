@@ -263,7 +263,7 @@ def _clean(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in plain)[:_DETAIL_CHARACTERS]
 
 
-class Progress:
+class UrlCounter:
     """Counts finished urls, in any thread, for whoever reports them."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import duckdb
 
 from laion_assets.consent.removals import RemovalMatcher
 from laion_assets.report.blocks import Card, Note
-from laion_assets.report.samples import Failure, PairSamples
+from laion_assets.report.samples import FailedUrl, PairSamples
 from laion_assets.tables.catalogue import TABLES
 
 Row: TypeAlias = dict[str, Any]
@@ -33,7 +33,7 @@ class Material:
     removals: RemovalMatcher
     selections: Sequence[Selection] = ()
     pairs: PairSamples = field(default_factory=PairSamples)
-    failures: Mapping[str, Sequence[Failure]] = field(default_factory=dict)
+    failures: Mapping[str, Sequence[FailedUrl]] = field(default_factory=dict)
     clusters: Sequence[Card] = ()
 
     def rows(self, query: str) -> list[Row]:

@@ -54,7 +54,7 @@ class PairSamples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class FailedUrl:
     """A url that gave no picture."""
 
     url: str
@@ -110,7 +110,7 @@ def pair_samples(
 
 def failure_samples(
     con: duckdb.DuckDBPyConnection, removals: RegisteredRemovals, *, per_reason: int
-) -> Mapping[str, Sequence[Failure]]:
+) -> Mapping[str, Sequence[FailedUrl]]:
     """Urls that gave no picture, by kind of failure."""
     listed = ", ".join(f"'{failure}'" for failure in _NOT_SHOWN)
     failed = f"(SELECT * FROM images WHERE status = 'failed' AND failure NOT IN ({listed}))"
@@ -121,7 +121,7 @@ def failure_samples(
         FROM ({clean}) WHERE removal IS NULL GROUP BY failure ORDER BY failure
     """).fetchall()
     return {
-        failure: [Failure(url=row["url"], detail=row["detail"] or "", http_status=row["status"]) for row in rows]
+        failure: [FailedUrl(url=row["url"], detail=row["detail"] or "", http_status=row["status"]) for row in rows]
         for failure, rows in fetched
     }
 

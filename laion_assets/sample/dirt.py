@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from laion_assets.sample import captions, web
 from laion_assets.sample.options import CRAWLS, SampleOptions
 from laion_assets.sample.pages import Damage
-from laion_assets.sample.plan import Pair, Plan, make_pairs, place_picture, sight
+from laion_assets.sample.plan import Pair, SamplePlan, make_pairs, place_picture, sight
 from laion_assets.sample.web import Reply
 from laion_assets.sample.world import Scenes, random_stream, render, scenes_from
 
@@ -181,7 +181,7 @@ A reader may recover a record that claims too many bytes: it ends where its gzip
 """
 
 
-def add_dirt(plan: Plan, options: SampleOptions) -> None:
+def add_dirt(plan: SamplePlan, options: SampleOptions) -> None:
     """Add everything in this module to an ordinary plan."""
     rng = random_stream("crawl", options.seed, part=2)
     _spoil_alts(rng, plan)
@@ -199,7 +199,7 @@ def _number(options: SampleOptions, share: float, most: int = 1_000_000) -> int:
     return min(most, max(1, round(options.pairs * share)))
 
 
-def _spoil_alts(rng: np.random.Generator, plan: Plan) -> None:
+def _spoil_alts(rng: np.random.Generator, plan: SamplePlan) -> None:
     """Write some captions in ways that normalisation must undo."""
     for pair, broken, untidy in zip(plan.pairs, *rng.random((2, len(plan.pairs))).tolist(), strict=True):
         if not pair.text.isascii() and pair.language != "ja" and broken < MOJIBAKE:
@@ -222,7 +222,7 @@ def _misread(text: str) -> str | None:
 
 
 def _more_pairs(
-    rng: np.random.Generator, plan: Plan, options: SampleOptions, n: int, kind: str, outcome: str | None
+    rng: np.random.Generator, plan: SamplePlan, options: SampleOptions, n: int, kind: str, outcome: str | None
 ) -> list[Pair]:
     """Pairs of `n` new pictures with captions that fit; the pictures' files are still to be made."""
     start = len(plan.scenes)
@@ -239,7 +239,7 @@ def _more_pairs(
     return pairs
 
 
-def _add_answer(rng: np.random.Generator, plan: Plan, options: SampleOptions, answer: BadAnswer) -> None:
+def _add_answer(rng: np.random.Generator, plan: SamplePlan, options: SampleOptions, answer: BadAnswer) -> None:
     n = _number(options, answer.share, answer.most)
     pairs = _more_pairs(rng, plan, options, n, answer.kind, answer.outcome)
     pictures = [plan.pictures.pop() for _ in range(n)][::-1]
@@ -265,7 +265,7 @@ def _add_answer(rng: np.random.Generator, plan: Plan, options: SampleOptions, an
     plan.pairs.extend(pairs)
 
 
-def _add_text(rng: np.random.Generator, plan: Plan, options: SampleOptions, text: BadText, ordinary: int) -> None:
+def _add_text(rng: np.random.Generator, plan: SamplePlan, options: SampleOptions, text: BadText, ordinary: int) -> None:
     known = {(pair.url, pair.text) for pair in plan.pairs}
     pairs = []
     for number in range(_number(options, text.share)):
@@ -278,7 +278,7 @@ def _add_text(rng: np.random.Generator, plan: Plan, options: SampleOptions, text
     plan.pairs.extend(pairs)
 
 
-def _add_addresses(rng: np.random.Generator, plan: Plan, options: SampleOptions) -> None:
+def _add_addresses(rng: np.random.Generator, plan: SamplePlan, options: SampleOptions) -> None:
     for kind, outcome, share, most, url in ADDRESSES:
         pairs = _more_pairs(rng, plan, options, _number(options, share, most), kind, outcome)
         del plan.pictures[-len(pairs) :]
@@ -290,7 +290,7 @@ def _add_addresses(rng: np.random.Generator, plan: Plan, options: SampleOptions)
         plan.pairs.extend(unique)
 
 
-def _add_lazy(rng: np.random.Generator, plan: Plan, options: SampleOptions) -> None:
+def _add_lazy(rng: np.random.Generator, plan: SamplePlan, options: SampleOptions) -> None:
     pairs = _more_pairs(rng, plan, options, _number(options, LAZY), "lazy", None)
     for pair in pairs:
         pair.src = _PLACEHOLDER
@@ -299,7 +299,7 @@ def _add_lazy(rng: np.random.Generator, plan: Plan, options: SampleOptions) -> N
     plan.pairs.extend(pairs)
 
 
-def _add_broken(rng: np.random.Generator, plan: Plan, options: SampleOptions) -> None:
+def _add_broken(rng: np.random.Generator, plan: SamplePlan, options: SampleOptions) -> None:
     """Pages of their own, with pictures of their own, for the records that are broken."""
     for damage, outcome, pages in DAMAGES:
         groups = plan.broken.setdefault(damage, [])

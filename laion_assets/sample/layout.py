@@ -9,7 +9,7 @@ import numpy as np
 from laion_assets.sample.captions import MIXED
 from laion_assets.sample.options import CRAWLS, SampleOptions
 from laion_assets.sample.pages import Damage, ImageTag, Page
-from laion_assets.sample.plan import Pair, Plan
+from laion_assets.sample.plan import Pair, SamplePlan
 from laion_assets.sample.prose import PROSE
 from laion_assets.sample.world import random_stream
 
@@ -25,7 +25,7 @@ _ICONS: Final = (ImageTag("/static/logo.svg"), ImageTag("/static/spacer.gif", ""
 """Decoration without an alt text, as every site has it."""
 
 
-def lay_out(plan: Plan, options: SampleOptions) -> dict[str, list[Page]]:
+def lay_out(plan: SamplePlan, options: SampleOptions) -> dict[str, list[Page]]:
     """The pages of each crawl, in the order in which they go to its files."""
     pages: dict[str, list[Page]] = {}
     for part, crawl in enumerate(CRAWLS):
@@ -120,7 +120,7 @@ def _other_files(rng: np.random.Generator, options: SampleOptions) -> list[Page]
 
 
 def _with_broken(
-    pages: list[Page], plan: Plan, crawl: str, options: SampleOptions, rng: np.random.Generator
+    pages: list[Page], plan: SamplePlan, crawl: str, options: SampleOptions, rng: np.random.Generator
 ) -> list[Page]:
     """Put the pages with broken records among the others, the corrupt ones in the last part of their file."""
     damaged: list[tuple[Damage, Page]] = []

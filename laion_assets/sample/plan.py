@@ -82,7 +82,7 @@ class PlannedPicture:
 
 
 @dataclass(slots=True)
-class Plan:
+class SamplePlan:
     """Everything that is to be published."""
 
     scenes: Scenes
@@ -96,7 +96,7 @@ class Plan:
     """By kind of damage: the pairs of each page whose record is broken, in the first crawl and then the second."""
 
 
-def plan_ordinary(options: SampleOptions) -> Plan:
+def plan_ordinary(options: SampleOptions) -> SamplePlan:
     """Pictures and pairs that nothing is wrong with but, for a part of them, what the caption says."""
     rng = random_stream("crawl", options.seed, part=1)
     per_picture = sum((number + 1) * share for number, share in enumerate(TEXTS_PER_PICTURE))
@@ -105,7 +105,7 @@ def plan_ordinary(options: SampleOptions) -> Plan:
     pictures = [place_picture(rng, scene, options.seed) for scene in range(n)]
     texts = rng.choice(np.arange(1, 4), size=n, p=TEXTS_PER_PICTURE)
     owners = np.repeat(np.arange(n), texts)
-    plan = Plan(scenes, pictures, [])
+    plan = SamplePlan(scenes, pictures, [])
     mentions = captions.draw_mentions(rng, len(owners))
     claimed = claim_attributes(rng, scenes.attributes, owners, mentions, options.mismatched)
     plan.pairs.extend(make_pairs(rng, plan, options, owners, claimed, mentions))
@@ -167,7 +167,7 @@ def _changed(rng: np.random.Generator, row: AttributeArray, which: NDArray[np.in
 
 def make_pairs(
     rng: np.random.Generator,
-    plan: Plan,
+    plan: SamplePlan,
     options: SampleOptions,
     owners: NDArray[np.integer],
     claimed: AttributeArray,

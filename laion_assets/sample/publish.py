@@ -21,7 +21,7 @@ from laion_assets.sample.archive import write_crawl
 from laion_assets.sample.dirt import add_dirt
 from laion_assets.sample.layout import lay_out
 from laion_assets.sample.options import CRAWLS, SampleOptions
-from laion_assets.sample.plan import Pair, Plan, PlannedPicture, plan_ordinary
+from laion_assets.sample.plan import Pair, PlannedPicture, SamplePlan, plan_ordinary
 from laion_assets.sample.web import WebWriter, encode
 from laion_assets.sample.world import render
 
@@ -104,7 +104,7 @@ def find_sample(root: Path) -> SampleCrawl | None:
     return SampleCrawl(root, SampleOptions(**known["options"]), CRAWLS, known["digest"], known["counts"])
 
 
-def make_plan(options: SampleOptions) -> Plan:
+def make_plan(options: SampleOptions) -> SamplePlan:
     """All that `publish` writes, before anything is rendered."""
     plan = plan_ordinary(options)
     add_dirt(plan, options)
@@ -126,7 +126,7 @@ def _write(root: Path, options: SampleOptions, digest: str, progress: Callable[[
     (root / _MARKER).write_text(json.dumps(marker, indent=1), "utf-8")
 
 
-def _write_pictures(plan: Plan, web: WebWriter, progress: Callable[[int], None] | None) -> None:
+def _write_pictures(plan: SamplePlan, web: WebWriter, progress: Callable[[int], None] | None) -> None:
     """Render and encode the ordinary pictures, in two sizes."""
     for turn, side in enumerate(_SIDES):
         pictures = plan.pictures[turn :: len(_SIDES)]

@@ -8,7 +8,7 @@ from laion_assets.report import drops, pairs, web
 from laion_assets.report.blocks import Note, Sheet, Table
 from laion_assets.report.material import Material, Selection
 from laion_assets.report.page import ReportOptions, build_sections, gather
-from laion_assets.report.samples import Failure, PairSamples
+from laion_assets.report.samples import FailedUrl, PairSamples
 from tests.unit.report.conftest import EARLY, LATE, SHA, lines, released, scored
 
 
@@ -171,8 +171,8 @@ def test_drops_are_shares_of_all_that_went_in_and_failures_come_with_their_urls(
     counts = [("images", "kept", 90), ("images", "http_4xx", 8), ("images", "dns", 2), ("filtered_pairs", "kept", 7)]
     rows = [{"stage": stage, "reason": reason, "rows": n} for stage, reason, n in counts]
     fill("drop_reasons", [row | {"crawl": crawl} for row in rows for crawl in (EARLY, LATE)])
-    gone = Failure(url="http://example.org/<b>", detail="HTTP status 404", http_status=404)
-    slow = Failure(url="http://example.org/x", detail="no name", http_status=None)
+    gone = FailedUrl(url="http://example.org/<b>", detail="HTTP status 404", http_status=404)
+    slow = FailedUrl(url="http://example.org/x", detail="no name", http_status=None)
     material = Material(con=con, removals=Removals.none().matcher(), failures={"http_4xx": [gone], "dns": [slow]})
     blocks = drops.dropped(material)
     found = table(blocks, "20 of 200 urls")
