@@ -16,10 +16,10 @@ from laion_assets.cli.main import app
 from laion_assets.cli.settings import makes_stale, written
 from laion_assets.common.shipped import shipped
 from laion_assets.setting_names import EACH, Setting, meanings, settings_in
-from laion_assets.settings import SHAPED_BY, Settings
+from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.needs import declared_as, need_of
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.declaration import Rerun
+from laion_assets.tables.needs import Need
 
 FOLDER: Final = Path(__file__).resolve().parent / "reference"
 _NOTE: Final = "<!-- written by docs/generate.py: `make docs` writes it again -->"
@@ -91,16 +91,18 @@ def tables_page() -> str:
         ),
     ]
     for name, table in TABLES.items():
-        stage = STAGES.get(name)
-        facts: dict[str, str] = {"key": _names(table.key), "partitions": _names(table.partition_by)}
-        if table.order_by:
-            facts["order of rows"] = _names(table.order_by)
-        if stage is not None:
-            reads = {f"`{read.table}`" + (f" ({read.crawls})" if read.crawls != "same" else "") for read in stage.reads}
-            facts["made from"] = ", ".join(sorted(reads))
-            facts["code version"] = stage.code_version
-            facts["made stale by"] = _names(SHAPED_BY.get(name, ()))
-            facts["a step takes"] = _need(name)
+        reads = {f"`{r.table}`" + (f" ({r.periods})" if r.periods != "same" else "") for r in table.reads}
+        facts = {
+            "key": _names(table.key),
+            "partitions": _names(table.partition_by),
+            "order of rows": _names(table.order_by),
+            "written by": f"`{table.command}`",
+            "made from": ", ".join(sorted(reads)),
+            "code version": table.code_version,
+            "made stale by": _names(table.settings),
+            "a rerun gives": RERUNS[table.rerun] if table.need else "",
+            "a step takes": _need(table.need) if table.need else "",
+        }
         lines += ["", f"## {name}", "", table.description, ""]
         lines += [f"- {fact}: {value}" for fact, value in facts.items() if value]
         rows = (
@@ -116,6 +118,12 @@ def tables_page() -> str:
     return _page(lines)
 
 
+RERUNS: Final[Mapping[Rerun, str]] = {
+    "pure": "the same rows",
+    "recorded": "what the world answers then",
+    "numeric": "the same rows up to rounding",
+}
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "settings.md": settings_page,
     "commands.md": commands_page,
@@ -124,11 +132,8 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
 """What writes each page."""
 
 
-def _need(table: str) -> str:
-    """What a step of a table is declared to take."""
-    if declared_as(table) != table:
-        return ""
-    need = need_of(table, {})
+def _need(need: Need) -> str:
+    """What a step is declared to take."""
     parts = [
         f"{need.cpus:g} core{'s' * (need.cpus != 1)}",
         f"{need.memory_gib:g} GiB",

@@ -7,7 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from laion_assets.cli.main import app
+from laion_assets.cli.settings import makes_stale
 from laion_assets.lake.opening import open_lake
+from laion_assets.setting_names import settings_in
 from laion_assets.settings import Settings, write_lake_settings
 
 SECRETS = {
@@ -62,6 +64,47 @@ def test_a_setting_says_which_tables_it_makes_stale():
     assert found["LAION_FILTER__POLICY"]["stale"] == ["filtered_pairs"]
     assert found["LAION_ENCODER__MODEL"]["stale"] == ["clip_embeddings", "calibrations"]
     assert found["LAION_DOWNLOAD__THREADS"]["stale"] == []
+
+
+OTHER = {"policy": "none", "model": "RN50", "pretrained": "openai", "precision": "fp32", "picture_domain": "another",
+         "device": "cuda", "model_configs": "elsewhere"}  # fmt: skip
+GROUPS = (
+    "extraction",
+    "download",
+    "encoder",
+    "multilingual_encoder",
+    "calibration",
+    "filter",
+    "training",
+    "evaluation",
+)
+TRIED = [
+    s for s in settings_in(Settings).values() if s.path[0] in GROUPS and s.kind != "list" and s.path[-1] != "pairs"
+]
+
+
+def changed(setting):
+    """Another value that a setting may have."""
+    if setting.path[-1] in OTHER:
+        value = OTHER[setting.path[-1]]
+        return "amp_bf16" if value == setting.default else value
+    if setting.kind == "true or false":
+        return not setting.default
+    if "number" in setting.kind:
+        whole = setting.kind == "whole number"
+        return (setting.default or 0) + 1 if whole else 0.5 if setting.path[-1] == "keep" else 1
+    return {"resize_mode": "border", "encode_format": "webp"}.get(setting.path[-1], "another")
+
+
+@pytest.mark.parametrize("setting", TRIED, ids=lambda setting: setting.name)
+def test_what_is_said_to_become_stale_is_what_a_changed_value_makes_stale(lake, setting):
+    def digests(**changes):
+        settings = Settings(_env_file=None, lake=str(lake), **{"multilingual_encoder": {}, **changes})
+        tables = settings.expectations("r").keys() - {"training_sets", "clip_checkpoints"}
+        return {table: settings.expectation(table, {}, "r") for table in tables}
+
+    before, after = digests(), digests(**{setting.path[0]: {setting.path[1]: changed(setting)}})
+    assert {table for table in before if before[table] != after[table]} == {*makes_stale(setting)}
 
 
 def test_secrets_are_shown_nowhere(monkeypatch):
