@@ -68,6 +68,18 @@ def test_files_of_the_code_that_are_named_are_there(name):
     assert [file for file in named if not any((base / file).exists() for base in bases)] == []
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_names_of_the_code_are_there(name):
+    rooms = {path.parent.name for path in (REPOSITORY / "laion_assets").glob("*/__init__.py")}
+    lost = []
+    for dotted in re.findall(r"`(?:laion_assets\.)?([a-z_]+\.[a-z_]+\.[A-Za-z_]+)(?:\(.*?\))?`", text_of(name)):
+        room, module, what = dotted.split(".")
+        file = REPOSITORY / "laion_assets" / room / f"{module}.py"
+        if room in rooms and not (file.is_file() and f" {what}" in file.read_text(encoding="utf-8")):
+            lost.append(dotted)
+    assert lost == []
+
+
 def test_every_room_stands_on_the_map():
     page = text_of("ARCHITECTURE.md")
     rooms = [path.parent.name for path in (REPOSITORY / "laion_assets").glob("*/__init__.py")]
