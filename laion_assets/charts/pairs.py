@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from laion_assets.charts.bars import Bin, columns, histogram, stacked_bars
-from laion_assets.charts.drawing import Chart
+from laion_assets.charts.drawing import Chart, Plot
 from laion_assets.common.quantities import figure, percent
 from laion_assets.text.language import LANGUAGE_GROUPS
 
@@ -49,29 +49,31 @@ def similarity(groups: Sequence[Similarities], *, part: str = "released", rest: 
     shown = [group for group in groups if group.bins]
     ends = [end for group in shown for b in group.bins for end in (b.low, b.high)]
     several = len({group.encoder for group in shown}) > 1
-    plots, parted = [], False
-    for of in shown:
-        pairs = sum(b.total for b in of.bins)
-        said = f"{figure(pairs)} pairs"
-        parts = [b.part for b in of.bins if b.part is not None]
-        if parts:
-            parted = True
-            said += f", {figure(sum(parts))} of them {part} ({percent(sum(parts) / pairs)})" if pairs else ""
-        marks = [(value, f"threshold {value:.3f}") for value in of.thresholds]
-        plots.append(
-            histogram(
-                f"Similarity, {LANGUAGE_GROUPS[of.group]}",
-                f"{said}; {', '.join(text for _, text in marks)}",
-                of.bins,
-                tone=of.group,
-                label="similarity (cosine)",
-                span=(min(ends), max(ends)),
-                part=part,
-                marks=marks,
-                caption=f"{of.group}{f', {of.encoder}' if several else ''}: {said}.",
-            )
-        )
+    plots = [
+        _similarity_plot(group, (min(ends), max(ends)), part, f", {group.encoder}" if several else "")
+        for group in shown
+    ]
+    parted = any(b.part is not None for group in shown for b in group.bins)
     return Chart(plots=plots, legend=(("pale", rest),) if parted else ())
+
+
+def _similarity_plot(of: Similarities, span: tuple[float, float], part: str, encoder: str) -> Plot:
+    pairs, parts = sum(b.total for b in of.bins), [b.part for b in of.bins if b.part is not None]
+    said = f"{figure(pairs)} pairs"
+    if parts and pairs:
+        said += f", {figure(sum(parts))} of them {part} ({percent(sum(parts) / pairs)})"
+    marks = [(value, f"threshold {value:.3f}") for value in of.thresholds]
+    return histogram(
+        f"Similarity, {LANGUAGE_GROUPS[of.group]}",
+        f"{said}; {', '.join(text for _, text in marks)}",
+        of.bins,
+        tone=of.group,
+        label="similarity (cosine)",
+        span=span,
+        part=part,
+        marks=marks,
+        caption=f"{of.group}{encoder}: {said}.",
+    )
 
 
 def binned(similarities: npt.NDArray[np.float32], threshold: float | None) -> list[Bin]:
