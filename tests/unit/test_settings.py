@@ -107,7 +107,7 @@ def test_an_existing_lake_knows_its_shape(lake, monkeypatch):
     open_lake(str(lake), shards=3, buckets=7)
     settings = load_settings()
     assert (settings.shards, settings.buckets) == (3, 7)
-    assert settings.open_lake(create=False).buckets == 7
+    assert settings.open_lake(create=False).shape["buckets"] == 7
     monkeypatch.setenv("LAION_SHARDS", "5")
     with pytest.raises(LakeMismatch, match="LAION_SHARDS=3"):
         load_settings().open_lake()
