@@ -22,16 +22,14 @@ def partitions_read(lake: Lake, read: Read, partition: Partition) -> list[Partit
     """
     period, names = lake.catalogue.period, lake.tables[read.table].partition_by
     shared: dict[str, list[str | int]] = {name: [partition[name]] for name in names if name in partition}
-    commits = lake.ledger(read.table).commits
     is_known = all(name in shared or name in lake.catalogue.counts for name in names)
     if names and (read.periods == "all" or not is_known):
-        return [lake.catalogue.partition(name) for name in commits]
+        return [lake.catalogue.partition(name) for name in lake.ledger(read.table).commits]
     if period not in names or read.periods != "earlier":
         return _spread(lake, read.table, shared)
-    own = shared[period]
-    before = [earlier for earlier in lake.ledger(read.table).periods if earlier < str(own[0])]
-    found = _spread(lake, read.table, {**shared, period: before})
-    return [upstream for upstream in found if partition_name(upstream) in commits]
+    own, ledger = str(shared[period][0]), lake.ledger(read.table)
+    found = _spread(lake, read.table, {**shared, period: [earlier for earlier in ledger.periods if earlier < own]})
+    return [upstream for upstream in found if partition_name(upstream) in ledger.commits]
 
 
 def _spread(lake: Lake, table: str, fixed: Mapping[str, Sequence[str | int]]) -> list[Partition]:

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from laion_assets.delta.build import PartitionBuild, lake_build
+from laion_assets.delta import writing
+from laion_assets.delta.build import lake_build
 from laion_assets.delta.errors import PartitionBusy, UpstreamMissing, UpstreamTestsFailed, ValidationFailed
 from laion_assets.delta.inputs import Inputs
 from laion_assets.delta.repair import mark_damaged
@@ -352,14 +353,14 @@ def test_columns_stand_in_their_declared_order(lake, folder):
 
 def test_of_two_processes_that_build_a_whole_table_at_once_one_is_refused(lake, folder, monkeypatch):
     write_model(folder, "whole", COUNTS)
-    batches = PartitionBuild._batches
+    batches = writing._batches
 
-    def overtaken(self, *arguments):
-        monkeypatch.setattr(PartitionBuild, "_batches", batches)
+    def overtaken(*arguments):
+        monkeypatch.setattr(writing, "_batches", batches)
         build(lake_at(str(lake.root)), folder, "whole")
-        return batches(self, *arguments)
+        return batches(*arguments)
 
-    monkeypatch.setattr(PartitionBuild, "_batches", overtaken)
+    monkeypatch.setattr(writing, "_batches", overtaken)
     with pytest.raises(PartitionBusy):
         build(lake, folder, "whole")
     assert rows(lake, "whole") == [(OLD, 2), (NEW, 1)]
