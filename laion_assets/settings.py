@@ -25,7 +25,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as UnreadableSetting
 
-from laion_assets.clip.calibration import KEEP
+from laion_assets.clip.calibration import CalibrationOptions
 from laion_assets.clip.options import EncoderError, EncoderOptions, content_sha256, encoder_identity
 from laion_assets.common.digests import json_digest
 from laion_assets.common.logs import LogFormat, LogLevel
@@ -37,6 +37,7 @@ from laion_assets.delta.retention import RetentionOptions
 from laion_assets.delta.scope import VerificationOptions
 from laion_assets.delta.states import Expectation
 from laion_assets.download.options import DownloadOptions
+from laion_assets.evaluation.options import EvaluationOptions
 from laion_assets.kept_settings import LAKE_SETTINGS_FILE as LAKE_SETTINGS_FILE
 from laion_assets.kept_settings import LakeSettingsSource, files_of
 from laion_assets.kept_settings import write_lake_settings as write_lake_settings
@@ -63,25 +64,6 @@ class SettingsError(ValueError):
     """A setting is wrong; the message names it and says what is accepted."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CalibrationOptions:
-    """Where an encoder's thresholds are measured."""
-
-    pairs: str | None = None
-    """Parquet file of held-out true pairs (image bytes, text); None: published thresholds are used."""
-    picture_domain: str = "unspecified"
-    """The kind of picture in it, recorded with the thresholds."""
-    seed: int = 0
-    """Seed of the shuffling that makes the negatives."""
-    keep: float = KEEP
-    """Share of the true pairs that the threshold keeps, more than 0 and less than 1."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no share."""
-        if not 0 < self.keep < 1:
-            raise ValueError(f"keep: expected more than 0 and less than 1, found {self.keep:g}")
-
-
 Files: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(files_of)]
 
 
@@ -95,20 +77,6 @@ class DenyOptions:
     """Files of domains; each stands for its subdomains too."""
     hash_lists: Files = ()
     """Files of hex digests (MD5, SHA-1 or SHA-256) of urls or of picture bytes."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluationOptions:
-    """How checkpoints are measured."""
-
-    batch_size: int = 64
-    """Pictures, or texts, a forward pass."""
-    device: str = "auto"
-    """torch's name of the device, or `auto`: the first GPU if there is one, else the CPU."""
-    precision: Literal["fp32", "amp_bf16", "amp_fp16"] = "fp32"
-    """Arithmetic of the forward pass; fp32 is what CLIP_benchmark's `--no_amp` computes in."""
-    all_epochs: bool = False
-    """Measure every epoch, not the final one alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -341,7 +309,7 @@ class Settings(BaseSettings):
                 recipe = self.recipe(str(partition["recipe"]))
                 return [recipe.of_training(), recipe.config_digest]
             case Shaping.EVALUATION:
-                return [self.evaluation.precision, self.evaluation.all_epochs]
+                return [getattr(self.evaluation, option) for option in shaping.options]
 
     def _calibration_content(self) -> list[Any]:
         """What decides thresholds beside the encoder: what is in the file of pairs, wherever it lies."""

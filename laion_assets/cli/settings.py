@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from pydantic import SecretStr
@@ -20,9 +20,6 @@ from laion_assets.setting_names import EACH, PREFIX, Setting, settings_in
 from laion_assets.settings import Settings
 from laion_assets.sources.address import shown
 from laion_assets.tables.catalogue import TABLES
-
-_HOW: Final = frozenset({"device", "batch_size", "decode_threads", "model_configs"})
-"""Options that say how rows are computed, in groups of which the others say what they are."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +89,7 @@ def given_settings(settings: Settings) -> list[Given]:
 
 def makes_stale(setting: Setting) -> list[str]:
     """The tables of which built partitions become stale when a setting changes, as data flows."""
-    names = {setting.name, f"{PREFIX}{setting.path[0].upper()}__…"}
-    return [table.name for table in TABLES.values() if names & {*table.settings} and setting.path[-1] not in _HOW]
+    return [name for name, table in TABLES.items() if table.is_made_stale_by(setting.name)]
 
 
 def written(value: Any) -> str:

@@ -60,6 +60,25 @@ LEAST_SIMILARITIES: Final = 100
 FloatArray = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrationOptions:
+    """Where an encoder's thresholds are measured."""
+
+    pairs: str | None = None
+    """Parquet file of held-out true pairs (image bytes, text); None: published thresholds are used."""
+    picture_domain: str = "unspecified"
+    """The kind of picture in it, recorded with the thresholds."""
+    seed: int = 0
+    """Seed of the shuffling that makes the negatives."""
+    keep: float = KEEP
+    """Share of the true pairs that the threshold keeps, more than 0 and less than 1."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        if not 0 < self.keep < 1:
+            raise ValueError(f"keep: expected more than 0 and less than 1, found {self.keep:g}")
+
+
 class CalibrationError(Exception):
     """The pairs given cannot calibrate an encoder. The message says what they lack."""
 

@@ -17,28 +17,43 @@ class DeclarationError(TypeError):
 
 
 class _Named(Enum):
-    def __init__(self, label: str, *settings: str) -> None:
+    """What makes tables stale: how it is called, and the settings it comes from, as people know them."""
+
+    def __init__(self, label: str, settings: tuple[str, ...], options: tuple[str, ...] = ()) -> None:
         self.label = label
         self.settings = settings
-        """The settings, as people know them."""
+        """``LAION_FILTER__…`` stands for every setting that begins so."""
+        self.options = options
+        """The options among them that count; empty: all do."""
+
+    def comes_from(self, setting: str) -> bool:
+        """Whether the setting of this name counts."""
+        group, _, option = setting.rpartition("__")
+        return setting in self.settings or (
+            f"{group}__…" in self.settings and (not self.options or option.lower() in self.options)
+        )
 
 
 class Shaping(_Named):
-    """What settings shape rows. ``settings`` says what of them counts."""
+    """Settings that shape rows. ``settings`` takes the digest of what counts."""
 
-    EXTRACTION = ("how pages are read", "LAION_EXTRACTION__…")
-    CALIBRATION = ("what thresholds are measured on", "LAION_CALIBRATION__…")
-    ENCODERS = ("what encodes pictures and texts", "LAION_ENCODER__…", "LAION_MULTILINGUAL_ENCODER__…")
-    FILTER = ("the policy", "LAION_FILTER__…")
-    SELECTION = ("what of a recipe shapes its training set", "LAION_RECIPES")
-    SCHEDULE = ("what of a recipe shapes its weights", "LAION_RECIPES")
-    EVALUATION = ("how checkpoints are measured", "LAION_EVALUATION__…")
+    EXTRACTION = ("how pages are read", ("LAION_EXTRACTION__…",))
+    CALIBRATION = ("what thresholds are measured on", ("LAION_CALIBRATION__…",))
+    ENCODERS = (
+        "what encodes pictures and texts",
+        ("LAION_ENCODER__…", "LAION_MULTILINGUAL_ENCODER__…"),
+        ("model", "pretrained", "precision"),
+    )
+    FILTER = ("the policy", ("LAION_FILTER__…",))
+    SELECTION = ("what of a recipe shapes its training set", ("LAION_RECIPES",))
+    SCHEDULE = ("what of a recipe shapes its weights", ("LAION_RECIPES",))
+    EVALUATION = ("how checkpoints are measured", ("LAION_EVALUATION__…",), ("precision", "all_epochs"))
 
 
 class Outside(_Named):
     """Inputs that are no tables, by the names that commits record."""
 
-    REMOVALS = ("removals", "LAION_DENY__…")
+    REMOVALS = ("removals", ("LAION_DENY__…",))
 
 
 Rerun: TypeAlias = Literal["pure", "recorded", "numeric"]
@@ -110,6 +125,10 @@ class Declaration(Table):
     def settings(self) -> tuple[str, ...]:
         """The settings that make it stale, as people know them."""
         return tuple(name for named in (*self.shaped_by, *self.outside) for name in named.settings)
+
+    def is_made_stale_by(self, setting: str) -> bool:
+        """Whether partitions become stale when the setting of this name changes."""
+        return any(named.comes_from(setting) for named in (*self.shaped_by, *self.outside))
 
     def __new__(cls, **facts: Any) -> Self:
         """Refuse a declaration that lacks facts, and name all of them at once."""

@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
+from laion_assets.clip.calibration import CalibrationOptions
 from laion_assets.sample.encoder import write_calibration
-from laion_assets.settings import CalibrationOptions
 from tests.integration.conftest import build
 
 pytestmark = pytest.mark.integration

@@ -24,6 +24,7 @@ from dagster import AssetKey
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from polars.testing import assert_frame_equal
 
+from laion_assets.clip.calibration import CalibrationOptions
 from laion_assets.clip.cpu import prepare_cpu
 from laion_assets.clip.open_clip_models import add_model_configs
 from laion_assets.clip.options import EncoderOptions
@@ -48,7 +49,7 @@ from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS, write_calibration
 from laion_assets.sample.options import CRAWLS, SampleOptions
 from laion_assets.sample.publish import publish
 from laion_assets.sample.server import SampleServer
-from laion_assets.settings import CalibrationOptions, Settings
+from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.needs import RetryOptions
 from laion_assets.tables.stages import PER_CRAWL, STAGES

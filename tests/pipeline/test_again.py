@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from laion_assets.clip.calibration import CalibrationOptions
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.commits import Provenance
 from laion_assets.delta.lake import Lake
@@ -20,7 +21,7 @@ from laion_assets.orchestration.planning.crawls import CrawlRequest
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
-from laion_assets.settings import CalibrationOptions, DenyOptions, Settings
+from laion_assets.settings import DenyOptions, Settings
 from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from tests.pipeline.conftest import (
     BUILT,

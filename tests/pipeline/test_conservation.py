@@ -11,10 +11,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from laion_assets.cli.main import app
+from laion_assets.clip.calibration import CalibrationOptions
 from laion_assets.delta.build import PartitionBuild
 from laion_assets.delta.staging import Part
 from laion_assets.sample.options import CRAWLS
-from laion_assets.settings import CalibrationOptions, Settings
+from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import TABLES
 from tests.pipeline.conftest import BUILT, Built, assert_same_rows, environment, evaluations, unfinished, versions
 

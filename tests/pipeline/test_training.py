@@ -22,11 +22,12 @@ from laion_assets.common.digests import file_sha256
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.states import State
 from laion_assets.evaluation import EVALUATOR_VERSION
+from laion_assets.evaluation.options import EvaluationOptions
 from laion_assets.orchestration.planning.recipes import EvaluationRequest
 from laion_assets.orchestration.planning.states import checkpoint_state, contaminated, training_set_state
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.outcome import Outcome
-from laion_assets.settings import EvaluationOptions, Settings
+from laion_assets.settings import Settings
 from laion_assets.training.driver import Training
 from tests.pipeline.conftest import (
     REPOSITORY,

@@ -19,6 +19,7 @@ from laion_assets.common.digests import file_sha256
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition
 from laion_assets.evaluation.benchmark import BenchmarkSample, write_benchmark
+from laion_assets.evaluation.options import EvaluationOptions
 from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.partitions import Partitions
 from laion_assets.orchestration.planning.recipes import TrainingRequest
@@ -26,7 +27,7 @@ from laion_assets.orchestration.registration import register
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.sample.benchmarks import write_sample_benchmarks
-from laion_assets.settings import EvaluationOptions, Settings
+from laion_assets.settings import Settings
 from laion_assets.training.checkpoint import ensure_model
 from laion_assets.training.compute import ComputeOptions
 from laion_assets.training.driver import FINAL_WEIGHTS, EpochRecord, Training

@@ -64,6 +64,8 @@ def test_a_setting_says_which_tables_it_makes_stale():
     assert found["LAION_FILTER__POLICY"]["stale"] == ["filtered_pairs"]
     assert found["LAION_ENCODER__MODEL"]["stale"] == ["clip_embeddings", "calibrations"]
     assert found["LAION_DOWNLOAD__THREADS"]["stale"] == []
+    assert found["LAION_ENCODER__BATCH_SIZE"]["stale"] == found["LAION_EVALUATION__DEVICE"]["stale"] == []
+    assert found["LAION_EVALUATION__ALL_EPOCHS"]["stale"] == ["zero_shot_scores", "retrieval_scores"]
 
 
 OTHER = {"policy": "none", "model": "RN50", "pretrained": "openai", "precision": "fp32", "picture_domain": "another",

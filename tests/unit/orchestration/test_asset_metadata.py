@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from laion_assets.clip.calibration import CalibrationOptions
 from laion_assets.clip.options import EncoderOptions
+from laion_assets.evaluation.options import EvaluationOptions
 from laion_assets.lake.opening import open_lake
 from laion_assets.orchestration.assets.metadata import column_lineage, description, preview, tags
 from laion_assets.pairs.policy import FilterOptions
-from laion_assets.settings import CalibrationOptions, EvaluationOptions, Settings
+from laion_assets.settings import Settings
 from laion_assets.sources.extract import ExtractionOptions
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.stages import STAGES
