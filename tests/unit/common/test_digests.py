@@ -54,7 +54,7 @@ def test_what_is_written_in_a_lake_has_the_digest_that_it_had() -> None:
     assert standing_digest(["c2", "c1"], [stale, done]) == "f8cf9d66036e955c"
     entry = {"version": 3, "timestamp": 5, "x": datetime(2026, 1, 2), "a": "ü"}
     assert entry_digest(entry) == "501561e1bb54b3a73d3aa0957ae8db8c0b17a420c38eed1caa5b9ba9d321e6be"
-    assert Marker(4, 8, "2026-01-02T03:04:05+00:00").to_bytes() == (
+    assert Marker({"shards": 4, "buckets": 8}, "2026-01-02T03:04:05+00:00").to_bytes() == (
         b'{"format": 1, "shards": 4, "buckets": 8, "created_at": "2026-01-02T03:04:05+00:00", '
         b'"digest": "9e6df157786d6503"}\n'
     )
