@@ -16,6 +16,7 @@ from docs.generate import FOLDER, PAGES
 from laion_assets.cli.main import app
 from laion_assets.setting_names import settings_in
 from laion_assets.settings import Settings
+from laion_assets.tables.catalogue import TABLES
 from tests.infra.test_names import check_call, unknown_names
 from tests.pipeline.documented import REPOSITORY
 
@@ -78,6 +79,19 @@ def test_names_of_the_code_are_there(name):
         if room in rooms and not (file.is_file() and f" {what}" in file.read_text(encoding="utf-8")):
             lost.append(dotted)
     assert lost == []
+
+
+def test_the_code_has_what_the_glossary_says_that_it_has():
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "laion_assets").rglob("*.py"))
+    defined = set(
+        re.findall(r"^ *(?:class|def) (\w+)|^ *(\w+)(?:: [^=\n]+)? = |column\(\s*\"(\w+)\"", code, re.MULTILINE)
+    )
+    names = {name for found in defined for name in found} | {*TABLES}
+    rows = [row.split(" | ") for row in text_of("docs/glossary.md").splitlines() if row.startswith("| **")]
+    assert len(rows) > 50
+    said = [name for *_, last in rows for name in re.findall(r"`(\w+)`", last)]
+    assert len(said) > 50
+    assert [name for name in said if name not in names] == []
 
 
 def test_every_room_stands_on_the_map():
