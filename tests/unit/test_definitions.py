@@ -39,7 +39,6 @@ HEAVY = (
     "torchvision",
     "open_clip",
     "img2dataset",
-    "matplotlib",
     "dagster_aws",
     "cv2",
     "boto3",
