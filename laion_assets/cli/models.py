@@ -1,5 +1,6 @@
 """``laion models``: the SQL models and their tests."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -60,7 +61,7 @@ def _end_with(project: Project, names: Sequence[str] | None) -> None:
     faults = project.faults_of(names or ())
     for name in project.held(names or ()):
         if project.models[name].held == "waits":
-            complain("waits", f"{name} {project.models[name].disabled}")
+            complain(name, project.models[name].why_held)
     for fault in faults:
         complain("broken", str(fault))
     if faults:
@@ -105,13 +106,19 @@ def show(name: ModelName, lake: LakeOption = None) -> None:
     settings = settings_of(lake)
     project = _project(settings)
     model = _model(project, name)
-    out.print(Text(f"{model.name} ({model.materialized}, {model.layer})", style="bold"))
-    out.print(Text(model.description))
+    kind = "–" if model.held == "broken" else model.materialized
+    out.print(Text(f"{model.name} ({kind}, {model.layer})", style="bold"))
+    if model.description:
+        out.print(Text(model.description))
     out.print(Text(f"file: {model.template.file}"), soft_wrap=True)
-    if model.disabled is not None:
-        out.print(Text(f"{model.held}: {model.disabled}", style="yellow"))
-        if model.held != "disabled":
-            _end_with(project, [name])
+    if model.held == "broken":
+        for fault in model.faults:
+            complain("broken", fault.short)
+        raise typer.Exit(1)
+    if model.held == "waits":
+        _end_with(project, [name])
+    if model.held is not None:
+        out.print(Text(model.why_held, style="yellow"))
         return
     below = [other for other in project.enabled if name in project.upstream(other)]
     out.print(Text(f"built from: {', '.join([*project.sources(name), *project.upstream(name)]) or 'nothing'}"))
@@ -237,9 +244,13 @@ def run(
     with build_display(out) as reporter:
         outcome = Builder(settings, instance, reporter).build(ModelRequest(models=names, force=force))
     record_states(settings, instance, out, errors=[error for *_, error in outcome.failures])
-    waiting = f"; {outcome.waiting} partitions wait for crawls that are not built to their end"
     nothing = "what can be built is up to date" if outcome.waiting else "all of them are up to date"
-    tell(outcome, nothing=nothing, then=waiting if outcome.waiting else "")
+    then = f"; {outcome.waiting} partitions wait for crawls that are not built to their end" if outcome.waiting else ""
+    held = Counter(project.models[name].held for name in project.held(select or ()))
+    if stopped := [f"{held[how]} {word}" for how, word in (("broken", "broken"), ("waits", "wait")) if held[how]]:
+        nothing = "what can run is up to date" if names else "none of them can run"
+        then += f"; {', '.join(stopped)}"
+    tell(outcome, nothing=nothing, then=then)
     _end_with(project, select)
     if outcome.failures:
         raise typer.Exit(1)

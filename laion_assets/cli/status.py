@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from laion_assets.cli.common import LakeOption, UsageError, out, settings_of
+from laion_assets.cli.common import LakeOption, UsageError, complain, out, settings_of
 from laion_assets.common.quantities import counted
 from laion_assets.orchestration.planning.parts import MODELS, SCORES, TRAININGS, Place
 from laion_assets.orchestration.runs.status import STATES, LakeStatus, Standing, as_object
@@ -27,6 +27,7 @@ _LOOKS: Final = {
     "stale": ("▒", "yellow"),
     "failed": ("!", "red"),
     "missing": ("·", "bright_black"),
+    "waits": ("·", "yellow"),
 }
 _CRAWLS_IN_FULL = 4
 _BAR_CELLS = 32
@@ -54,6 +55,8 @@ def status(
     if as_json:
         typer.echo(json.dumps(as_object(found, failures)))
         return
+    for fault in found.faults:
+        complain("broken", str(fault))
     if not found.crawls:
         out.print("no crawl yet: `laion build CRAWL` builds one")
         return
@@ -185,10 +188,10 @@ def _print_models(lake: LakeStatus) -> None:
     found: dict[str, list[str]] = {}
     for standing in lake.standings:
         if standing.part == MODELS and standing.state != "done":
-            names = found.setdefault(standing.state, [])
+            names = found.setdefault("waits" if standing.waits else standing.state, [])
             if standing.table not in names:
                 names.append(standing.table)
-    for state in STATES[1:]:
+    for state in (*STATES[1:], "waits"):
         names = found.get(state, [])
         if names:
             more = f" and {len(names) - _MODELS_NAMED} more" if len(names) > _MODELS_NAMED else ""
@@ -227,8 +230,8 @@ def _print_reasons(lake: LakeStatus, failures: "Mapping[Place, FailedBuild]") ->
 
 
 def _why(standing: Standing, failure: "FailedBuild | None") -> str:
-    """Why a partition is stale, or failed; nothing of others."""
-    if standing.state not in ("stale", "failed"):
+    """Why a partition is stale, failed or waits; nothing of others."""
+    if standing.state not in ("stale", "failed") and not standing.waits:
         return ""
     if failure is None:
         return "; ".join(standing.reasons)

@@ -236,7 +236,7 @@ def _model_entry(known: Known, model: Model) -> Entry:
     if known.tested_against(model):
         facts.append(("Tests read", _links(known, known.tested_against(model))))
     facts.append(("Built on it", _links(known, below)))
-    warnings = [f"{str(model.held).capitalize()}: {model.disabled}"] if model.disabled else []
+    warnings = [model.why_held[0].upper() + model.why_held[1:]] if model.disabled else []
     for (of, place), state in known.states.items():
         if of == model.name and state.state is not State.DONE:
             reasons = "; ".join((*state.reasons, *state.inherited))

@@ -23,9 +23,11 @@ def check_name(file: Path, tables: Collection[str]) -> None:
     Raises:
         ModelError: it cannot.
     """
-    if _NAME.fullmatch(file.stem) is None or file.stem in (*tables, "files"):
-        message = "a model is named in lower case with _ and digits, unlike every table and folder of the lake"
-        raise ModelError([Fault(file, 1, message)])
+    if _NAME.fullmatch(file.stem) is None:
+        raise ModelError([Fault(file, 1, "a model's name is a lower-case letter, then such letters, digits and _")])
+    if file.stem in (*tables, "files"):
+        what = "table" if file.stem in tables else "folder"
+        raise ModelError([Fault(file, 1, f"{file.stem} is a {what} of the lake: give the model another name")])
 
 
 def read_file(file: Path, names: Collection[str], check: Check, cache: ModelCache) -> Model:

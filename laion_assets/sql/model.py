@@ -77,6 +77,13 @@ class Model:
         return "broken" if self.faults else "waits" if self.waits_for else "disabled"
 
     @property
+    def why_held(self) -> str:
+        """What keeps it, in a line that begins with the word; empty where nothing does."""
+        if self.disabled is None or self.held == "waits":
+            return self.disabled or ""
+        return f"{self.held}: {self.disabled}"
+
+    @property
     def key(self) -> tuple[str, ...]:
         """The columns that tell its rows apart: those of its first test of uniqueness."""
         return next((test.columns for test in self.tests if test.kind == "unique"), ())

@@ -109,6 +109,8 @@ class Project:
     def _known(self, name: str) -> str:
         model = self.models.get(name)
         if model is None:
+            if faults := [str(fault) for fault in self.faults if fault.file.stem == name]:
+                raise ValueError(f"{name} is no model: {'; '.join(faults)}")
             close = get_close_matches(name, [*self.models, *LAYERS], n=1)
             meant = f", perhaps you mean {close[0]}" if close else ""
             raise ValueError(f"there is no model {name!r}{meant}; `laion models list` shows all")

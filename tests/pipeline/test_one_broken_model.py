@@ -34,7 +34,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     "command",
     [
         ("build", FIRST),
-        ("status",),
         ("sql", "SELECT 1"),
         ("report",),
         ("tables",),
@@ -76,6 +75,13 @@ def test_whoever_asks_for_it_is_told_file_and_line(
     told = (ran.stdout + ran.stderr).replace("\n", "").replace(" ", "")
     assert f"{models['LAION_MODELS']}/models/marts/wrong.sql:6:" in told
     assert "Traceback" not in told
+
+
+def test_the_status_says_which_line_is_wrong_and_goes_on(place: Place, models: dict[str, str]) -> None:
+    ran = place.run("status", **models)
+    assert ran.returncode == 0
+    assert f"broken {models['LAION_MODELS']}/models/marts/wrong.sql:6:" in ran.stderr
+    assert "waits SQL models: on_it" in ran.stdout
 
 
 def test_the_list_shows_what_is_broken_and_what_waits(place: Place, models: dict[str, str]) -> None:

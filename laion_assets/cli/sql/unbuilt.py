@@ -45,8 +45,9 @@ class Reading:
         for name in sorted(names_read(con, query)):
             model = project.models.get(name)
             if model is not None and model.held and name in str(error):
-                why = "; ".join(map(str, model.faults)) or str(model.disabled)
-                return f"{name} was never built, for it is {model.held}: {why}"
+                why = f"broken: {'; '.join(map(str, model.faults))}" if model.faults else model.why_held
+                why = f"held up: it {why}" if model.held == "waits" else why
+                return f"{name} was never built, for it is {why}"
         return None
 
 

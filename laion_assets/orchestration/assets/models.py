@@ -49,8 +49,9 @@ def model_assets(project: Project, settings: Settings) -> list[dg.AssetsDefiniti
 
 def _held(model: Model) -> str:
     """What a model that cannot run answers, and why it does not; a fault as it was said, for it is no Markdown."""
-    why = f"\n\n```\n{model.disabled}\n```" if model.faults else f" {model.disabled}"
-    return f"{model.description}\n\n**{str(model.held).capitalize()}:**{why}"
+    if model.faults:
+        return f"{model.description}\n\n**Broken:**\n\n```\n{model.disabled}\n```"
+    return f"{model.description}\n\n**{model.why_held}**"
 
 
 def _asset(project: Project, model: Model, settings: Settings) -> dg.AssetsDefinition:

@@ -81,8 +81,7 @@ def states_of_models(lake: Lake, project: Project, stages: Iterable[PartitionSta
     for name in project.held():
         model = project.models[name]
         if model.held != "disabled":
-            reason = f"{model.held}: {model.disabled}"
-            states.append(PartitionState(table=name, partition={}, state=State.MISSING, reasons=(reason,)))
+            states.append(PartitionState(table=name, partition={}, state=State.MISSING, reasons=(model.why_held,)))
     return states
 
 

@@ -1,6 +1,7 @@
 """A look at everything: the lake's commits, and what Dagster remembers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import dagster as dg
 
@@ -33,4 +34,4 @@ def look(settings: Settings, instance: dg.DagsterInstance, crawls: Sequence[str]
         *states_of_models(lake, project, stages),
         *states_of_recipes(lake, settings, project, recipes),
     ]
-    return lake_status(settings.lake, states, history, crawls), history
+    return replace(lake_status(settings.lake, states, history, crawls), faults=project.faults), history

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from laion_assets.delta.partition import partition_name
 from laion_assets.delta.states import PartitionState, State
 from laion_assets.orchestration.planning.parts import MODELS, SCORES, TRAININGS, Place
+from laion_assets.sql.errors import Fault
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.stages import PER_CRAWL
 
@@ -38,6 +39,11 @@ class Standing:
         return self.table, self.partition
 
     @property
+    def waits(self) -> bool:
+        """Whether it is a SQL model that is built on a broken one."""
+        return self.part == MODELS and any(reason.startswith("waits for ") for reason in self.reasons)
+
+    @property
     def part(self) -> str:
         """What it is counted under: its table, and of a SQL model all of them together."""
         return self.table if self.table in TABLES else MODELS
@@ -49,6 +55,8 @@ class LakeStatus:
 
     lake: str
     standings: Sequence[Standing]
+    faults: Sequence[Fault] = ()
+    """What is wrong with files of SQL models, those that are of no model among them."""
     counts: Mapping[tuple[str, str], Counter[str]] = field(init=False)
     """By table and crawl, how many partitions of the stages stand how."""
     beside: Mapping[str, Counter[str]] = field(init=False)
@@ -133,6 +141,7 @@ def as_object(status: LakeStatus, failures: Mapping[Place, "FailedBuild"]) -> di
             models.setdefault(standing.table, Counter())[standing.state] += 1
     return {
         "lake": status.lake,
+        "faults": [str(fault) for fault in status.faults],
         "stages": {table: _in_full(status.of_table(table)) for table in PER_CRAWL},
         "crawls": {
             crawl: {table: _in_full(status.counts[table, crawl]) for table in PER_CRAWL} for crawl in status.crawls

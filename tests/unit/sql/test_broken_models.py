@@ -133,13 +133,25 @@ def test_a_test_that_names_nothing_and_a_file_that_lies_elsewhere_stop_nothing(t
     assert [fault.file.name for fault in found.faults] == ["lost.sql", "of_nobody.sql", "of_nothing.sql", "torn.sql"]
 
 
-@pytest.mark.parametrize("name", ["images", "files", "Upper", "with-dash", "commits"])
-def test_a_name_that_no_model_can_have_is_a_fault_and_no_model(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("images", "images is a table of the lake"),
+        ("commits", "commits is a table of the lake"),
+        ("files", "files is a folder of the lake"),
+        ("Upper", "lower-case letter"),
+        ("with-dash", "lower-case letter"),
+    ],
+)
+def test_a_name_that_no_model_can_have_is_a_fault_and_no_model(tmp_path: Path, name: str, said: str) -> None:
     write_model(tmp_path, "wrong", GOOD)
     write_model(tmp_path, name, GOOD)
     found = project(tmp_path)
     assert [fault.file.stem for fault in found.faults] == [name]
+    assert said in found.faults[0].message
     assert name not in found.models
+    with pytest.raises(ValueError, match=f"{name}.sql:1: .*{said}"):  # whoever asks for it is told why
+        found.select([name])
 
 
 def test_two_files_of_one_name_are_both_out(tmp_path: Path) -> None:
