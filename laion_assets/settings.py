@@ -52,7 +52,7 @@ from laion_assets.tables.limits import Limits
 from laion_assets.tables.needs import GPU_NODES, Executor, RetryOptions
 from laion_assets.text.language import LANGUAGE_GROUPS
 from laion_assets.training.compute import ComputeOptions
-from laion_assets.training.recipe import RECIPES, Recipe, RecipeError, open_recipes, recipe_named
+from laion_assets.training.recipe import RECIPES, Recipe, open_recipes, recipe_named
 
 _OLD_ALLOWANCE_OPTION = "allow_private_addresses"
 _OLD_ALLOWANCE = f"LAION_DOWNLOAD__{_OLD_ALLOWANCE_OPTION.upper()}"
@@ -247,9 +247,7 @@ class Settings(BaseSettings):
         Raises:
             RecipeError: there is none, or it is wrong.
         """
-        if name not in self.known_recipes and self.recipe_faults:
-            raise RecipeError("; ".join(self.recipe_faults))
-        return recipe_named(self.known_recipes, name)
+        return recipe_named(self.known_recipes, name, self.recipe_faults)
 
     @cached_property
     def encoders(self) -> dict[str, EncoderOptions]:

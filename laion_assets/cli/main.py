@@ -196,7 +196,10 @@ def build(
 def demo(
     lake: LakeOption = None,
     folder: Annotated[Path, typer.Option(help="Where the sample web is published.")] = Path("sample-web"),
-    quick: Annotated[bool, typer.Option("--quick", help="Stop before training on what was collected.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Stop before training on what was collected; makes no evaluation sets either."),
+    ] = False,
 ) -> None:
     """Build two sample crawls through every stage, measure the filter, and train CLIP on what it kept.
 
@@ -214,7 +217,9 @@ def demo(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Port of the web server on 127.0.0.1.")] = 3000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port of the web server on 127.0.0.1; 0: a free one.")
+    ] = 3000,
     lake: LakeOption = None,
     source: SourceOption = None,
 ) -> None:

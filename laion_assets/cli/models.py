@@ -246,7 +246,7 @@ def run(
     record_states(settings, instance, out, errors=[error for *_, error in outcome.failures])
     nothing = "what can be built is up to date" if outcome.waiting else "all of them are up to date"
     then = f"; {outcome.waiting} partitions wait for crawls that are not built to their end" if outcome.waiting else ""
-    held = Counter(project.models[name].held for name in project.held(select or ()))
+    held = Counter(str(project.models[name].held) for name in project.held(select or ()))
     if stopped := [f"{held[how]} {word}" for how, word in (("broken", "broken"), ("waits", "wait")) if held[how]]:
         nothing = "what can run is up to date" if names else "none of them can run"
         then += f"; {', '.join(stopped)}"

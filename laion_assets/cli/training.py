@@ -31,11 +31,14 @@ def train(
     """
     from laion_assets.cli.building import record_states, tell
     from laion_assets.cli.display import build_display
+    from laion_assets.evaluation.registry import benchmark_names
     from laion_assets.orchestration.planning.recipes import TrainingRequest
     from laion_assets.orchestration.runs.builder import Builder
     from laion_assets.orchestration.runs.home import dagster_instance
 
     settings = settings_of(lake)
+    if not benchmark_names(settings.benchmark_folder):
+        complain("warning", f"no evaluation sets are there to leave out of training: {settings.benchmark_folder}")
     before = _checkpoints(settings, recipes)
     instance = dagster_instance()
     with build_display(out) as reporter:
@@ -81,7 +84,7 @@ def benchmarks(lake: LakeOption = None) -> None:
     They are folders in CLIP_benchmark's webdataset layout, in `files/benchmarks` of the lake or in `LAION_BENCHMARKS`.
     Registered pictures, and copies of them, are left out of every training set made afterwards.
     """
-    from laion_assets.evaluation.registry import benchmark_names, registered
+    from laion_assets.evaluation.registry import HOW_TO_GET, benchmark_names, registered
 
     settings = settings_of(lake)
     folder = settings.benchmark_folder
@@ -101,6 +104,8 @@ def benchmarks(lake: LakeOption = None) -> None:
             f"{known.rows:,} pictures" if known else "no",
         )
     out.print(table)
+    if not table.row_count:
+        out.print(f"it holds none: {HOW_TO_GET}", highlight=False, soft_wrap=True)
 
 
 def evaluate(

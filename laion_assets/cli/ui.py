@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -38,11 +39,17 @@ def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
     if folder.is_dir():
         os.environ["LAION_SOURCE"] = str(folder.resolve())
     quietly = ("-W", "ignore:Function `dev_command` is superseded")
+    port = port or _free_port()
     options = ("--workspace", str(workspace), "--port", str(port), "--log-level", "warning")
     command = [sys.executable, *quietly, "-m", "dagster", "dev", *options]
     console.print(f"Dagster at http://127.0.0.1:{port}; Ctrl-C ends it", highlight=False)
     with SampleServer(folder) if find_sample(folder) else nullcontext():
         raise SystemExit(_run_until_interrupted(command, workspace.parent, unknown))
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def _introduce(settings: Settings, instance: dg.DagsterInstance, console: Console) -> Sequence[Callable[[], None]]:

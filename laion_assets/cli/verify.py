@@ -79,14 +79,13 @@ def verify(
 
 def _opened(settings: "Settings") -> "Lake":
     """The lake, although a table of it may be damaged; its SQL models as far as they are sound."""
-    from laion_assets.delta.errors import LakeError
     from laion_assets.lake.opening import damaged_lake_at, recorded_shape
     from laion_assets.sql.build import declared
     from laion_assets.sql.errors import ModelError
     from laion_assets.sql.project import load_project
 
     if recorded_shape(settings.lake) is None:
-        raise LakeError(f"there is no lake at {settings.lake}: --lake names another")
+        settings.open_lake(create=False)  # says that there is none
     opened = damaged_lake_at(settings.lake, settings.shards, settings.buckets)
     try:
         return declared(opened, load_project(settings.models))

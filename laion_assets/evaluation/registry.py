@@ -18,6 +18,11 @@ FINGERPRINT_SCHEMA: Final[dict[str, pl.DataType]] = {
 }
 """Columns that `fingerprints` yields."""
 
+HOW_TO_GET: Final = (
+    "put evaluation sets there in CLIP_benchmark's webdataset layout, or name their folder in LAION_BENCHMARKS; "
+    "`laion demo` without --quick makes the sample's"
+)
+"""What to do where there is none."""
 _BATCH: Final = 2_000
 
 
@@ -35,7 +40,7 @@ def registered(folder: Path, name: str) -> Benchmark:
         BenchmarkError: there is none, or its layout is wrong.
     """
     if name not in benchmark_names(folder):
-        known = ", ".join(benchmark_names(folder)) or "none"
+        known = ", ".join(benchmark_names(folder)) or f"none: {HOW_TO_GET}"
         raise BenchmarkError(f"there is no benchmark {name!r} in {folder}; it holds {known}")
     return read_benchmark(folder / name)
 

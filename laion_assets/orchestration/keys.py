@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import dagster as dg
 from dagster import DagsterRun, DagsterRunStatus
@@ -71,3 +72,19 @@ def unfinished_runs(instance: dg.DagsterInstance) -> list[DagsterRun]:
 def busy_partitions(runs: Iterable[DagsterRun], keys: Keys, instance: dg.DagsterInstance) -> frozenset[tuple[str, str]]:
     """(asset, partition name) of everything that these runs build."""
     return frozenset(name for run in runs for name in keys.names(run, instance))
+
+
+def stopped_partitions(
+    since: float, keys: Keys, instance: dg.DagsterInstance
+) -> Iterator[tuple[tuple[str, str], float]]:
+    """(asset, partition name) of everything that runs were to build which somebody stopped, and when they ended.
+
+    Args:
+        since: runs that ended before are left out; seconds since 1970.
+        keys: of the assets.
+        instance: remembers the runs.
+    """
+    canceled = dg.RunsFilter(statuses=[DagsterRunStatus.CANCELED], updated_after=datetime.fromtimestamp(since, UTC))
+    for record in instance.get_run_records(canceled):
+        for name in keys.names(record.dagster_run, instance):
+            yield name, record.end_time or 0.0

@@ -65,7 +65,7 @@ def read_singular(file: Path, names: Collection[str], check: Check, cache: Model
     if known is not None:
         references = tuple(Reference(*reference) for reference in known["references"])
         return SingularTest(name=file.stem, description=known["description"], template=Template(file, text, references))
-    template, header, _ = read_template(file, text)
+    template, header, _ = read_template(file, text, "description")
     if set(header) != {"description"} or not isinstance(header["description"], str):
         raise ModelError([Fault(file, 1, "front matter of a test: expected `description` and nothing else")])
     faults = check(template)

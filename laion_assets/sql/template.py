@@ -67,8 +67,15 @@ def mentioned(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(call[3] for call in _CALL.finditer(text) if call[1] == "ref"))
 
 
-def read_template(file: Path, text: str) -> tuple[Template, Mapping[str, Any], Mapping[str, int]]:
+def read_template(
+    file: Path, text: str, keys: str = "materialized, description"
+) -> tuple[Template, Mapping[str, Any], Mapping[str, int]]:
     """Take a file apart.
+
+    Args:
+        file: where it lies.
+        text: what it holds.
+        keys: what its front matter has to say.
 
     Returns:
         The SQL; the front matter; the line of each of its keys.
@@ -88,17 +95,16 @@ def read_template(file: Path, text: str) -> tuple[Template, Mapping[str, Any], M
             faults.append(Fault(file, line, f"{mark[0]} is not known: only {known} are"))
     if faults:
         raise ModelError(faults)
-    header, lines = _front_matter(file, text)
+    header, lines = _front_matter(file, text, keys)
     return Template(file, text, tuple(references)), header, lines
 
 
-def _front_matter(file: Path, text: str) -> tuple[dict[str, Any], dict[str, int]]:
+def _front_matter(file: Path, text: str, keys: str) -> tuple[dict[str, Any], dict[str, int]]:
     import yaml
 
     found = _HEADER.match(text)
     if found is None:
-        message = "expected front matter in a leading /* comment */: materialized, description"
-        raise ModelError([Fault(file, 1, message)])
+        raise ModelError([Fault(file, 1, f"expected front matter in a leading /* comment */: {keys}")])
     first = text.count("\n", 0, found.start(1)) + 1
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
@@ -109,5 +115,5 @@ def _front_matter(file: Path, text: str) -> tuple[dict[str, Any], dict[str, int]
         problem = getattr(error, "problem", None) or str(error)
         raise ModelError([Fault(file, first + (mark.line if mark else 0), f"front matter: {problem}")]) from error
     if not isinstance(header, dict):
-        raise ModelError([Fault(file, first, "front matter: expected a mapping, such as `materialized: view`")])
+        raise ModelError([Fault(file, first, f"front matter: expected a mapping with {keys}")])
     return header, {key.value: first + key.start_mark.line for key, _ in node.value}

@@ -10,9 +10,10 @@ A file of recipes holds what its recipes share at the top, and under ``recipes:`
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -27,6 +28,13 @@ RECIPES = shipped("recipes")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Precision = Literal["fp32", "amp", "amp_bf16", "amp_bfloat16", "bf16", "fp16", "pure_bf16", "pure_fp16"]
+
+
+_OF_RECIPE = ": recipe "
+"""Before the name of the recipe that a fault is of."""
+_DEEPEST = 5
+"""Keys that lead to a key of which the line is looked for: YAML's may go round in a circle."""
+_Lines: TypeAlias = Mapping[tuple[str, ...], int]
 
 
 class RecipeError(Exception):
@@ -157,6 +165,9 @@ class Recipe(_Strict):
         )  # fmt: skip
 
 
+_KNOWN = [name for model in (Recipe, Selection, Augmentation) for name in model.model_fields]
+
+
 def load_recipes(folder: Path = RECIPES) -> dict[str, Recipe]:
     """Every recipe of the `.yaml` files in a folder, by name.
 
@@ -178,59 +189,107 @@ def open_recipes(folder: Path) -> tuple[dict[str, Recipe], tuple[str, ...]]:
     twice: set[str] = set()
     for file in sorted(folder.glob("*.yaml")):
         try:
-            shared, recipes = _read(file)
+            shared, recipes, lines = _read(file)
         except RecipeError as error:
             faults.append(str(error))
             continue
         for name, values in recipes.items():
             try:
-                recipe = _recipe(file, str(name), shared, values)
+                recipe = _recipe(file, str(name), shared, values, lines)
             except RecipeError as error:
                 faults.append(str(error))
                 continue
             if recipe.name in found:  # nobody can say which of them is meant
                 twice.add(recipe.name)
-                faults.append(f"{file}: there are two recipes named {name}; give one another name")
+                at = lines.get(("recipes", str(name)), 1)
+                faults.append(f"{file}:{at}: there are two recipes named {name}; give one another name")
             found[recipe.name] = recipe
     return {name: recipe for name, recipe in found.items() if name not in twice}, tuple(faults)
 
 
-def recipe_named(recipes: Mapping[str, Recipe], name: str) -> Recipe:
+def recipe_named(recipes: Mapping[str, Recipe], name: str, faults: Iterable[str] = ()) -> Recipe:
     """The recipe called ``name``.
 
+    Args:
+        recipes: those that are sound, by name.
+        name: of it.
+        faults: what is wrong with the others, as :func:`open_recipes` says it.
+
     Raises:
-        RecipeError: there is none.
+        RecipeError: there is none, or it is wrong, or a file cannot be read that it may be in.
     """
     if name not in recipes:
-        raise RecipeError(f"there is no recipe {name!r}; `laion recipes` lists them")
+        its = [fault for fault in faults if _OF_RECIPE not in fault or f"{_OF_RECIPE}{name}: " in fault]
+        raise RecipeError("; ".join(its) or f"there is no recipe {name!r}; `laion recipes` lists them")
     return recipes[name]
 
 
-def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the recipes of a file share, and each recipe's own by its name."""
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any], _Lines]:
+    """What the recipes of a file share, each recipe's own by its name, and the line of each key."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file}: expected YAML, found {' '.join(str(error).split())}") from error
+        text = file.read_text(encoding="utf-8")
+        content, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise RecipeError(f"{file}:{line}: expected UTF-8 text: save it in that encoding") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nothing more is known"
+        raise RecipeError(f"{file}:{mark.line + 1 if mark else 1}: expected YAML: {problem}") from error
     except OSError as error:
-        raise RecipeError(f"{file}: cannot be read: {error.strerror}") from error
+        raise RecipeError(f"{file}:1: cannot be read: {error.strerror}") from error
     own = content.pop("recipes", None) if isinstance(content, dict) else None
     if not isinstance(own, dict) or not own:
-        raise RecipeError(f"{file}: expected a key `recipes` with a mapping of names to recipes")
-    return content, own
+        raise RecipeError(f"{file}:1: expected a key `recipes` with a mapping of names to recipes")
+    return content, own, dict(_lines(node, ()))
 
 
-def _recipe(file: Path, name: str, shared: Mapping[str, Any], own: object) -> Recipe:
+def _lines(node: Any, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+    """The line of each key, by the keys that lead to it."""
+    for key, value in node.value:
+        path = (*above, str(key.value))
+        yield path, key.start_mark.line + 1
+        if isinstance(value, yaml.MappingNode) and len(path) < _DEEPEST:
+            yield from _lines(value, path)
+
+
+def _recipe(file: Path, name: str, shared: Mapping[str, Any], own: object, lines: _Lines) -> Recipe:
     if not isinstance(own, dict | None):
-        raise RecipeError(f"{file}: recipe {name}: expected a mapping, found {own!r}")
+        at = lines.get(("recipes", name), 1)
+        raise RecipeError(f"{file}:{at}{_OF_RECIPE}{name}: expected a mapping, found {own!r}")
     values: dict[str, Any] = {**shared, **(own or {}), "name": name}
     if isinstance(values.get("model_configs"), str):
         values["model_configs"] = str(where_installed((file.parent / values["model_configs"]).resolve()))
     try:
         return Recipe(**values)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'recipe'}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_url=False)
-        )
-        raise RecipeError(f"{file}: recipe {name}: {faults}") from error
+        # A key that is written wrong is missing too: what it was meant to be is said with it first.
+        faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
+        at = _line_of(name, [str(part) for part in faults[0]["loc"]], lines)
+        said = "; ".join(map(_told, faults))
+        raise RecipeError(f"{file}:{at}{_OF_RECIPE}{name}: {said}") from error
+
+
+def _line_of(name: str, keys: list[str], lines: _Lines) -> int:
+    """Where a recipe says something, else where what it shares does, else where it begins."""
+    for end in range(len(keys), 0, -1):
+        for path in (("recipes", name, *keys[:end]), (*keys[:end],)):
+            if path in lines:
+                return lines[path]
+    return lines.get(("recipes", name), 1)
+
+
+def _told(fault: Any) -> str:
+    """One fault in our words."""
+    keys = ".".join(str(part) for part in fault["loc"]) or "recipe"
+    said = fault["msg"].removeprefix("Value error, ")
+    match fault["type"]:
+        case "extra_forbidden":
+            close = get_close_matches(str(fault["loc"][-1]), _KNOWN, n=1)
+            return f"unknown key {keys}{f', perhaps you mean {close[0]}' if close else ''}"
+        case "missing":
+            return f"{keys}: is missing"
+        case "value_error":
+            return f"{keys}: {said}"
+    wanted = re.sub(r"^\w+ should (?=have |match )|^\w+ should be ", "", said.partition(", unable")[0])
+    return f"{keys}: expected {wanted.removeprefix('have ')}, found {fault['input']!r}"

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
@@ -35,6 +35,9 @@ from laion_assets.lake.opening import damaged_lake_at, recorded_shape
 from laion_assets.setting_names import unknown_names
 from laion_assets.settings import Settings, SettingsError
 from laion_assets.sources.address import shown
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 _PYTHONS: Final = ((3, 11), (3, 12), (3, 13))
 _LITTLE_BYTES, _TOO_FEW_BYTES = 20_000_000_000, 1_000_000_000
@@ -78,6 +81,13 @@ def checks(lake: str | None, source: str | None, *, quick: bool) -> Iterator[Che
     yield Check("memory", _allocator)
     if encoder is not None:
         yield Check("encoder", encoder.findings, encoder.seconds + 5)
+
+
+def _instance() -> "dg.DagsterInstance | None":
+    """Dagster's instance, where there is one: a look makes none, but where somebody named its home."""
+    from laion_assets.orchestration.runs.home import dagster_instance, existing_instance
+
+    return dagster_instance() if "DAGSTER_HOME" in os.environ else existing_instance()
 
 
 def _python() -> Iterator[Finding]:
@@ -278,10 +288,11 @@ class _Asked:
             yield ok("recipes", f"{len(self.settings.known_recipes)} in {self.settings.recipes}")
 
     def dagster(self) -> Iterator[Finding]:
-        from laion_assets.orchestration.runs.home import dagster_instance
-
         given = "DAGSTER_HOME" in os.environ
-        instance = dagster_instance()
+        instance = _instance()
+        if instance is None:
+            yield ok("dagster", "no run was kept yet: the first build makes its home")
+            return
         instance.get_runs(limit=1)
         instance.daemon_cursor_storage.set_cursor_values({"laion-doctor": datetime.now(UTC).isoformat()})
         storage = type(instance.event_log_storage).__name__.removesuffix("EventLogStorage")
@@ -291,9 +302,10 @@ class _Asked:
     def daemon(self) -> Iterator[Finding]:
         """Whether the daemon is alive, where a sensor or schedule that is on needs it."""
         from laion_assets.orchestration.dagster_internals import beating_daemons, running_instigators
-        from laion_assets.orchestration.runs.home import dagster_instance
 
-        instance = dagster_instance()
+        instance = _instance()
+        if instance is None:
+            return
         on = running_instigators(instance)
         if beating_daemons(instance):
             yield ok("daemon", f"alive; {_listed(on) or 'no sensor or schedule'} on")
@@ -307,13 +319,14 @@ class _Asked:
         import dagster as dg
 
         from laion_assets.orchestration.code_location import build_definitions
-        from laion_assets.orchestration.runs.home import dagster_instance
 
+        instance = _instance()
+        if instance is None:
+            return
         job = build_definitions(self.settings).resolve_implicit_global_asset_job_def()
         used = sorted(
             {n.definition.pool for n in job.nodes if isinstance(n.definition, dg.OpDefinition) and n.definition.pool}
         )
-        instance = dagster_instance()
         default = instance.get_concurrency_config().pool_config.default_pool_limit
         set_ = {limit.name: limit.limit for limit in instance.event_log_storage.get_pool_limits()}
         limits = {pool: set_.get(pool, default) for pool in used}

@@ -10,7 +10,7 @@ from laion_assets.common.logs import speaking_of
 from laion_assets.delta.commits import combined_digest
 from laion_assets.delta.errors import CheckOutcome, ValidationFailed
 from laion_assets.delta.partition import Partition, partition_name
-from laion_assets.orchestration.execution.failures import told
+from laion_assets.orchestration.execution.failures import told, was_interrupted
 from laion_assets.orchestration.execution.watch import watched
 from laion_assets.settings import Settings
 from laion_assets.tables.limits import need_of
@@ -77,7 +77,14 @@ def _one(
             speaking_of(run_id=context.run.run_id, table=asset, partition=partition_name(partition)),
         ):
             published = build(partition)
-    except Exception as error:  # noqa: BLE001 - it goes on as what Dagster understands
+    except BaseException as error:
+        if was_interrupted(error):
+            if settings.executor == "in-process":  # else Dagster would say that the run failed
+                context.instance.report_run_canceling(context.run)
+            raise KeyboardInterrupt from error
+        if not isinstance(error, Exception):
+            raise
+        # Any other goes on as what Dagster understands.
         if isinstance(error, ValidationFailed):
             yield from check_results(asset, error.checks)
         verdict = told(error, settings.retries, context.retry_number)

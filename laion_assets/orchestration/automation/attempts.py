@@ -55,7 +55,7 @@ class Attempts:
             return Answer.NOW
         if known.runs >= self._options.attempts:
             return Answer.NEVER
-        wait = self._options.retry_minutes * 60 * 2 ** (known.runs - 1)
+        wait = self._options.retry_minutes * 60 * 2 ** max(0, known.runs - 1)
         return Answer.RETRY if self._clock() >= known.seen + wait else Answer.LATER
 
     def under_way(self, names: Iterable[tuple[str, str]]) -> None:
@@ -70,6 +70,23 @@ class Attempts:
             known, digest = self._known.get((item.asset, item.name)), item.digest()
             runs = known.runs if known is not None and known.digest == digest else 0
             self._known[item.asset, item.name] = _Attempt(digest, runs + 1, self._clock())
+
+    @property
+    def since(self) -> float:
+        """When the first of what is known was asked for, or under way, last; seconds since 1970."""
+        return min((attempt.seen for attempt in self._known.values()), default=self._clock())
+
+    def interrupted(self, ends: Iterable[tuple[tuple[str, str], float]]) -> None:
+        """Take back the attempts that somebody stopped: they say nothing of what they were to build.
+
+        Args:
+            ends: what such runs were to build, and when each ended in seconds since 1970.
+        """
+        for name, ended in ends:
+            known = self._known.get(name)
+            if known is not None and known.runs and ended >= known.seen:
+                known.runs -= 1
+                known.seen = self._clock()
 
     def keep(self, open_: Container[tuple[str, str]]) -> None:
         """Keep what is known of partitions that are not up to date, and forget the others."""

@@ -16,7 +16,7 @@ from laion_assets.orchestration.dagster_internals import (
     SensorTick,
     with_requests,
 )
-from laion_assets.orchestration.keys import Keys, busy_partitions, unfinished_runs
+from laion_assets.orchestration.keys import Keys, busy_partitions, stopped_partitions, unfinished_runs
 from laion_assets.orchestration.planning.backlog import Backlog, Outlook, Run, items_of
 from laion_assets.orchestration.planning.overview import Overview
 from laion_assets.orchestration.registration import registered
@@ -60,6 +60,7 @@ class Decisions:
         busy = busy_partitions(unfinished, self.keys, instance)
         attempts = Attempts(instance, self.overview.settings.lake, options)
         attempts.under_way(busy)
+        attempts.interrupted(stopped_partitions(attempts.since, self.keys, instance))
         backlog = Backlog(self.overview.look(crawls), busy, attempts.ask)
         order = {crawl: place for place, crawl in enumerate(crawls)}
         room = max(0, options.runs_at_once - len(unfinished))

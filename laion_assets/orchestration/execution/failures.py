@@ -35,6 +35,11 @@ def can_pass(error: BaseException) -> bool:
     return any(isinstance(link, _OURS) or error_can_pass(link) for link in causes(error))
 
 
+def was_interrupted(error: BaseException) -> bool:
+    """Whether somebody wanted the step to stop: DuckDB, for one, makes an error of its own of the interrupt."""
+    return any(isinstance(link, KeyboardInterrupt | dg.DagsterExecutionInterruptedError) for link in causes(error))
+
+
 def told(error: Exception, options: RetryOptions, tries_before: int) -> Exception:
     """The exception that tells Dagster what became of a step, with the error as its last cause.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from laion_assets.delta.partition import Partition
-from laion_assets.evaluation.registry import benchmark_names, registered
+from laion_assets.evaluation.registry import HOW_TO_GET, benchmark_names, registered
 from laion_assets.orchestration.planning.parts import OVER_RECIPES, SCORE_TABLES
 from laion_assets.orchestration.planning.states import is_due, recipe_state
 from laion_assets.orchestration.planning.waves import RequestError, Site, Wave, stage_wave
@@ -52,10 +52,7 @@ class EvaluationRequest:
             raise RequestError(f"{', '.join(untrained)}: not trained yet; `laion train {' '.join(untrained)}` does it")
         names = self._benchmarks(site)
         if not names:
-            raise RequestError(
-                f"{site.settings.benchmark_folder} holds no benchmark: put evaluation sets there in CLIP_benchmark's "
-                "webdataset layout, or name their folder in LAION_BENCHMARKS"
-            )
+            raise RequestError(f"{site.settings.benchmark_folder} holds no benchmark: {HOW_TO_GET}")
         return {"benchmark": [registered(site.settings.benchmark_folder, name).name for name in names]}
 
     def waves(self, site: Site) -> Iterator[Wave]:

@@ -55,6 +55,7 @@ class Runner:
         self._reporter = reporter
         self._lake = lake
         self._lock = ""
+        self._stopping = False
         self._jobs = jobs
         self._settings = settings
         # People see bars and a line for each failure; machines read what Dagster says.
@@ -169,7 +170,10 @@ class Runner:
                     tags={**partition, **tags},
                     run_config=self._run_config,
                 )
-        if interrupted():
+        if interrupted() or (self._stopping and not result.success):
+            run = self._instance.get_run_by_id(result.run_id)
+            if run is not None and run.status is dg.DagsterRunStatus.FAILURE:  # so Dagster calls a run that was stopped
+                self._instance.report_run_canceled(run)
             raise KeyboardInterrupt
         return result
 
@@ -211,6 +215,7 @@ class Runner:
                 for run in as_completed(runs):
                     self._note(shared.wave, runs[run], run.result(), outcome)
             except BaseException:
+                self._stopping = True
                 pool.shutdown(wait=False, cancel_futures=True)
                 stop_runs(runs)
                 raise

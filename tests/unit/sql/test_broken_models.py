@@ -122,6 +122,15 @@ def test_a_wrong_test_stops_the_model_that_it_is_of(tmp_path: Path, sql: str) ->
     assert [fault.file.name for fault in found.faults] == ["of_it.sql"]
 
 
+@pytest.mark.parametrize("header", ["", "/* no mapping */ "])
+def test_a_test_without_front_matter_is_told_what_a_test_needs(tmp_path: Path, header: str) -> None:
+    write_test(tmp_path, "bare", "SELECT 1").write_text(f"{header}SELECT 1")
+    [fault] = open_project(tmp_path).faults
+    assert "front matter" in fault.message
+    assert "description" in fault.message
+    assert "materialized" not in fault.message
+
+
 def test_a_test_that_names_nothing_and_a_file_that_lies_elsewhere_stop_nothing(tmp_path: Path) -> None:
     write_model(tmp_path, "wrong", GOOD)
     write_model(tmp_path, "lost", GOOD, layer="elsewhere")

@@ -26,7 +26,20 @@ def settings(tmp_path: Path) -> Settings:
         ("recipes: [", "expected YAML"),
         ("\xff\xfe", "expected"),
         ("just: this", "key `recipes`"),
-        (SOUND.replace("sound: {", "wrong: {samples_sen: 1, "), "samples_sen"),
+        (
+            SOUND.replace("sound: {", "wrong: {samples_sen: 1, "),
+            "b.yaml:6: recipe wrong: unknown key samples_sen, perhaps you mean samples_seen",
+        ),
+        (
+            SOUND.replace("sound: {", "wrong: {seed: x, "),
+            "6: recipe wrong: seed: expected a valid integer, found 'x'",
+        ),
+        (
+            SOUND.replace("RN50", "[1]").replace("sound", "wrong"),
+            "b.yaml:1: recipe wrong: model: expected a valid str",
+        ),
+        (SOUND.replace("sound: {samples_seen: 2}", "wrong: {}"), "b.yaml:6: recipe wrong: samples_seen: is missing"),
+        ("a: 1\nrecipes: {wrong: [}", "b.yaml:2: expected YAML: "),
         (SOUND.replace("sound: {samples_seen: 2}", "wrong: 7"), "mapping"),
         (SOUND.replace("sound: {samples_seen: 2}", "wrong: {samples_seen: 3}"), "samples_seen"),
     ],
@@ -50,6 +63,16 @@ def test_of_two_recipes_of_one_name_neither_is_meant(settings: Settings) -> None
     found, faults = open_recipes(Path(settings.recipes))
     assert found == {}
     assert len(faults) == 1
+
+
+def test_whoever_asks_for_a_recipe_is_told_of_no_other(settings: Settings) -> None:
+    for name in ("mine", "other"):
+        (Path(settings.recipes) / f"{name}.yaml").write_text(f"recipes:\n  {name}: {{selecton: 1}}\n")
+    with pytest.raises(RecipeError, match=r"mine\.yaml:2: recipe mine: unknown key selecton") as caught:
+        settings.recipe("mine")
+    assert "other.yaml" not in str(caught.value)
+    with pytest.raises(RecipeError, match="there is no recipe 'nobody'; `laion recipes` lists them"):
+        settings.recipe("nobody")
 
 
 def test_a_file_that_cannot_be_read_is_one_line(settings: Settings) -> None:

@@ -1,10 +1,14 @@
 """How often a step runs, as Dagster runs it."""
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 
 from laion_assets.delta.errors import CheckOutcome, PartitionBusy, UpstreamMissing, ValidationFailed
@@ -16,6 +20,8 @@ from laion_assets.tables.needs import RetryOptions
 
 BROKEN = (CheckOutcome("unique_key", passed=False, description="2 rows have one key", failing=2),)
 KEYS = ("a", "b", "c")
+
+_ENDLESS = "CREATE TABLE n AS SELECT sum(a.range * b.range) FROM range(100_000_000) AS a, range(10_000_000) AS b"
 
 Build = Callable[[Partition], Published]
 
@@ -120,3 +126,17 @@ def test_the_limit_is_one_of_a_partition_not_of_a_range():
 
     assert ran(build, settings(limits={"wat_files": Sizes(hours=1.8 / 3600)}), keys=KEYS).success
     assert tries == list(KEYS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_step_that_is_stopped_in_a_query_is_canceled_and_has_not_failed(number: signal.Signals) -> None:
+    """DuckDB makes an error of its own of the interrupt, which looks like a fault of the query."""
+
+    def build(_: Partition) -> Published:
+        threading.Timer(0.5, lambda: os.kill(os.getpid(), number)).start()
+        duckdb.connect().execute(_ENDLESS)
+        raise AssertionError("nobody stopped it")
+
+    kinds = {event.event_type for event in ran(build, settings()).all_events}
+    assert dg.DagsterEventType.PIPELINE_CANCELED in kinds
+    assert dg.DagsterEventType.PIPELINE_FAILURE not in kinds
