@@ -1,12 +1,14 @@
 """``laion crawls``: what the source has, and which of it the lake has."""
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, SourceOption, UsageError, out, settings_of
+from laion_assets.kept_settings import LAKE_SETTINGS_FILE
 from laion_assets.lake.opening import recorded_shape
 from laion_assets.settings import Settings
 
@@ -51,7 +53,7 @@ def listed_crawls(settings: Settings) -> "tuple[str, list[Crawl]]":
     """The source's address and crawls. Somebody waits for the answer: it is asked for a few times at most."""
     from laion_assets.orchestration.resources import SourceResource
     from laion_assets.sources.index import list_crawls
-    from laion_assets.sources.sources import RetryPolicy
+    from laion_assets.sources.sources import RetryPolicy, SourceNotFound
 
     retries = logging.getLogger("laion_assets.sources")
     level = retries.level
@@ -61,5 +63,12 @@ def listed_crawls(settings: Settings) -> "tuple[str, list[Crawl]]":
         return source.uri, list_crawls(source)
     except ValueError as error:
         raise UsageError(f"LAION_SOURCE: {error}") from error
+    except SourceNotFound as error:
+        if "LAION_SOURCE" in os.environ:  # who asks has said so, perhaps by --source
+            raise
+        if settings.source == Settings.model_fields["source"].default:
+            raise UsageError(f"{error}: `laion demo` makes this one, --source or LAION_SOURCE names another") from error
+        where = f"the lake's {LAKE_SETTINGS_FILE} names it"
+        raise UsageError(f"{error}: {where}, --source or LAION_SOURCE names another") from error
     finally:
         retries.setLevel(level)

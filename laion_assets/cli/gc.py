@@ -111,6 +111,13 @@ def _show(uri: str, seen: "Survey", swept: "Swept | None") -> None:
             f"{rows:,} rows of {name} that removal requests name stay readable in pinned versions: `laion train RECIPE "
             "--refresh` selects anew without them, `laion gc --unpin RECIPE` lets the old versions go",
         )
+    for name, rows in seen.replaced_rows.items():
+        days = (plan.made_at - plan.since).total_seconds() / 86_400
+        complain(
+            "warning",
+            f"{rows:,} rows of {name} that removal requests name stay readable in versions that were replaced within "
+            f"{days:.3g} days, and then go; `laion gc --days 1 --delete` lets those of before yesterday go now",
+        )
     if swept is None:
         done = f"{measured_bytes(plan.freed_bytes)} in {plan.freed_files:,} files would go"
         out.print(f"{done}; `laion gc --delete` removes them" if plan.freed_files else "nothing to remove")
@@ -149,6 +156,7 @@ def _as_json(seen: "Survey", swept: "Swept | None") -> dict[str, object]:
             for pin in plan.pins
         ],
         "removed_rows_in_pinned_versions": dict(seen.removed_rows),
+        "removed_rows_in_replaced_versions": dict(seen.replaced_rows),
         "removed": None
         if swept is None
         else {"files": dict(swept.files), "bytes": dict(swept.bytes), "spared": swept.spared},

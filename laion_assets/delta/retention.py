@@ -97,6 +97,8 @@ class RetentionPlan:
     """Columns area, name, bytes and work, the work folder of a file beside the tables."""
     held: pl.DataFrame = field(repr=False)
     """Columns area and name: data files that stay for pinned versions alone."""
+    replaced: pl.DataFrame = field(repr=False)
+    """Columns area and name: data files that stay for versions alone that were replaced since."""
     names: "NamedFiles" = field(repr=False)
 
     @property
@@ -145,7 +147,7 @@ def plan_retention(
     beside = _judge_files(lake, names, since)
     staged = left_over(storage.scratch, before=since - LONGEST_WRITE, fresh_before=made_at - LONGEST_WRITE)
     unfinished = Area(UNFINISHED, freed=sum(left.bytes for left in staged), freed_files=len(staged))
-    everything = pl.concat([*(frame for _, frame in judged), beside])
+    everything = pl.concat([*(frame for _, frame in judged), beside], how="diagonal")
     return RetentionPlan(
         made_at=made_at,
         since=since,
@@ -154,6 +156,7 @@ def plan_retention(
         areas=(*(area for area, _ in judged), *_areas(beside), unfinished),
         doomed=everything.filter(pl.col("why") == "free").select("area", "name", "bytes", "work"),
         held=everything.filter((pl.col("why") == "pinned") & pl.col("work").is_null()).select("area", "name"),
+        replaced=everything.filter("replaced").select("area", "name"),
         names=names,
     )
 
@@ -261,7 +264,8 @@ def _judge_table(
 ) -> tuple[Area, pl.DataFrame]:
     history, own = known.of(table), [pin for pin in pins if pin.table == table]
     files = _listed(f for f in known.lake.storage.files(table) if _is_data(f.name.removeprefix(f"{table}/")))
-    current = [*_live(known.lake, table, history.version)]
+    newest = _live(known.lake, table, history.version)
+    current = [*newest]
     pinned: list[str] = []
     note = "" if table in known.lake.tables or history.commits or history.resets else "not written by laion: left alone"
     try:
@@ -280,10 +284,11 @@ def _judge_table(
     )  # fmt: skip
     names.take(table, history.version, judged)
     [area] = _areas(judged) or [Area(table)]
-    judged = judged.filter(pl.col("why") != "kept")
+    judged = judged.with_columns(replaced=(pl.col("why") == "kept") & ~pl.col("name").is_in(newest))
+    judged = judged.filter((pl.col("why") != "kept") | pl.col("replaced"))
     return (
         Area(table, area.kept, area.pinned, area.freed, area.freed_files, note),
-        judged.select("area", "name", "bytes", "work", "why"),
+        judged.select("area", "name", "bytes", "work", "why", "replaced"),
     )
 
 

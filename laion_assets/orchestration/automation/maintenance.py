@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from pydantic import Field
 
 from laion_assets.common.quantities import measured_bytes
@@ -49,6 +50,8 @@ class Survey:
     plan: RetentionPlan
     removed_rows: Mapping[str, int]
     """By table, rows that removal requests name and that stay readable in pinned versions."""
+    replaced_rows: Mapping[str, int]
+    """The same of versions that were replaced lately."""
 
 
 def survey(
@@ -86,7 +89,8 @@ def survey(
         let_go={f"recipe={name}" for name in let_go},
         now=now,
     )
-    return Survey(plan, _removed_rows(lake, plan, current_removals(lake, settings)))
+    removals = current_removals(lake, settings)
+    return Survey(plan, *(_removed_rows(lake, files, removals) for files in (plan.held, plan.replaced)))
 
 
 def _running_since(instance: dg.DagsterInstance, own_run: str | None) -> datetime | None:
@@ -105,13 +109,13 @@ def _asked_for(settings: Settings, let_go: Collection[str]) -> list[Pin]:
     ]
 
 
-def _removed_rows(lake: Lake, plan: RetentionPlan, removals: Removals) -> dict[str, int]:
+def _removed_rows(lake: Lake, held: pl.DataFrame, removals: Removals) -> dict[str, int]:
     found: dict[str, int] = {}
     if removals.frame.is_empty():
         return found
     with tempfile.TemporaryDirectory() as spill, open_engine(Path(spill), lake.storage) as con:
         known = removals.register(con)
-        for (table,), files in plan.held.partition_by("area", as_dict=True).items():
+        for (table,), files in held.partition_by("area", as_dict=True).items():
             columns = set(lake.tables[table].schema.names) if table in lake.tables else set()
             by = {name: name if name in columns else None for name in ("url", "final_url", "pair_id")}
             if not any(by.values()):
@@ -213,6 +217,7 @@ def _metadata(seen: Survey, swept: Swept, seconds: float) -> dict[str, Any]:
         "readable since": dg.MetadataValue.timestamp(plan.since),
         "pinned versions": dg.MetadataValue.md(_pins(plan)),
         "removed rows in pinned versions": sum(seen.removed_rows.values()),
+        "removed rows in replaced versions": sum(seen.replaced_rows.values()),
         "seconds": round(seconds, 2),
     }
 

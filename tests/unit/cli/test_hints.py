@@ -60,3 +60,14 @@ def test_the_page_names_the_port_that_was_picked(monkeypatch, capsys, tmp_path):
     assert started[0][started[0].index("--port") + 1] == port
     with socket.create_server(("127.0.0.1", int(port))):
         pass  # it is one, and free
+
+
+def test_a_source_that_is_not_there_is_said_with_where_it_was_named(laion, tmp_path, monkeypatch):
+    assert "`laion demo` makes this one, --source or LAION_SOURCE names another" in str(laion("crawls").exception)
+    open_lake(str(tmp_path / "lake"))
+    (tmp_path / "lake" / "settings.env").write_text("LAION_SOURCE=/moved/away\n")
+    told = str(laion("crawls").exception)
+    assert "/moved/away does not exist" in told
+    assert "the lake's settings.env names it, --source or LAION_SOURCE names another" in told
+    monkeypatch.setenv("LAION_SOURCE", "/nowhere/either")
+    assert "names it" not in str(laion("crawls").exception)

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.takedowns import request_takedown
 from laion_assets.orchestration.automation.maintenance import survey
 from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.settings import Settings, SettingsError, load_settings
@@ -36,6 +37,20 @@ def lake(settings: Settings) -> Lake:
         made(made_lake, "unique_pairs", BUCKET, [{"pair_id": n}])
     backdate_all(made_lake, 100)
     return made_lake
+
+
+def test_removed_rows_are_told_of_as_long_as_a_replaced_version_can_be_read(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    made_lake = settings.open_lake()
+    made(made_lake, "unique_pairs", BUCKET, [{"pair_id": 1}])
+    request_takedown(made_lake, "pair_id", "1", None)
+    seen = survey(settings, made_lake, instance)
+    assert (seen.removed_rows, seen.replaced_rows) == ({}, {})  # a build has to take it out first
+    made(made_lake, "unique_pairs", BUCKET, [{"pair_id": 2}])
+    assert survey(settings, made_lake, instance).replaced_rows == {"unique_pairs": 1}
+    backdate_all(made_lake, 100)
+    assert survey(settings, made_lake, instance).replaced_rows == {}
 
 
 def tick(settings: Settings, instance: dg.DagsterInstance) -> list[dg.RunRequest] | str | None:
