@@ -1,6 +1,6 @@
 """What a look at a lake of many partitions costs: work that is counted, for seconds depend on the machine.
 
-`benchmarks/many_partitions.py` measures ten times as many, in seconds.
+`measurements/many_partitions.py` measures ten times as many, in seconds.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from benchmarks.many_partitions import SHARDS, crawl_names, write_log
 from laion_assets.delta import lake as lakes
 from laion_assets.delta.flow import partitions_of
 from laion_assets.orchestration.automation.condition import Decisions
@@ -20,6 +19,7 @@ from laion_assets.orchestration.planning.overview import Overview
 from laion_assets.settings import Settings
 from laion_assets.sql.project import load_project
 from laion_assets.tables.stages import PER_CRAWL
+from measurements.many_partitions import SHARDS, crawl_names, write_log
 
 pytestmark = pytest.mark.slow
 NAMES = crawl_names(20)

@@ -1,6 +1,6 @@
 """Does the filter help? Both arms of the sample at several amounts of compute and from several seeds.
 
-    python benchmarks/arms.py --lake LAKE [--seeds 3] [--scales 4k 8k 16k 32k 128k]
+    python measurements/arms.py --lake LAKE [--seeds 3] [--scales 4k 8k 16k 32k 128k]
 
 LAKE was built by `laion demo`, which also drew its benchmarks. For each scale the two recipes of `recipes/sample.yaml`,
 `sample-filtered-SCALE` and `sample-unfiltered-SCALE`, are trained once a seed under names such as

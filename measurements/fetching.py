@@ -2,8 +2,8 @@
 
 Files are served over loopback by a process of its own; processor time is that of the side that fetches.
 
-    python benchmarks/fetching.py                        # against img2dataset's own fetch, 64 threads
-    python benchmarks/fetching.py --earlier ../before    # against the checkout in that folder, the whole stage too
+    python measurements/fetching.py                        # against img2dataset's own fetch, 64 threads
+    python measurements/fetching.py --earlier ../before    # against the checkout in that folder, the whole stage too
 """
 
 import argparse

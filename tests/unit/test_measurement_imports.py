@@ -1,14 +1,14 @@
-"""The scripts of `benchmarks/` build with what the command line builds with, and not with the command line."""
+"""The scripts of `measurements/` build with what the command line builds with, and not with the command line."""
 
 import ast
 from pathlib import Path
 
 import pytest
 
-BENCHMARKS = sorted((Path(__file__).resolve().parents[2] / "benchmarks").glob("*.py"))
+SCRIPTS = sorted((Path(__file__).resolve().parents[2] / "measurements").glob("*.py"))
 
 
-@pytest.mark.parametrize("script", BENCHMARKS, ids=lambda script: script.stem)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_no_benchmark_imports_the_command_line(script: Path) -> None:
     tree = ast.parse(script.read_text())
     modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

@@ -1,6 +1,6 @@
 """What does resizing cost? Our resizer beside img2dataset's, on the same pictures, in one run.
 
-    python benchmarks/resizing.py [--seconds 1]
+    python measurements/resizing.py [--seconds 1]
 
 For each kind of picture: processor seconds per 1,000 pictures with the default options of a download, the better of two
 rounds, and the mean difference of what both store (0 to 255).

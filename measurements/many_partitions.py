@@ -4,7 +4,7 @@ The tables hold commit records of every partition, of 100 crawls with 256 bucket
 as builds write them; their data files do not exist. Everything else is real: a Dagster instance, code
 servers in processes of their own, the web server, and the queries that its asset page sends.
 
-    python benchmarks/many_partitions.py [--crawls 100] [--buckets 256] [--folder DIR]
+    python measurements/many_partitions.py [--crawls 100] [--buckets 256] [--folder DIR]
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Every script below ``benchmarks/`` runs to its end, at the smallest size that goes through all of it."""
+"""Every script below ``measurements/`` runs to its end, at the smallest size that goes through all of it."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def run(script: str, *arguments: str, cwd: Path) -> str:
     """What a script prints; it must end with exit code 0."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAION_", "DAGSTER_"))}
     ran = subprocess.run(
-        [sys.executable, str(REPOSITORY / "benchmarks" / script), *arguments],
+        [sys.executable, str(REPOSITORY / "measurements" / script), *arguments],
         cwd=cwd,
         env=kept | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"},
         capture_output=True,
@@ -81,7 +81,7 @@ def test_resizing_is_measured_beside_the_peer(tmp_path: Path) -> None:
 
 def test_every_script_has_a_test_that_names_it() -> None:
     tests = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
-    scripts = [path for path in (REPOSITORY / "benchmarks").glob("*.py") if path.name != "__init__.py"]
+    scripts = [path for path in (REPOSITORY / "measurements").glob("*.py") if path.name != "__init__.py"]
     assert [
-        path.name for path in scripts if f'"{path.name}"' not in tests and f"benchmarks.{path.stem}" not in tests
+        path.name for path in scripts if f'"{path.name}"' not in tests and f"measurements.{path.stem}" not in tests
     ] == []

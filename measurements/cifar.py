@@ -1,6 +1,6 @@
 """Real pictures through every stage: CIFAR-10 published as a crawl, collected, learned from, and recognised.
 
-    python benchmarks/cifar.py PACK.zip [--folder WORK] [--samples 212992] [--goal 0.6]
+    python measurements/cifar.py PACK.zip [--folder WORK] [--samples 212992] [--goal 0.6]
 
 PACK.zip holds `train/CLASS/*.jpg` and `test/CLASS/*.jpg`. The training pictures are put on web pages, each once, with a
 phrase about its class as alt text, and the pages are published in Common Crawl's own layout; the pictures are served on
