@@ -30,8 +30,7 @@ from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, partition_name
 from laion_assets.delta.states import Expectation
 from laion_assets.settings import Settings
-from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL, TABLES
 
 SHARDS = 64
 _REPOSITORY = Path(__file__).resolve().parents[1]

@@ -31,7 +31,7 @@ from laion_assets.delta.errors import LakeError
 from laion_assets.delta.location import open_storage
 from laion_assets.settings import Settings, SettingsError
 from laion_assets.sql.errors import ModelError
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -36,7 +36,7 @@ from laion_assets.operations.assumptions import (
 from laion_assets.operations.estimate import UNKNOWN_SPREAD, Estimate, total
 from laion_assets.operations.plan import Fleet, Plan, Workload
 from laion_assets.operations.plan import plan as made_plan
-from laion_assets.tables.stages import FUNNEL
+from laion_assets.tables.catalogue import FUNNEL
 
 if TYPE_CHECKING:
     from laion_assets.operations.measured import Measurements

@@ -15,8 +15,7 @@ from laion_assets.common.quantities import counted
 from laion_assets.orchestration.planning.parts import MODELS, SCORES, TRAININGS, Place
 from laion_assets.orchestration.runs.status import STATES, LakeStatus, Standing, as_object
 from laion_assets.settings import Settings
-from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import PER_CRAWL, PER_RECIPE
+from laion_assets.tables.catalogue import PER_CRAWL, PER_RECIPE, TABLES
 
 if TYPE_CHECKING:
     from laion_assets.orchestration.runs.history import FailedBuild, RunHistory

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from laion_assets.operations.estimate import Estimate
-from laion_assets.tables.stages import FUNNEL
+from laion_assets.tables.catalogue import FUNNEL
 
 _AWS: Final = "AWS list price, us-east-1, on demand; look it up before you use it"
 _CC2DATASET: Final = "cc2dataset, which read 5 million files"

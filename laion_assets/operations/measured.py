@@ -7,7 +7,7 @@ import duckdb
 
 from laion_assets.delta.cost import CPU
 from laion_assets.operations.estimate import Estimate, ratio
-from laion_assets.tables.stages import FUNNEL
+from laion_assets.tables.catalogue import FUNNEL
 
 
 @dataclass(frozen=True)

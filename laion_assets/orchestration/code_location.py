@@ -20,9 +20,9 @@ from laion_assets.orchestration.resources import LakeResource, SourceResource
 from laion_assets.settings import Settings
 from laion_assets.sql.project import open_project
 from laion_assets.sql.selection import selected_from
+from laion_assets.tables.catalogue import PER_CRAWL
 from laion_assets.tables.consent import TAKEDOWNS
 from laion_assets.tables.models import MODEL_TESTS
-from laion_assets.tables.stages import PER_CRAWL
 
 # Multi-dimensional partition mappings, backfill policies and checks of single partitions are what this project is
 # about; Dagster calls the first two beta and the last a preview.

@@ -10,8 +10,7 @@ import dagster as dg
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
 from laion_assets.orchestration.partitions import REGISTERED
-from laion_assets.tables.catalogue import CATALOGUE, TABLES
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import CATALOGUE, STAGES, TABLES
 
 
 def built_names(lake: Lake) -> Mapping[str, set[str]]:

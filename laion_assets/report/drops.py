@@ -16,7 +16,7 @@ from laion_assets.report.blocks import (
     share,
 )
 from laion_assets.report.material import Material, Row
-from laion_assets.tables.stages import FUNNEL
+from laion_assets.tables.catalogue import FUNNEL
 from laion_assets.text.language import LANGUAGE_GROUPS
 
 _MEANINGS = {

@@ -33,8 +33,8 @@ from laion_assets.sql.verdicts import (
     verdict,
     verdict_partition,
 )
+from laion_assets.tables.catalogue import PER_CRAWL
 from laion_assets.tables.models import MODEL_TESTS
-from laion_assets.tables.stages import PER_CRAWL
 
 EXPECTATION = Expectation(settings_digest="")
 """No setting shapes a model's rows."""

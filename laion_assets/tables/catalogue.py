@@ -1,4 +1,4 @@
-"""The catalogue: every table of the lake, from the files that declare them."""
+"""The catalogue: every table of the lake, from the files that declare them, and lists of those that are built."""
 
 from collections.abc import Mapping
 
@@ -29,3 +29,15 @@ for _table in TABLES.values():
 
 CATALOGUE = Catalogue(TABLES, others="`laion models run --select {table}+` builds it again")
 """All of them as the engine takes them. Tables that are not declared are those of SQL models."""
+
+STAGES = tuple(name for name, table in TABLES.items() if table.code_version)
+"""Every table that is built or filled by hand, upstream first."""
+
+PER_CRAWL = CATALOGUE.by_period
+"""The stages that are built crawl by crawl, in order."""
+
+PER_RECIPE = tuple(name for name in STAGES if "recipe" in TABLES[name].partition_by)
+"""Those that are built recipe by recipe, in order."""
+
+FUNNEL = {name: table.funnel for name, table in TABLES.items() if table.funnel is not None}
+"""Those in which pairs become fewer, in order, with what each does."""

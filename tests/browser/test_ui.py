@@ -8,9 +8,8 @@ from playwright.sync_api import expect
 
 from laion_assets.sample.options import CRAWLS
 from laion_assets.sql.project import open_project
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import STAGES, TABLES
 from laion_assets.tables.models import MODEL_TESTS
-from laion_assets.tables.stages import STAGES
 from laion_assets.training.recipe import load_recipes
 from tests.browser.conftest import ASKED_FOR, BENCHMARKS, Site, finish
 from tests.browser.ui import SCREENSHOTS, Visitor, asset_path, stages_path, visiting

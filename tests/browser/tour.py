@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Error, Page
 
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import STAGES
 from tests.browser.ui import Server, Visitor, asset_path, serving, stages_path, visiting
 from tests.pipeline.conftest import free_port
 

@@ -14,8 +14,8 @@ from laion_assets.sample.options import CRAWLS, SampleOptions
 from laion_assets.sample.publish import publish
 from laion_assets.sample.server import SampleServer
 from laion_assets.settings import Settings
+from laion_assets.tables.catalogue import PER_CRAWL
 from laion_assets.tables.needs import RetryOptions
-from laion_assets.tables.stages import PER_CRAWL
 from tests.faults.forked import Happening, Ran, Running, start
 from tests.pipeline.conftest import environment, free_port, untrained_encoder, usual_settings
 from tests.s3 import s3_server

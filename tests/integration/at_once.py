@@ -15,7 +15,7 @@ from laion_assets.delta.partition import Partition
 from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.partitions import CRAWLS, Partitions
 from laion_assets.settings import Settings
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 
 AT_ONCE = 8
 Processes: TypeAlias = Callable[[], ProcessPoolExecutor]

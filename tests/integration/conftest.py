@@ -21,7 +21,7 @@ from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.settings import Settings
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 from tests.pipeline.conftest import Quiet, encoder
 
 __all__ = ["encoder"]

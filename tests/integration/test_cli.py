@@ -14,8 +14,7 @@ import polars as pl
 import pytest
 
 from laion_assets.clip.options import EncoderOptions
-from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL, TABLES
 from tests.integration import foreign
 from tests.integration.conftest import serving
 from tests.pipeline.conftest import free_port

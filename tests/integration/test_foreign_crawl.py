@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from laion_assets.delta.lake import Lake
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 from tests.integration import foreign, foreign_pages
 from tests.integration.conftest import assert_conserved, build, folder_handler, funnel, rows, serving
 from tests.pipeline.conftest import free_port

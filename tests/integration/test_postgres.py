@@ -12,7 +12,7 @@ import pytest
 from laion_assets.delta.lake import Lake
 from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.settings import Settings
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 from tests.integration import foreign
 from tests.integration.conftest import assert_conserved, rows, serving
 from tests.integration.postgres import PostgresServer, postgres_server

@@ -13,9 +13,9 @@ from laion_assets.delta.lake import Lake
 from laion_assets.orchestration.planning.crawls import CrawlRequest
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.sample.options import CRAWLS
+from laion_assets.tables.catalogue import PER_CRAWL
 from laion_assets.tables.limits import NEEDS
 from laion_assets.tables.needs import RetryOptions
-from laion_assets.tables.stages import PER_CRAWL
 from tests.integration.ray_cluster import Cluster, cluster
 from tests.pipeline.conftest import (
     MakeSettings,

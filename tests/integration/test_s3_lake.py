@@ -15,7 +15,7 @@ from laion_assets.delta.history import LakeHistory
 from laion_assets.delta.lake import Lake
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import LAKE_SETTINGS_FILE, Settings
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 from laion_assets.webdataset.samples import read_pictures
 from tests.integration.at_once import Processes, build_at_once, processes
 from tests.pipeline.conftest import MakeSettings, digests, encoder, environment, make_settings, small_web

@@ -50,9 +50,8 @@ from laion_assets.sample.options import CRAWLS, SampleOptions
 from laion_assets.sample.publish import publish
 from laion_assets.sample.server import SampleServer
 from laion_assets.settings import Settings
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import PER_CRAWL, STAGES, TABLES
 from laion_assets.tables.needs import RetryOptions
-from laion_assets.tables.stages import PER_CRAWL, STAGES
 
 BUILT = tuple(name for name in STAGES if name in (*PER_CRAWL, "calibrations"))
 """Every table that a build of crawls writes, in order."""

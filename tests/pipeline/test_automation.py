@@ -19,8 +19,7 @@ from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import AutomationOptions, Settings
-from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL, TABLES
 from tests.pipeline.conftest import Built, MakeSettings, digests, materialise, unfinished
 from tests.pipeline.daemon import Clock, Daemon, described
 from tests.unit.sql.model_files import write_model

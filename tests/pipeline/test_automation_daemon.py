@@ -14,7 +14,7 @@ from laion_assets.orchestration.automation.condition import NAME as BUILD_DUE
 from laion_assets.orchestration.automation.crawls import NAME as NEW_CRAWLS
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import AutomationOptions
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 from tests.pipeline.conftest import REPOSITORY, MakeSettings, environment, free_port, kill_9, laion, unfinished
 from tests.pipeline.test_automation import small_project, states
 

@@ -11,7 +11,7 @@ from laion_assets.lake.precedents import CHECK
 from laion_assets.orchestration.partitions import Partitions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 from tests.pipeline.conftest import Built, evaluations, materialise
 
 OLD, NEW = sorted(CRAWLS)

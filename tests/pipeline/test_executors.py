@@ -17,7 +17,7 @@ from laion_assets.orchestration.runs.home import POOLS, set_pools
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from laion_assets.sources import sources
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 from tests.integration.conftest import serving
 from tests.pipeline.conftest import (
     Built,

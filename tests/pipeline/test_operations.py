@@ -15,7 +15,7 @@ from laion_assets.orchestration.runs.status import lake_status
 from laion_assets.sample.options import CRAWLS
 from laion_assets.sql.project import open_project
 from laion_assets.sql.session import connect
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 from tests.pipeline.conftest import Built, environment
 
 

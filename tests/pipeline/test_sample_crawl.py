@@ -25,8 +25,7 @@ from laion_assets.sample.world import COLOUR, SHAPE, TEXTURE, VALUES, held_out
 from laion_assets.settings import Settings
 from laion_assets.sources.index import list_files
 from laion_assets.sources.sources import open_source
-from laion_assets.tables.catalogue import CATALOGUE, TABLES
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import CATALOGUE, PER_CRAWL, TABLES
 from tests.pipeline.conftest import BUILT, Built, Web, evaluations, rows, unfinished
 
 PAIR = ["url", "text"]

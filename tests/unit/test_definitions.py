@@ -22,11 +22,10 @@ from laion_assets.settings import Settings
 from laion_assets.sql.build import stage_of
 from laion_assets.sql.project import load_project
 from laion_assets.sql.selection import training_stage
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import PER_CRAWL, STAGES, TABLES
 from laion_assets.tables.groups import SQL
 from laion_assets.tables.limits import need_of
 from laion_assets.tables.needs import GPU_NODES, op_tags
-from laion_assets.tables.stages import PER_CRAWL, STAGES
 from laion_assets.training.recipe import load_recipes
 from tests.unit.sql.model_files import write_model
 

@@ -10,8 +10,7 @@ from laion_assets.delta.lake import Lake
 from laion_assets.sql.guard import names_read
 from laion_assets.sql.model import Model
 from laion_assets.sql.project import Project, open_project
-from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import STAGES, TABLES
 
 
 @dataclass(frozen=True)

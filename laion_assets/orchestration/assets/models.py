@@ -24,10 +24,9 @@ from laion_assets.sql.build import build_model, stage_of
 from laion_assets.sql.column_lineage import column_lineage
 from laion_assets.sql.model import Model
 from laion_assets.sql.project import RECORDS, Project, tables_of
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import PER_CRAWL, TABLES
 from laion_assets.tables.groups import SQL
 from laion_assets.tables.models import MODEL_TESTS
-from laion_assets.tables.stages import PER_CRAWL
 
 
 def model_assets(project: Project, settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:

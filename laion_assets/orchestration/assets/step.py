@@ -39,9 +39,8 @@ from laion_assets.orchestration.partitions import Partitions
 from laion_assets.orchestration.removals import current_removals, deny_lists
 from laion_assets.orchestration.resources import LakeResource, SourceResource
 from laion_assets.settings import Settings
-from laion_assets.tables.catalogue import CATALOGUE, TABLES
+from laion_assets.tables.catalogue import CATALOGUE, PER_CRAWL, TABLES
 from laion_assets.tables.limits import need_of
-from laion_assets.tables.stages import PER_CRAWL
 
 Metadata: TypeAlias = Mapping[str, Any]
 StepFunction: TypeAlias = Callable[["Step"], Metadata | None]

@@ -9,7 +9,7 @@ import dagster as dg
 
 from laion_assets.orchestration.dagster_internals import ticks_of
 from laion_assets.settings import AutomationOptions
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 
 _TICKS = 60
 _A_DAY_IN_2026 = 1_767_225_600.0

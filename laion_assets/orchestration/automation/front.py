@@ -16,7 +16,7 @@ from laion_assets.orchestration.planning.overview import Overview
 from laion_assets.orchestration.planning.parts import CALIBRATIONS, PARTITION_STATES
 from laion_assets.settings import Settings
 from laion_assets.sql.project import Project
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from laion_assets.orchestration.removals import current_removals
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared
 from laion_assets.sql.project import open_project
+from laion_assets.tables.catalogue import STAGES
 from laion_assets.tables.groups import OPERATIONS
-from laion_assets.tables.stages import STAGES
 from laion_assets.training.recipe import RecipeError
 
 NAME = "maintenance"

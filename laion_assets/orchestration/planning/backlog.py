@@ -18,8 +18,7 @@ from laion_assets.orchestration.planning.overview import JudgedLake
 from laion_assets.orchestration.planning.parts import CALIBRATIONS, PARTITION_STATES
 from laion_assets.orchestration.planning.states import is_due
 from laion_assets.sql.commits import COMMITS
-from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL, TABLES
 
 
 class Answer(Enum):

@@ -12,7 +12,7 @@ from laion_assets.orchestration.planning.waves import Site, Wave, stage_wave
 from laion_assets.orchestration.removals import current_removals, removals_digest
 from laion_assets.orchestration.run_tags import REFETCH_TAG
 from laion_assets.settings import SettingsError
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from laion_assets.delta.states import State
 from laion_assets.orchestration.planning.parts import MODELS, Place
 from laion_assets.orchestration.planning.waves import Site, Task, Wave
 from laion_assets.sql.build import model_states, partitions_of_model, stage_of
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 
 
 @dataclass(frozen=True, kw_only=True)

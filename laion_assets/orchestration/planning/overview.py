@@ -20,8 +20,7 @@ from laion_assets.orchestration.removals import current_removals
 from laion_assets.settings import Settings
 from laion_assets.sql.build import EXPECTATION, declared, model_states, stage_of, tests_version
 from laion_assets.sql.project import Project
-from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL, TABLES
 
 
 @dataclass(frozen=True)

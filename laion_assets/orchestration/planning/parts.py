@@ -2,9 +2,8 @@
 
 from typing import Final, TypeAlias
 
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import PER_RECIPE, TABLES
 from laion_assets.tables.groups import EVALUATION
-from laion_assets.tables.stages import PER_RECIPE
 
 Place: TypeAlias = tuple[str, str]
 """A table and the name of one of its partitions."""

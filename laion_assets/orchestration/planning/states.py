@@ -18,9 +18,8 @@ from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states
 from laion_assets.sql.project import Project, open_project
 from laion_assets.sql.selection import ALWAYS_CURRENT, training_stage
-from laion_assets.tables.catalogue import CATALOGUE, TABLES
+from laion_assets.tables.catalogue import CATALOGUE, PER_CRAWL, TABLES
 from laion_assets.tables.declaration import Outside
-from laion_assets.tables.stages import PER_CRAWL
 from laion_assets.training.recipe import RecipeError
 
 _PINNED = (

@@ -13,7 +13,7 @@ from laion_assets.orchestration.runs.history import RunHistory
 from laion_assets.orchestration.runs.status import LakeStatus, lake_status
 from laion_assets.settings import Settings
 from laion_assets.sql.project import open_project
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 
 
 def look(settings: Settings, instance: dg.DagsterInstance, crawls: Sequence[str] = ()) -> tuple[LakeStatus, RunHistory]:

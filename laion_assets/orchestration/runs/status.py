@@ -9,8 +9,7 @@ from laion_assets.delta.partition import partition_name
 from laion_assets.delta.states import PartitionState, State
 from laion_assets.orchestration.planning.parts import MODELS, SCORES, TRAININGS, Place
 from laion_assets.sql.errors import Fault
-from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL, TABLES
 
 if TYPE_CHECKING:
     from laion_assets.orchestration.runs.history import FailedBuild, RunHistory

@@ -27,7 +27,7 @@ from laion_assets.orchestration.runs.home import dagster_instance
 from laion_assets.orchestration.runs.status import STATES, LakeStatus, Standing, as_object, lake_status
 from laion_assets.settings import Settings
 from laion_assets.sql.project import open_project
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 from tests.pipeline.conftest import Quiet
 from tests.pipeline.trainings import write_recipes
 from tests.unit.sql.model_files import write_model, write_test

@@ -9,8 +9,7 @@ from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import partition_name
 from laion_assets.delta.staleness import Judge, judge, lake_states
 from laion_assets.delta.states import Expectation, PartitionState, State
-from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import PER_CRAWL, STAGES
+from laion_assets.tables.catalogue import PER_CRAWL, STAGES, TABLES
 
 CRAWLS = ["CC-1", "CC-2", "CC-2-B", "CC-3"]
 EXPECTED = dict.fromkeys(STAGES, Expectation(settings_digest="s"))

@@ -10,8 +10,7 @@ from laion_assets.delta.flow import partitions_read
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.staleness import lake_states
 from laion_assets.delta.states import Expectation, State
-from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import STAGES, TABLES
 from tests.unit.delta.conftest import files_frame
 
 EXPECTED = dict.fromkeys(STAGES, Expectation(settings_digest="s"))

@@ -14,8 +14,7 @@ from laion_assets.orchestration.assets.metadata import column_lineage, descripti
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.settings import Settings
 from laion_assets.sources.extract import ExtractionOptions
-from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import STAGES, TABLES
 from tests.filled import fill
 
 

@@ -4,8 +4,7 @@ import dagster as dg
 import pytest
 
 from laion_assets.orchestration.partitions import BENCHMARKS, RECIPES, Partitions
-from laion_assets.tables.catalogue import TABLES
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import STAGES, TABLES
 
 ASKED_FOR = ["b-long", "a.short", "c_1"]
 OURS = [name for name in STAGES if {"recipe", "benchmark"} & {*TABLES[name].partition_by}]

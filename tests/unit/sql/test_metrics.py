@@ -13,7 +13,7 @@ from laion_assets.delta.lake import Lake
 from laion_assets.lake.opening import open_lake
 from laion_assets.sql.build import build_model
 from laion_assets.sql.session import connect
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 from tests.unit.delta.conftest import PROVENANCE, files_frame
 from tests.unit.sql import shipped_lake as shipped
 from tests.unit.sql.model_files import declared, write_model

@@ -8,9 +8,9 @@ from laion_assets.orchestration.execution import ExecutorError
 from laion_assets.orchestration.execution.executors import ensure_reachable, executor, sent_to_ray
 from laion_assets.settings import Settings, SettingsError, load_settings
 from laion_assets.sql.project import load_project
+from laion_assets.tables.catalogue import STAGES
 from laion_assets.tables.limits import NEEDS, SQL_MODELS, Sizes, need_of
 from laion_assets.tables.needs import POOLS, op_tags
-from laion_assets.tables.stages import STAGES
 
 GPU_STEPS = {"clip_embeddings", "calibrations", "clip_checkpoints", "zero_shot_scores", "retrieval_scores"}
 READS_THE_WEB = {"crawl_snapshots", "wat_files", "candidate_pairs", "images"}

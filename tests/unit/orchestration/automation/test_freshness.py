@@ -10,7 +10,7 @@ import pytest
 from laion_assets.orchestration.automation.freshness import kept_by
 from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.settings import AutomationOptions, Settings, SettingsError, load_settings
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 
 
 def policies(tmp_path: Path, **options: Any) -> dict[str, dg.FreshnessPolicy]:

@@ -18,7 +18,7 @@ from laion_assets.orchestration.planning.backlog import items_of
 from laion_assets.orchestration.planning.overview import Overview
 from laion_assets.settings import Settings
 from laion_assets.sql.project import load_project
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 from measurements.many_partitions import SHARDS, crawl_names, write_log
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared
 from laion_assets.sql.project import open_project
-from laion_assets.tables.stages import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL
 from laion_assets.training.recipe import RecipeError
 
 OLD, NEW = "CC-MAIN-2024-10", "CC-MAIN-2024-18"

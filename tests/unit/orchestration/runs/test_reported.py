@@ -12,7 +12,7 @@ from laion_assets.lake.opening import open_lake
 from laion_assets.orchestration.partitions import Partitions
 from laion_assets.orchestration.registration import register_built
 from laion_assets.orchestration.runs.reported import report, unknown_to
-from laion_assets.tables.stages import STAGES
+from laion_assets.tables.catalogue import STAGES
 from tests.unit.delta.tables_made import FIRST, SECOND, made, made_crawl
 
 RECIPE, BENCHMARK = "some-recipe", "seen"
