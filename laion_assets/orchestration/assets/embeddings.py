@@ -14,7 +14,8 @@ from laion_assets.clip.options import EncoderOptions
 from laion_assets.clip.plan import EmbeddingPlan, plan_embeddings, wanted_by_tar
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.partition import Partition
-from laion_assets.orchestration.assets.metadata import chart, rows_table
+from laion_assets.orchestration.assets.metadata import rows_table
+from laion_assets.orchestration.assets.pictures import chart
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import TABLES

@@ -24,7 +24,7 @@ from laion_assets.evaluation.robustness import effective_robustness
 from laion_assets.evaluation.scaling import fit_scaling
 from laion_assets.evaluation.scores import final_scores, scaling_points
 from laion_assets.evaluation.zero_shot import zero_shot
-from laion_assets.orchestration.assets.metadata import chart
+from laion_assets.orchestration.assets.pictures import chart
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.settings import Settings
 from laion_assets.training.model_card import CARD, SCORES, add_scores

@@ -9,7 +9,7 @@ import dagster as dg
 from laion_assets.charts.contact_sheet import Sample, contact_sheet
 from laion_assets.common.duck import quoted
 from laion_assets.images.thumbnail import strip
-from laion_assets.orchestration.assets.metadata import glance
+from laion_assets.orchestration.assets.pictures import glance
 from laion_assets.orchestration.assets.step import Step
 from laion_assets.webdataset.samples import read_pictures
 

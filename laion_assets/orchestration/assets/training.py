@@ -10,7 +10,8 @@ from laion_assets.charts.training import training_curves
 from laion_assets.clip.device import device_name
 from laion_assets.delta.errors import LakeError, as_lake_error
 from laion_assets.delta.storage import Storage
-from laion_assets.orchestration.assets.metadata import chart, counts_table
+from laion_assets.orchestration.assets.metadata import counts_table
+from laion_assets.orchestration.assets.pictures import chart
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.orchestration.run_tags import REFRESH_TAG
 from laion_assets.sql.project import Project, open_project
