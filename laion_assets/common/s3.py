@@ -1,4 +1,4 @@
-"""The one way to a client for S3's protocol, and what its errors are.
+"""The client of a lake in a bucket, and what the errors of S3's clients are. Sources are read with dagster-aws' client.
 
 How a bucket is reached is read from where every AWS tool reads it: ``AWS_…`` variables, a profile, the role of the
 machine or pod. That is boto3's: of the clients at hand it alone finds all of them, tries again by the rules of AWS' own
@@ -30,18 +30,13 @@ UNREACHED: Final = (HTTPClientError, BotoConnectionError, HTTPError, RetriesExce
 """What is raised where no answer came."""
 
 
-def s3_client(*, attempts: int = ATTEMPTS, key: str | None = None, secret: str | None = None) -> Any:
+def s3_client() -> Any:
     """The boto3 client for this process' environment; safe to share between threads.
-
-    Args:
-        attempts: how often a request is sent at most.
-        key: the access key to use instead of what the environment has, with its secret.
-        secret: of the key.
 
     Raises:
         botocore.exceptions.BotoCoreError, ValueError: the environment makes no sense.
     """
-    return _session_and_client(_environment(), attempts, key, secret)[1]
+    return _session_and_client(_environment())[1]
 
 
 def s3_credentials() -> Any:
@@ -50,7 +45,7 @@ def s3_credentials() -> Any:
     Raises:
         botocore.exceptions.BotoCoreError: they cannot be had now, or the environment makes no sense.
     """
-    return _session_and_client(_environment(), ATTEMPTS, None, None)[0].get_credentials()
+    return _session_and_client(_environment())[0].get_credentials()
 
 
 def refusal(error: ClientError) -> tuple[str, int]:
@@ -64,12 +59,10 @@ def _environment() -> tuple[tuple[str, str], ...]:
 
 
 @lru_cache(maxsize=4)
-def _session_and_client(
-    environment: tuple[tuple[str, str], ...], attempts: int, key: str | None, secret: str | None
-) -> tuple[Any, Any]:
-    session = boto3.Session(key, secret)
+def _session_and_client(environment: tuple[tuple[str, str], ...]) -> tuple[Any, Any]:
+    session = boto3.Session()
     config = Config(
-        retries={"mode": "standard", "total_max_attempts": attempts},
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         connect_timeout=CONNECT_SECONDS,
         read_timeout=ANSWER_SECONDS,
         max_pool_connections=32,

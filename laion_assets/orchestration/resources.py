@@ -19,9 +19,6 @@ _GIVEN: Final[dict[str, str]] = {}
 """The addresses of sources as they were given, credentials included, by what Dagster is told of them: it keeps the
 configuration of a resource, shows it, and makes the resource anew from it for every step."""
 
-_S3_ATTEMPTS: Final = 5
-"""Of one request; the source itself goes on where a transfer broke."""
-
 
 class LakeResource(ConfigurableResource[Lake]):
     """The lake the assets live in."""
@@ -39,7 +36,8 @@ class LakeResource(ConfigurableResource[Lake]):
 
 
 class SourceResource(ConfigurableResource[Source]):
-    """Where crawls are read from; S3 with the region, endpoint and credentials of the environment (AWS_…).
+    """Where crawls are read from; S3 goes through dagster-aws' client, with
+    the region, endpoint and credentials of the environment (AWS_…).
 
     ``uri`` has no credentials, whatever the resource was made with.
     """
@@ -69,8 +67,8 @@ class SourceResource(ConfigurableResource[Source]):
 
 
 def _s3_client(address: Address) -> Any:
-    from laion_assets.common.s3 import s3_client  # boto3 is of no use to other sources
+    from dagster_aws.s3 import S3Resource  # costs as much to import as Dagster itself
 
     if not address.user:
-        return s3_client(attempts=_S3_ATTEMPTS)
-    return s3_client(attempts=_S3_ATTEMPTS, key=address.user, secret=address.password)
+        return S3Resource().get_client()
+    return S3Resource(aws_access_key_id=address.user, aws_secret_access_key=address.password).get_client()

@@ -44,8 +44,7 @@ def test_a_client_is_made_once_for_an_environment_and_anew_for_another(monkeypat
     assert s3_client() is before
 
 
-def test_a_key_that_is_given_goes_before_that_of_the_environment_and_lets_it_be() -> None:
-    assert signer(s3_client(key="theirs", secret="other")) == "theirs"
+def test_requests_are_signed_with_the_key_of_the_environment() -> None:
     assert signer(s3_client()) == "key"
     assert s3_credentials().get_frozen_credentials().access_key == "key"
 
@@ -62,8 +61,7 @@ def test_a_profile_is_found_with_its_key_and_region(monkeypatch: pytest.MonkeyPa
         s3_client()
 
 
-def test_attempts_are_those_that_are_asked_for() -> None:
-    assert s3_client(attempts=3).meta.config.retries["total_max_attempts"] == 3
+def test_a_request_is_tried_ten_times() -> None:
     assert s3_client().meta.config.retries == {"mode": "standard", "total_max_attempts": 10}
 
 
