@@ -19,10 +19,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from laion_assets.common.files import fresh_path, remove_unfinished, write_file
+from laion_assets.common.files import fresh_path, put_into_place, remove_unfinished, write_file
 from laion_assets.common.locks import is_locked, try_lock
 from laion_assets.delta.errors import PartitionBusy
 
+_MARK_DIGITS = 16
+_NOTE = "laion_note"
 _GLANCE_SECONDS = 0.3
 """So long somebody may hold a lock who does not work under it: who asks whether it is held, or clears leftovers."""
 
@@ -46,11 +48,11 @@ class Part:
         self._writer.write_table(table.cast(self._schema))
 
     def finish(self, note: str | None = None) -> None:
-        """Make the part count, with a note such as its counts beside it (written first: it is never without)."""
-        self._writer.close()
+        """Make the part count, with a note such as its counts in its footer; somebody goes on from one with a note."""
         if note is not None:
-            write_file(self._final.with_suffix(".note"), note)
-        self._fresh.replace(self._final)
+            self._writer.add_key_value_metadata({_NOTE: note})
+        self._writer.close()
+        put_into_place(self._fresh, self._final, durable=note is not None)
 
     def __enter__(self) -> Self:
         return self
@@ -105,21 +107,21 @@ class StagingFolder:
         For files that are published before the commit: two machines at the same work must not write each other's.
         """
         file = self.path / "mark"
-        if not file.is_file():
-            write_file(file, uuid.uuid4().hex[:16])
+        if not file.is_file() or len(file.read_bytes()) != _MARK_DIGITS:  # power may have been lost
+            write_file(file, uuid.uuid4().hex[:_MARK_DIGITS], durable=True)
         return file.read_text()
 
     def part(self, name: str, schema: pa.Schema) -> Part:
         """Begin the part called ``name``."""
         return Part(self.path / f"{name}.parquet", schema)
 
-    def finished(self, name: str) -> bool:
-        """Whether the part was finished, by this process or one before it."""
-        return (self.path / f"{name}.parquet").is_file()
-
-    def note(self, name: str) -> str:
-        """The note written with a finished part."""
-        return (self.path / f"{name}.note").read_text()
+    def note(self, name: str) -> str | None:
+        """The note that the part was finished with, by this process or one before it; None where it is not whole."""
+        try:
+            told = pq.read_metadata(self.path / f"{name}.parquet").metadata or {}
+        except (OSError, pa.ArrowInvalid):
+            return None
+        return told[_NOTE.encode()].decode() if _NOTE.encode() in told else None
 
     def parts(self) -> list[Path]:
         """All finished parts, by name."""

@@ -234,7 +234,7 @@ class SampleServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._process is not None:
-            self._process.terminate()
+            self._process.kill()  # it only reads; and whoever started us may have had SIGTERM ignored
             self._process.communicate()
             self._process = None
 

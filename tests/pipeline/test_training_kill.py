@@ -113,7 +113,7 @@ def assert_trained(lake: Lake, recipe: str) -> pl.DataFrame:
     ("target", "when", "call", "finished", "published"),
     [
         # In the midst of the shards: the third record is there, and the others are not.
-        ("laion_assets.training.shards:_write_json", "after", 3, 3, 0),
+        ("laion_assets.training.shards:write_file", "after", 3, 3, 0),
         pytest.param("laion_assets.delta.writing:write_deltalake", "before", 1, None, 0, marks=pytest.mark.slow),
         pytest.param("laion_assets.delta.writing:write_deltalake", "after", 1, None, 1, marks=pytest.mark.slow),
     ],
@@ -249,7 +249,7 @@ def test_a_recipe_that_is_being_worked_on_is_left_to_who_works_on_it(
     settings: Settings, home: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     marker = tmp_path / "stopped"
-    command = paused_laion("laion_assets.training.shards:_write_json", "after", 1, marker, "train", NAME)
+    command = paused_laion("laion_assets.training.shards:write_file", "after", 1, marker, "train", NAME)
     with running(command, settings, home) as process:
         wait_until(marker.exists, process)
         error = run_one(settings, instance, "training_sets", {"recipe": NAME})

@@ -82,7 +82,7 @@ def candidate_pairs(step: Step) -> Metadata:
     total = ExtractionCounts()
     for file_number, path in files.select("file_number", "path").iter_rows():
         part = f"{file_number:08d}"
-        if not folder.finished(part):
+        if (note := folder.note(part)) is None:
             counts = ExtractionCounts()
             with folder.part(part, step.build.schema) as out:
                 for frame in extract(
@@ -95,8 +95,9 @@ def candidate_pairs(step: Step) -> Metadata:
                             path=pl.lit(path),
                         )
                     )
-                out.finish(counts.to_json())
-        total += ExtractionCounts.from_json(folder.note(part))
+                note = counts.to_json()
+                out.finish(note)
+        total += ExtractionCounts.from_json(note)
         progress()
     if not (total.balanced and total.every_record_counted):
         raise LakeError(f"not every record or link of these files is accounted for, which is a fault of ours: {total}")

@@ -60,15 +60,15 @@ class CrawlRequest:
         crawls = sorted(self.crawls)
         # Each crawl's unique pairs depend on those of the crawls before it, which must be up to date by then.
         batches = [[crawl] for crawl in crawls] if table == "unique_pairs" else [crawls]
-        first, *later = [self._due(site, table, batch) for batch in batches]
-        total = len(first) + sum(map(len, later))
+        at_first = [self._due(site, table, batch) for batch in batches]
+        total = sum(map(len, at_first))
         tags = {REFETCH_TAG: "true"} if self.refetch and table == "images" else {}
         for number, batch in enumerate(batches):
 
             def still_due(partition: Partition, batch: Sequence[str] = batch) -> bool:
                 return partition in self._due(site, table, batch)
 
-            due = self._due(site, table, batch) if number else first
+            due = self._due(site, table, batch) if number else at_first[0]
             yield stage_wave(site, table, due, still_due, total=None if number else total, tags=tags)
 
     def _due(self, site: Site, table: str, crawls: Sequence[str]) -> list[Partition]:

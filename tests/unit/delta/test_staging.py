@@ -18,7 +18,6 @@ def test_a_finished_part_is_found_again_with_its_note(tmp_path: Path) -> None:
         part.append(pl.DataFrame({"x": [1, 2]}))
         part.finish("2 rows")
     with StagingFolder(tmp_path, "work") as folder:
-        assert folder.finished("a")
         assert folder.note("a") == "2 rows"
         assert pl.read_parquet(folder.parts())["x"].to_list() == [1, 2]
 
@@ -27,7 +26,7 @@ def test_an_unfinished_part_does_not_count(tmp_path: Path) -> None:
     with StagingFolder(tmp_path, "work") as folder:
         part = folder.part("a", SCHEMA)
         part.append(pl.DataFrame({"x": [1]}))
-        assert not folder.finished("a")
+        assert folder.note("a") is None
         assert folder.parts() == []
 
 
@@ -36,7 +35,23 @@ def test_a_part_that_fails_half_way_does_not_count(tmp_path: Path) -> None:
         with pytest.raises(RuntimeError), folder.part("a", SCHEMA) as part:
             part.append(pl.DataFrame({"x": [1]}))
             raise RuntimeError
-        assert not folder.finished("a")
+        assert folder.note("a") is None
+
+
+def test_a_part_that_power_was_lost_over_does_not_count(tmp_path: Path) -> None:
+    with StagingFolder(tmp_path, "work") as folder:
+        with folder.part("a", SCHEMA) as part:
+            part.append(pl.DataFrame({"x": [1]}))
+            part.finish("1 row")
+        whole = (folder.path / "a.parquet").read_bytes()
+        for size in range(len(whole)):
+            (folder.path / "a.parquet").write_bytes(whole[:size])
+            assert folder.note("a") is None
+        mark = folder.mark
+        assert folder.mark == mark
+        for torn in ("", mark[:7]):
+            (folder.path / "mark").write_text(torn)
+            assert len(folder.mark) == len(mark)
 
 
 def test_two_builders_of_the_same_work_do_not_share_a_folder(tmp_path: Path) -> None:
