@@ -120,7 +120,9 @@ def test_a_model_that_was_taken_out_is_not_carried_on_by_what_was_built_before(c
     (copy / "dbt_like_sql" / "models" / "marts" / "passing.sql").write_text("select 1")
     build_wheel(copy, tmp_path / "first")
     (copy / "dbt_like_sql" / "models" / "marts" / "passing.sql").unlink()
-    assert not any("passing" in name for name in zipfile.ZipFile(build_wheel(copy, tmp_path / "then")).namelist())
+    assert not any(
+        name.endswith("passing.sql") for name in zipfile.ZipFile(build_wheel(copy, tmp_path / "then")).namelist()
+    )
 
 
 @pytest.mark.usefixtures("wheel")
