@@ -38,7 +38,7 @@ _HANDED_ON = (
     ("laion_assets.delta.seals", "make_seal"),
 )
 _CHANGES = frozenset({"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.utime", "shutil.rmtree"})
-_SECONDS = 180
+_SECONDS = 400
 
 
 @dataclass(frozen=True, kw_only=True)
