@@ -1,5 +1,7 @@
 """Tables of scores: by recipe and benchmark, and over all recipes."""
 
+from dataclasses import replace
+
 from laion_assets.delta.table import Read
 from laion_assets.tables import groups
 from laion_assets.tables.columns import BENCHMARK, DOUBLE, EPOCH, INT, LONG, RECIPE, STRING, TIME, column
@@ -55,27 +57,10 @@ ZERO_SHOT_SCORES = Declaration(
     ),
 )
 
-RETRIEVAL_SCORES = Declaration(
+RETRIEVAL_SCORES = replace(
+    ZERO_SHOT_SCORES,
     name="retrieval_scores",
     description="One row per checkpoint and retrieval benchmark: recall of pictures by text and of texts by picture.",
-    key=("recipe", "epoch", "benchmark"),
-    partition_by=("recipe", "benchmark"),
-    order_by=("epoch",),
-    group=groups.EVALUATION,
-    code_version="1",
-    reads=(Read(table="clip_checkpoints"), Read(table="benchmark_images")),
-    kinds=("pytorch",),
-    need=_MEASURING,
-    shaped_by=(Shaping.EVALUATION,),
-    outside=(),
-    rerun="numeric",
-    long=False,
-    command="laion evaluate RECIPE",
-    remake="`laion evaluate {recipe} --benchmark {benchmark}` measures it again",
-    remake_whole="`laion evaluate RECIPE` makes it again",
-    anew=frozenset({"precision"}),
-    pair=None,
-    funnel=None,
     short="retrieval",
     columns=(
         *_SCORED,
