@@ -61,6 +61,7 @@ def test_the_demo_builds_both_crawls_and_its_filter_tells_true_pairs_from_false(
     folder = tmp_path
     output, most_bytes = run_demo(folder)
     assert "goal (90 % kept in every language, 90 % dropped of the second line): met" in output
+    assert "INFO" not in output, "bars and tables are for people, and logs are not"
     assert most_bytes < MOST_BYTES
 
     sample = find_sample(folder / "web")

@@ -29,6 +29,7 @@ def run(script: str, *arguments: str, cwd: Path) -> str:
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "INFO:laion_assets" not in ran.stderr
     return ran.stdout
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from laion_assets.common.logs import shown_level
+from laion_assets.common.logs import configure_logs, shown_level
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.leftovers import is_being_built
@@ -58,6 +58,8 @@ class Runner:
         self._stopping = False
         self._jobs = jobs
         self._settings = settings
+        # Dagster lets this package's records through to any handler that a library gives the root.
+        configure_logs(settings.log_format, settings.log_level)
         # People see bars and a line for each failure; machines read what Dagster says.
         as_json = settings.log_format == "json"
         level = shown_level("json", settings.log_level) if as_json else "CRITICAL"
