@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from laion_assets.images.decode import rgb_picture
 from laion_assets.training.schedule import Schedule
+from laion_assets.training.virtual import read_virtual
 
 SHUFFLE_BUFFER: Final = 4_096
 """Samples of neighbouring shards that are mixed before they make batches."""
@@ -44,7 +46,7 @@ def _loader(
 
     dataset = wds.DataPipeline(
         _Shards(schedule, shared, rank, workers),
-        wds.tarfile_to_samples(handler=wds.reraise_exception),
+        _Virtual(Path(schedule.root)) if schedule.root else wds.tarfile_to_samples(handler=wds.reraise_exception),
         _Whole(schedule.samples_per_shard),
         _Shuffled(schedule.seed, shared, rank),
         wds.decode(_picture, handler=wds.reraise_exception),
@@ -72,7 +74,7 @@ def _worker() -> int:
 
 
 class _Shards:
-    """The tars of this loader in this epoch."""
+    """The shards of this loader in this epoch."""
 
     def __init__(self, schedule: Schedule, shared: Any, rank: int, workers: int) -> None:
         self._schedule, self._shared = schedule, shared
@@ -82,6 +84,17 @@ class _Shards:
         loader = self._rank * self._workers + _worker()
         for tar in self._schedule.of_loader(self._shared.get_value(), loader):
             yield {"url": tar}
+
+
+class _Virtual:
+    """The samples of virtual shards."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __call__(self, shards: Iterable[dict[str, str]]) -> Iterator[dict[str, Any]]:
+        for shard in shards:
+            yield from read_virtual(Path(shard["url"]), self._root)
 
 
 class _Whole:

@@ -86,6 +86,9 @@ class Recipe(_Strict):
     """How copies of evaluation pictures are found and left out; null: they are not."""
     samples_per_shard: int = Field(10_240, ge=1)
     """Every webdataset shard holds exactly so many."""
+    shards: Literal["copied", "virtual"] = "copied"
+    """Tars with a copy of each picture, or lists of where the pictures lie in the tars of ``images``, for lakes in a
+    folder."""
     validation_fraction: float = Field(0.0, ge=0, lt=1)
     """Part of the pictures, with all their captions, that is set aside in shards of their own."""
 
@@ -155,13 +158,14 @@ class Recipe(_Strict):
     def of_training_set(self) -> dict[str, Any]:
         """What of the recipe shapes its training set."""
         names = {"selection", "seed", "decontamination", "samples_per_shard", "validation_fraction"}
-        return self.model_dump(mode="json", include=names)
+        # What is copied is not named: recipes had no other way once, and their digests stay what they were.
+        return self.model_dump(mode="json", include=names | ({"shards"} if self.shards != "copied" else set()))
 
     def of_training(self) -> dict[str, Any]:
         """What of the recipe shapes its weights, beside the training set."""
         return self.model_dump(
             mode="json", exclude={"name", "description", "selection", "decontamination", "validation_fraction", "arm",
-                                  "model_configs"}
+                                  "model_configs", "shards"}
         )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ class Schedule:
     """A training's reading list."""
 
     shards: tuple[str, ...]
-    """Paths of the tars."""
+    """Paths of the shards."""
     samples_per_shard: int
     samples_seen: int
     epochs: int
@@ -33,6 +33,8 @@ class Schedule:
     loader_batch_size: int
     """Samples of a batch that one loader makes."""
     seed: int
+    root: str = ""
+    """Folder of the tars that virtual shards name; empty: the shards are tars themselves."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be dealt in whole shards and whole batches."""
@@ -76,7 +78,7 @@ class Schedule:
         return sequence[first - skipped : last - skipped]
 
     def of_loader(self, epoch: int, loader: int) -> list[str]:
-        """The tars that one loader reads in one epoch, in order."""
+        """The shards that one loader reads in one epoch, in order."""
         return [self.shards[position] for position in self.of_epoch(epoch)[loader :: self.loaders]]
 
     def distinct_samples(self, epochs: int) -> int:

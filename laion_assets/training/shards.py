@@ -1,4 +1,4 @@
-"""From arranged pairs to webdataset shards, as open_clip_train reads them.
+"""From arranged pairs to shards: webdataset tars as open_clip_train reads them, or lists of what lies in other tars.
 
 A shard appears by rename, with a record of what it holds beside it; ``sizes.json`` comes last. What was finished before
 the process died is taken over by the next run, if it answers the same samples and is undamaged.
@@ -27,6 +27,7 @@ from laion_assets.common.files import UNFINISHED, BrokenFile, fresh_path, put_in
 from laion_assets.common.locks import locked
 from laion_assets.training.arrangement import PLACE_COLUMNS, SPLITS, Arrangement
 from laion_assets.training.errors import TrainingError
+from laion_assets.training.virtual import SUFFIX, Place, write_virtual
 from laion_assets.webdataset.reader import TarError, TarReader
 from laion_assets.webdataset.samples import pictures_of
 from laion_assets.webdataset.writer import member, member_size, tar_size, write_at
@@ -46,14 +47,14 @@ class ShardRow(TypedDict):
     split: str
     """``train`` or ``validation``."""
     shard_path: str
-    """The tar, relative to the folder that was named."""
+    """The tar, or the list of a virtual shard, relative to the folder that was named."""
     samples: int
     unique_images: int
     """Distinct sha256 among the samples."""
     bytes: int
-    """Size of the tar."""
+    """Size of the file."""
     sha256: str
-    """Of the tar, in hex."""
+    """Of the file, in hex."""
 
 
 def write_shards(
@@ -63,10 +64,14 @@ def write_shards(
     root: Path,
     output: Path,
     relative_to: Path,
+    virtual: bool = False,
     provenance: Mapping[str, str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[ShardRow]:
     """Write every shard of an arrangement: ``<output>/<split>/00000.tar`` and on, with ``sizes.json`` beside them.
+
+    Virtual shards are lists, ``00000.parquet`` and on, for :func:`laion_assets.training.virtual.read_virtual`: no other
+    reader knows them, and there is no ``sizes.json``.
 
     A sample has three members: ``<pair_id>.<jpg|png|webp>``, the bytes of the stored picture; ``<pair_id>.txt``, the
     text; ``<pair_id>.json``, every other column of the pair and the provenance, keys sorted, NaN and infinities as
@@ -82,6 +87,7 @@ def write_shards(
         root: Folder that the pairs' ``shard_path`` is relative to.
         output: Folder for the splits; made if absent. Shards of other arrangements there are replaced or removed.
         relative_to: Folder that the ``shard_path`` of the rows is relative to.
+        virtual: Write no pictures, but where they lie.
         provenance: Fields for the JSON of all samples, such as the recipe's name.
         progress: Called with the number of samples done since the last call.
 
@@ -99,6 +105,7 @@ def write_shards(
         root=root,
         output=output.absolute(),
         relative_to=relative_to.absolute(),
+        virtual=virtual,
         provenance=dict(provenance or {}),
         progress=progress or (lambda _: None),
     )
@@ -123,25 +130,25 @@ def verify_shards(rows: Iterable[ShardRow], relative_to: Path) -> None:
 
 
 class _Record(TypedDict):
-    """What lies beside a tar."""
+    """What lies beside a shard."""
 
     samples: int
     unique_images: int
     bytes: int
     sha256: str
     request: str
-    """Of the samples that the tar holds: ``_Samples.request``."""
+    """Of the samples that the shard holds: ``_Samples.request``."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shard:
     split: str
     number: int
-    tar: Path
+    file: Path
 
     @property
     def record(self) -> Path:
-        return self.tar.with_suffix(".json")
+        return self.file.with_suffix(".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,7 @@ class _Job:
     root: Path
     output: Path
     relative_to: Path
+    virtual: bool
     provenance: dict[str, str]
     progress: Callable[[int], None]
 
@@ -185,7 +193,8 @@ class _Job:
     def _write_split(self, split: str) -> Iterator[ShardRow]:
         folder = self.output / split
         shards = [
-            _Shard(split, number, folder / f"{number:05d}.tar") for number in range(self.arrangement.shards(split))
+            _Shard(split, number, folder / f"{number:05d}{SUFFIX if self.virtual else '.tar'}")
+            for number in range(self.arrangement.shards(split))
         ]
         if not shards and not folder.exists():
             return
@@ -198,8 +207,9 @@ class _Job:
             written = self._write(unfinished)
             for shard in shards:
                 yield finished.get(shard.number) or next(written)
-        sizes = {shard.tar.name: self.arrangement.samples_per_shard for shard in shards}
-        write_file(folder / "sizes.json", msgspec.json.encode(sizes), durable=True)
+        if not self.virtual:
+            sizes = {shard.file.name: self.arrangement.samples_per_shard for shard in shards}
+            write_file(folder / "sizes.json", msgspec.json.encode(sizes), durable=True)
 
     def _taken_over(self, shard: _Shard) -> ShardRow | None:
         """The row of a shard that an earlier run finished with the same samples, if it is undamaged."""
@@ -207,14 +217,14 @@ class _Job:
             record = msgspec.json.decode(shard.record.read_bytes(), type=_Record)
         except (OSError, msgspec.DecodeError):
             return None
-        if record["request"] != self._samples(shard).request or _fault(shard.tar, record["bytes"], record["sha256"]):
+        if record["request"] != self._samples(shard).request or _fault(shard.file, record["bytes"], record["sha256"]):
             return None
         return self._row(shard, record)
 
     def _row(self, shard: _Shard, record: _Record) -> ShardRow:
         return ShardRow(
             split=shard.split,
-            shard_path=shard.tar.relative_to(self.relative_to).as_posix(),
+            shard_path=shard.file.relative_to(self.relative_to).as_posix(),
             samples=record["samples"],
             unique_images=record["unique_images"],
             bytes=record["bytes"],
@@ -290,15 +300,23 @@ class _Job:
 
     def _fill(self, shard: _Shard, samples: _Samples) -> Path:
         """Write the samples to a file beside the shard, in the order in which their pictures lie."""
-        places = self.connection.execute(f"""
+        found = self.connection.execute(f"""
             SELECT shard_path, start, size, extension FROM _shards_places WHERE _shard = {shard.number}
             ORDER BY _number""").fetchall()
+        places = [Place(*place) for place in found]
+        fresh = fresh_path(shard.file)
+        if self.virtual:
+            write_virtual(fresh, self.root, samples.keys, places, samples.texts)
+        else:
+            self._copy(fresh, samples, places)
+        return fresh
+
+    def _copy(self, fresh: Path, samples: _Samples, places: list[Place]) -> None:
         lengths = (
-            member_size(place[2]) + member_size(len(text)) + member_size(len(fields))
+            member_size(place.size) + member_size(len(text)) + member_size(len(fields))
             for place, text, fields in zip(places, samples.texts, samples.jsons, strict=True)
         )
         *starts, end = accumulate(lengths, initial=0)
-        fresh = fresh_path(shard.tar)
         with fresh.open("wb") as file:
             order = sorted(range(len(places)), key=lambda number: places[number][:2])
             for source, numbers in groupby(order, key=lambda number: places[number][0]):
@@ -311,7 +329,6 @@ class _Job:
                         fields = member(f"{key}.json", samples.jsons[number])
                         write_at(file.fileno(), picture + text + fields, starts[number])
             file.truncate(tar_size(end))
-        return fresh
 
     def _finish(self, shard: _Shard, fresh: Path, samples: _Samples) -> ShardRow:
         """Put a written shard into place, and its record after it."""
@@ -322,7 +339,7 @@ class _Job:
             sha256=file_sha256(fresh),
             request=samples.request,
         )
-        put_into_place(fresh, shard.tar, durable=True)
+        put_into_place(fresh, shard.file, durable=True)
         write_file(shard.record, msgspec.json.encode(record), durable=True)
         return self._row(shard, record)
 
@@ -332,9 +349,9 @@ class _Job:
 
 def _clear(folder: Path, shards: list[_Shard]) -> None:
     """Remove what does not belong to these shards or was not finished, and the sizes, which are written last."""
-    wanted = {path.name for shard in shards for path in (shard.tar, shard.record)}
+    wanted = {path.name for shard in shards for path in (shard.file, shard.record)}
     for path in folder.iterdir():
-        numbered = path.stem.isdecimal() and path.suffix in (".tar", ".json") and path.name not in wanted
+        numbered = path.stem.isdecimal() and path.suffix in (".tar", ".json", SUFFIX) and path.name not in wanted
         if numbered or path.name.endswith(UNFINISHED) or path.name == "sizes.json":
             path.unlink()
 

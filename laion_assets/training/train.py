@@ -148,6 +148,7 @@ def _schedule(recipe: Recipe, training_set: TrainingSet, placement: Placement) -
         loaders=placement.loaders,
         loader_batch_size=placement.batch_size,
         seed=recipe.seed,
+        root=str(training_set.root) if recipe.shards == "virtual" else "",
     )
 
 

@@ -80,6 +80,11 @@ def test_resizing_is_measured_beside_the_peer(tmp_path: Path) -> None:
     assert "progressive" in printed
 
 
+def test_virtual_shards_are_measured_beside_copies(tmp_path: Path) -> None:
+    printed = run("shards.py", "--pictures", "2048", "--bytes", "500", "--rounds", "1", cwd=tmp_path)
+    assert printed.count("written in") == printed.count("served, samples a processor second") == 2
+
+
 def test_every_script_has_a_test_that_names_it() -> None:
     tests = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
     scripts = [path for path in (REPOSITORY / "measurements").glob("*.py") if path.name != "__init__.py"]

@@ -22,6 +22,7 @@ from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from laion_assets.training import arrangement
 from laion_assets.training.driver import Training
+from laion_assets.training.virtual import read_virtual
 from laion_assets.webdataset.samples import read_pictures
 from tests.pipeline.conftest import MakeSettings, Quiet, evaluations, rows, versions
 from tests.pipeline.test_conservation import lose_while_appending
@@ -135,6 +136,23 @@ def test_a_training_set_holds_each_selected_pair_once_with_where_it_came_from(
     expected = {table: lake.sizes(table)["version"] for table in read} | {"benchmark_images": -1}
     assert source_versions(lake, "training_sets", NAME) == expected
     assert source_versions(lake, "clip_checkpoints", NAME) == expected
+
+
+def test_a_recipe_may_learn_from_the_tars_that_are_there(
+    lake_with: LakeWith, change: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    chosen = {"source": "unique_pairs"}
+    settings = lake_with(chosen, shards="virtual")
+    assert train(settings, instance, NAME).failures == []
+    lake = settings.open_lake()
+    shards = [lake.root / path for path in rows(lake, "training_sets").sort("shard_path")["shard_path"]]
+    listed = [
+        (sample["__key__"], sample["txt"].decode()) for shard in shards for sample in read_virtual(shard, lake.root)
+    ]
+    assert not list((lake.root / "files" / "training_sets").rglob("*.tar"))
+    copied = change(chosen)
+    assert train(copied, instance, NAME).failures == []
+    assert [(sample.key, sample.text) for sample in samples_of(copied.open_lake(), NAME)] == listed
 
 
 def _keys_by_split(lake: Lake, shards: pl.DataFrame) -> dict[str, set[str]]:

@@ -34,6 +34,11 @@ from laion_assets.webdataset.samples import read_pictures
 def training_sets(step: Step) -> Metadata:
     """The pairs a recipe selects as webdataset shards, copies of evaluation pictures left out."""
     recipe = step.settings.recipe(str(step.partition["recipe"]))
+    if recipe.shards == "virtual" and not step.lake.storage.is_local:
+        raise LakeError(
+            f"{recipe.name} learns from virtual shards, which read pictures where they lie, and this lake lies in a "
+            "bucket: say `shards: copied` in the recipe"
+        )
     project = open_project(step.settings.models)
     versions = _versions(step, recipe, project)
     open_selection(step.build, project, recipe.selection.source, recipe.selection.where, versions)
@@ -96,6 +101,7 @@ def _shards(step: Step, recipe: Recipe, chosen: ChosenSamples) -> Iterator[Shard
                 root=pictures,
                 output=folder / "files" / "training_sets" / recipe.name / work,
                 relative_to=folder,
+                virtual=recipe.shards == "virtual",
                 provenance={"recipe": recipe.name},
                 progress=step.progress(chosen.samples, "samples"),
             ):

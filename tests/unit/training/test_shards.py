@@ -2,6 +2,7 @@ import json
 import math
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,10 +31,10 @@ ODD_TEXTS = [
 class Made:
     """Pairs with their pictures, arranged; and the shards written of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, encode: Callable[[int], bytes] = picture) -> None:
         self.folder, self.root = folder, folder / "lake"
         captions = [[f"{ODD_TEXTS[n % 8]}{n}/{at}" for at in range(1 + n % 3)] for n in range(30)]
-        self.pairs = made_pairs(self.root, captions).with_columns(
+        self.pairs = made_pairs(self.root, captions, encode=encode).with_columns(
             similarity=pl.when(pl.col("url_id") == 3).then(math.nan).otherwise("similarity").cast(pl.Float32),
             language=pl.when(pl.col("url_id") % 2 == 0).then(pl.lit("en")),
         )

@@ -68,6 +68,7 @@ def recipe(configs: str, **changes: Any) -> Recipe:
 def training(folder: Path, made: Recipe, shards: list[Path], **options: Any) -> Training:
     """The recipe on this machine; ``folder`` holds its work and output."""
     told = {name: options.pop(name) for name in ("say", "resumed") if name in options}
+    root = options.pop("root", "")
     compute = ComputeOptions(**{"workers": 1, "device": "cpu", "threads": 1, "stall_seconds": 120.0, **options})
     placement = place(made, compute)
     schedule = Schedule(
@@ -78,6 +79,7 @@ def training(folder: Path, made: Recipe, shards: list[Path], **options: Any) -> 
         loaders=placement.loaders,
         loader_batch_size=placement.batch_size,
         seed=made.seed,
+        root=root,
     )
     return Training(
         recipe=made,
