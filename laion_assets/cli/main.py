@@ -17,6 +17,7 @@ from laion_assets.cli.lineage.command import diff, lineage
 from laion_assets.cli.models import models
 from laion_assets.cli.plan import plan
 from laion_assets.cli.recipes import recipes
+from laion_assets.cli.release.command import releases
 from laion_assets.cli.report import report
 from laion_assets.cli.restore import restore
 from laion_assets.cli.settings import settings
@@ -73,6 +74,7 @@ def _run() -> None:
     from laion_assets.evaluation.benchmark import BenchmarkError
     from laion_assets.orchestration.execution import ExecutorError
     from laion_assets.orchestration.planning.waves import RequestError
+    from laion_assets.release.parts import ReleaseError
     from laion_assets.sample.publish import SampleError
     from laion_assets.sources.sources import SourceError
     from laion_assets.training.recipe import RecipeError
@@ -89,6 +91,7 @@ def _run() -> None:
         RemovalError,
         SampleError,
         RecipeError,
+        ReleaseError,
         BenchmarkError,
         ExecutorError,
     ) as error:
@@ -234,6 +237,7 @@ app.add_typer(sample, name="sample")
 app.add_typer(models, name="models")
 app.add_typer(alerts, name="alerts")
 app.add_typer(recipes, name="recipes")
+app.add_typer(releases, name="release")
 
 
 @sample.command()
