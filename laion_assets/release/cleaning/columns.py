@@ -60,7 +60,7 @@ def columns_of(schema: pa.Schema) -> Columns:
     for path, type_ in _fields(schema):
         name = path.rpartition(".")[2].lower()
         for meaning, names in _NAMES.items():
-            if name in names and _holds(meaning, _dense(type_)):
+            if name in names and _holds(meaning, name, _dense(type_)):
                 found[meaning].append(path)
     return Columns(**{meaning: tuple(names) for meaning, names in found.items()})
 
@@ -88,11 +88,11 @@ def _dense(type_: pa.DataType) -> pa.DataType:
     return type_.value_type if pa.types.is_dictionary(type_) else type_
 
 
-def _holds(meaning: str, type_: pa.DataType) -> bool:
+def _holds(meaning: str, name: str, type_: pa.DataType) -> bool:
     is_text = pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
     is_bytes = pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_binary_view(type_)
     if meaning == "pair_ids":
-        return is_text or pa.types.is_integer(type_)
+        return pa.types.is_integer(type_) or (is_text and name == "pair_id")  # a `hash` in letters is MD5
     if meaning == "sha256":
         return is_text or is_bytes or pa.types.is_fixed_size_binary(type_)
     if meaning == "contents":
