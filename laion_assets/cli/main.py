@@ -17,6 +17,8 @@ from laion_assets.cli.lineage.command import diff, lineage
 from laion_assets.cli.models import models
 from laion_assets.cli.plan import plan
 from laion_assets.cli.recipes import recipes
+from laion_assets.cli.release import diff as _release_diff  # noqa: F401 - has a command
+from laion_assets.cli.release import verify as _release_verify  # noqa: F401 - has a command
 from laion_assets.cli.release.command import releases
 from laion_assets.cli.report import report
 from laion_assets.cli.restore import restore

@@ -15,8 +15,9 @@ from laion_assets.common.digests import file_sha256, json_digest
 from laion_assets.common.files import remove_unfinished
 from laion_assets.delta.storage import Storage
 from laion_assets.release.facts import ReleaseFacts
+from laion_assets.release.feed import FEED
 from laion_assets.release.ids import CODE_VERSION, IDS, ids_path, write_ids
-from laion_assets.release.manifest import FEED, MANIFEST, Manifest, feed_version
+from laion_assets.release.manifest import MANIFEST, Manifest, feed_version
 from laion_assets.release.options import Release
 from laion_assets.release.parts import Format, Part, ReleasedFile, ReleaseError
 from laion_assets.release.place import open_place

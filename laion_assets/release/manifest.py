@@ -3,17 +3,16 @@
 It is written last. Where it is, the release is whole.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Self
 
 from laion_assets.delta.storage import Storage
+from laion_assets.release.feed import FEED, bytes_digest
 from laion_assets.release.parts import ReleasedFile, ReleaseError
 
 MANIFEST: Final = "manifest.json"
-FEED: Final = "removals.jsonl"
 FORMAT: Final = 1
 
 
@@ -111,7 +110,7 @@ def feed_version(feed: bytes, at: str) -> FeedVersion:
         feed: all of it: a removal a line.
         at: the day it is published, 2026-11-30.
     """
-    return FeedVersion(rows=feed.count(b"\n"), bytes=len(feed), sha256=hashlib.sha256(feed).hexdigest(), at=at)
+    return FeedVersion(rows=feed.count(b"\n"), bytes=len(feed), sha256=bytes_digest(feed), at=at)
 
 
 def publish_feed(place: Storage, feed: bytes, at: str) -> Manifest:
@@ -133,7 +132,7 @@ def publish_feed(place: Storage, feed: bytes, at: str) -> Manifest:
     """
     manifest = read_manifest(place)
     last = manifest.feed[-1] if manifest.feed else None
-    if last is not None and hashlib.sha256(feed[: last.bytes]).hexdigest() != last.sha256:
+    if last is not None and bytes_digest(feed[: last.bytes]) != last.sha256:
         raise ReleaseError(
             f"{place.uri}: the removals feed of {last.at} is no beginning of the new one, and a feed only grows"
         )

@@ -18,6 +18,7 @@ from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.orchestration.run_tags import RELEASE_TAG
 from laion_assets.release.begun import EarlierFiles, begun_release, files_of, known_release, parts_due
 from laion_assets.release.build import ensure_free, file_rows, finish_release, released_files, write_part
+from laion_assets.release.feed import feed_lines, requests_of
 from laion_assets.release.figures import release_facts
 from laion_assets.release.options import Release, ReleaseOptions, Terms, usual_terms
 from laion_assets.release.parts import Part, ReleaseError
@@ -139,7 +140,7 @@ def finish(lake: Lake, settings: Settings, partition: Partition) -> Metadata:
             released_files(files_of(lake, release.name)),
             list(formats.values()),
             release_facts(lake, settings.models, release),
-            b"",
+            feed_lines(requests_of(lake.scan("takedowns").collect())),
             place,
             Path(work),
         )
