@@ -9,6 +9,10 @@ from laion_assets.release.parts import Format, ReleaseError
 
 _WHERE: Final = {
     "laion": "laion:LaionParquet",
+    "webdataset": "webdataset:Webdataset",
+    "clip-retrieval": "clip_retrieval:ClipRetrieval",
+    "huggingface": "huggingface:HuggingFace",
+    "croissant": "croissant:Croissant",
 }
 """By name, module and class: what a format needs is imported when it is asked for."""
 
