@@ -22,6 +22,7 @@ import polars as pl
 from laion_assets.common.files import appearing
 from laion_assets.consent.urls import (
     WRITTEN_FORMS,
+    canonical_digest,
     canonical_host,
     canonical_url,
     canonical_url_sql,
@@ -32,8 +33,9 @@ from laion_assets.consent.urls import (
 )
 from laion_assets.urls import resolve_url
 
-KINDS = ("url", "domain", "sha256", "hash", "pair_id")
-"""``sha256`` is of a picture's bytes (removal requests); ``hash`` is md5, sha1 or sha256 of a url or of a picture."""
+KINDS = ("url", "url_sha256", "domain", "sha256", "hash", "pair_id")
+"""``sha256`` is of a picture's bytes (removal requests); ``hash`` is md5, sha1 or sha256 of a url or of a picture;
+``url_sha256`` is of a url's canonical form (what is published of a removal)."""
 
 REQUEST_KINDS = ("url", "domain", "sha256", "pair_id")
 WITHDRAWAL = "withdrawal"
@@ -124,7 +126,8 @@ class RegisteredRemovals:
         """A SELECT of a relation's rows with one more column, ``removal``.
 
         The column says by what a row is to be removed, the first of ``url, domain, hash, pair_id, sha256`` that
-        matches, and is null in all other rows. It costs nothing where there are no entries of a kind.
+        matches (``url`` also by an ``url_sha256``), and is null in all other rows. It costs nothing where there are no
+        entries of a kind.
 
         Args:
             relation: A table, a view or a parenthesised query, as SQL reads it.
@@ -156,7 +159,7 @@ class RegisteredRemovals:
     def _forms(self, place: int, address: str) -> Iterator[tuple[str, str]]:
         """What of an address is compared, by name, each made of those before it."""
         yield f"_address_{place}", address
-        if self._has("url") or self._has("domain"):
+        if self._has("url") or self._has("url_sha256") or self._has("domain"):
             yield f"_canonical_{place}", canonical_url_sql(f"_address_{place}", _CANONICAL_URL)
         if self._has("domain"):
             yield f"_labels_{place}", f"string_split({host_sql(f'_canonical_{place}')}, '.')"
@@ -166,6 +169,8 @@ class RegisteredRemovals:
     def _branches(self, addresses: int, pair_id: str | None, sha256: str | None) -> Iterator[tuple[str, str]]:
         for place in range(addresses if self._has("url") else 0):
             yield "url", _listed(f"_canonical_{place}", "url")
+        for place in range(addresses if self._has("url_sha256") else 0):
+            yield "url", _listed(f"sha256(_canonical_{place})", "url_sha256")
         domains = sorted(width for kind, width in self.widths if kind == "domain")
         for place in range(addresses if domains else 0):
             endings = (_listed(_last_labels(f"_labels_{place}", width), "domain", width) for width in domains)
@@ -187,6 +192,7 @@ class RemovalMatcher:
     """Matches single urls, hosts, pairs and pictures. Can be pickled, and read by each process for itself."""
 
     urls: frozenset[str]
+    url_digests: frozenset[str]
     domains: frozenset[str]
     domain_labels: tuple[int, ...]
     sha256: frozenset[str]
@@ -200,6 +206,7 @@ class RemovalMatcher:
         values = {kind: frame.filter(kind=kind)["value"].to_list() for kind in KINDS}
         return cls(
             urls=frozenset(values["url"]),
+            url_digests=frozenset(values["url_sha256"]),
             domains=frozenset(values["domain"]),
             domain_labels=tuple(sorted({domain.count(".") + 1 for domain in values["domain"]})),
             sha256=frozenset(values["sha256"]),
@@ -220,9 +227,9 @@ class RemovalMatcher:
         matter); a domain matches its host and every host below it; hash lists are compared with the md5, sha1 and
         sha256 of the url exactly as given, of the url without its fragment, and of the URL standard's serialisation.
         """
-        if self.urls or self.domains:
+        if self.urls or self.url_digests or self.domains:
             canonical = canonical_url(url)
-            if canonical in self.urls:
+            if canonical in self.urls or (self.url_digests and canonical_digest(canonical) in self.url_digests):
                 return "url"
             if self._below_a_domain(host_of(canonical)):
                 return "domain"
@@ -279,11 +286,11 @@ def load_removals(
     entries: set[tuple[str, str]] = set()
     if takedowns is not None:
         for number, kind, value in in_force(takedowns):
-            entries.add((kind, _normal_value(kind, value, f"row {number} of the takedowns", REQUEST_KINDS)))
+            entries.add((kind, normal_value(kind, value, f"row {number} of the takedowns")))
     lists = (("url", url_lists), ("domain", domain_lists), ("hash", hash_lists))
     for kind, path in ((kind, path) for kind, paths in lists for path in paths):
         for number, value in _lines(path):
-            entries.add((kind, _normal_value(kind, value, f"{path}:{number}", (kind,))))
+            entries.add((kind, normal_value(kind, value, f"{path}:{number}", (kind,))))
     return Removals(pl.DataFrame(sorted(entries), schema=_SCHEMA, orient="row"))
 
 
@@ -316,7 +323,18 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
         raise RemovalError(f"{path}: a removal list must be UTF-8 text: {error.reason}") from error
 
 
-def _normal_value(kind: str, value: str | None, place: str, kinds: tuple[str, ...]) -> str:
+def normal_value(kind: str, value: str | None, place: str, kinds: tuple[str, ...] = REQUEST_KINDS) -> str:
+    """The value of an entry in the form that entries are compared in: of a url the canonical one.
+
+    Args:
+        kind: of the entry.
+        value: as somebody wrote it.
+        place: where it stands, for the message.
+        kinds: that may stand there.
+
+    Raises:
+        RemovalError: it is not what its kind needs.
+    """
     if kind not in kinds:
         raise RemovalError(f"{place}: expected a kind out of {', '.join(kinds)}, found {kind!r}")
     try:

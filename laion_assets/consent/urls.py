@@ -5,6 +5,7 @@ stands on that (``laion_assets.urls``, as the download does), so that a removal 
 and leaves out or writes in one way what makes no difference there, as RFC 3986, section 6.2.2 and 6.2.3, does.
 """
 
+import hashlib
 import ipaddress
 import re
 from functools import lru_cache
@@ -66,6 +67,14 @@ def canonical_url(url: str) -> str:
     port = "" if asked.port in (80, 443) else f":{asked.port}"
     query = _normal(query, _SAME_IN_QUERY)
     return f"{_compared(asked.host)}{port}{trimmed}" + (f"?{query}" if query else "")
+
+
+def canonical_digest(canonical: str) -> str:
+    """What is published of a url that is to be removed: the SHA-256 (hex) of its canonical form in UTF-8.
+
+    It equals DuckDB's ``sha256``. What UTF-8 cannot hold (half a surrogate pair) counts as a question mark.
+    """
+    return hashlib.sha256(canonical.encode("utf-8", "replace")).hexdigest()
 
 
 def host_of(canonical: str) -> str:

@@ -35,8 +35,13 @@ class Catalogue:
 
     @cached_property
     def by_period(self) -> tuple[str, ...]:
-        """The tables that are built period by period."""
-        return tuple(name for name, table in self.tables.items() if self.period in table.partition_by)
+        """The tables that are built period by period: whose partitions a period and the lake's numbers make up."""
+        known = {self.period, *self.counts}
+        return tuple(
+            name
+            for name, table in self.tables.items()
+            if self.period in table.partition_by and known.issuperset(table.partition_by)
+        )
 
     @cached_property
     def key_numbers(self) -> frozenset[str]:

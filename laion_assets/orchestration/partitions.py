@@ -1,4 +1,5 @@
-"""Dagster's partitions of the tables: crawl, crawl × shard, crawl × bucket, recipe, benchmark, recipe × benchmark.
+"""Dagster's partitions of the tables: crawl, crawl × shard, crawl × bucket, recipe, benchmark, recipe × benchmark,
+release.
 
 Dagster writes the dimensions of a key in the order of their names. A shard and a bucket are therefore called ``part``
 there: the crawl comes first, as in the lake.
@@ -22,16 +23,28 @@ BENCHMARKS = dg.DynamicPartitionsDefinition(name="benchmark")
 RECIPES = dg.DynamicPartitionsDefinition(name="recipe")
 """Recipes that somebody asked for, by `laion train` or `laion recipes add`. Files of recipes are only templates."""
 
+RELEASES = dg.DynamicPartitionsDefinition(name="release")
+"""Releases that `laion release` began."""
+
 REGISTERED: Final[Mapping[str, dg.DynamicPartitionsDefinition]] = {
     "crawl": CRAWLS,
     "recipe": RECIPES,
     "benchmark": BENCHMARKS,
+    "release": RELEASES,
 }
 """By column of the tables, the partitions that come and go."""
 
 
 _NUMBERED: Final = ("shard", "bucket")
 _PART: Final = "part"
+
+
+def asset_columns(partition_by: Sequence[str]) -> tuple[str, ...]:
+    """The columns that an asset is partitioned by in Dagster, which has two dimensions at most.
+
+    All parts of a release are one partition there; in the lake each is one for itself.
+    """
+    return ("release",) if "release" in partition_by else tuple(partition_by)
 
 
 def dimension(column: str) -> str:
@@ -63,13 +76,14 @@ class Partitions:
 
     def of_columns(self, partition_by: tuple[str, ...]) -> dg.PartitionsDefinition | None:
         """The partitions of an asset whose table is partitioned so; None where it is built whole."""
-        return self._by_columns.get(partition_by)
+        return self._by_columns.get(asset_columns(partition_by))
 
     def key(self, partition: Partition) -> str:
         """Dagster's key of a partition."""
         keys = {
             dimension(name): self._numbered[name].get_partition_keys()[int(value)] if name in _NUMBERED else str(value)
             for name, value in partition.items()
+            if name in asset_columns([*partition])
         }
         return next(iter(keys.values())) if len(keys) == 1 else dg.MultiPartitionKey(keys)
 
@@ -88,16 +102,18 @@ def parse_key(columns: Sequence[str], key: str) -> Partition:
     Raises:
         ValueError: it names none, such as a key from before shards and buckets were called parts.
     """
+    columns = asset_columns(columns)
     parts = str(key).split("|") if len(columns) > 1 else [str(key)]
     values = dict(zip(sorted(map(dimension, columns)), parts, strict=True))
     return {name: int(values[_PART]) if name in _NUMBERED else values[name] for name in columns}
 
 
-_OF_ASSETS = ("crawl", "shard", "bucket", "recipe", "benchmark")
+_OF_ASSETS = ("crawl", "shard", "bucket", "recipe", "benchmark", "release")
 
 
 def mapping(upstream: tuple[str, ...], downstream: tuple[str, ...]) -> dg.PartitionMapping | None:
     """How partitions by ``upstream`` columns map onto those by ``downstream`` ones; None: Dagster's choice is right."""
+    upstream, downstream = asset_columns(upstream), asset_columns(downstream)
     if upstream == downstream or not {*upstream} <= {*_OF_ASSETS} or not {*downstream} <= {*_OF_ASSETS}:
         return None  # a table that Dagster sees whole
     if not upstream or not downstream:

@@ -4,5 +4,7 @@ from typing import Final
 
 REFETCH_TAG: Final = "laion/refetch"
 """A run of ``images`` with this tag attempts every url again, known or not."""
+RELEASE_TAG: Final = "laion/release"
+"""A run of ``releases`` with this tag makes the release that it describes, as ``release.options`` writes it."""
 REFRESH_TAG: Final = "laion/refresh"
 """A run of ``training_sets`` with this tag selects from the tables as they are now, also where one was made before."""

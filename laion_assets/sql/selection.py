@@ -1,13 +1,16 @@
-"""Selections: the pairs that a table or SQL model and a predicate name, with their pictures, for training sets."""
+"""Selections: the pairs that a table or model and a predicate name, with their pictures, to train on or to release."""
 
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Final
 
 import duckdb
 
 from laion_assets.delta.build import PartitionBuild
 from laion_assets.delta.errors import LakeError
+from laion_assets.delta.partition import Partition, literal
 from laion_assets.delta.table import Read
 from laion_assets.sql.build import declared, open_inputs, stage_of
 from laion_assets.sql.project import Project
@@ -22,15 +25,36 @@ ALWAYS_CURRENT = tuple(name for name, table in TABLES.items() if table.is_always
 """What counts as it is now, whatever a selection is pinned to."""
 
 _KEY = ("crawl", "bucket", "pair_id")
+_SUBQUERY = re.compile(r"\b(select|from|with|over)\b", re.IGNORECASE)
 
 
-def training_stage(project: Project, source: str) -> Declaration:
-    """What a training set selected from ``source`` is built from.
+@dataclass(frozen=True)
+class Selector:
+    """What pairs are selected for, and how people are told of it."""
+
+    table: str
+    """The table that is made of what is selected: its declaration says what all selections for it read."""
+    a: str
+    the: str
+    instead: str
+    """What to do where a version that was asked for cannot be read any more."""
+
+
+TRAINING: Final = Selector(
+    "training_sets",
+    "a recipe",
+    "the recipe",
+    "name another version, or select anew with `laion train RECIPE --refresh`",
+)
+
+
+def selection_stage(project: Project, source: str, by: Selector) -> Declaration:
+    """What is read to select from ``source``: the declaration of the selector's table, with these reads on top.
 
     Raises:
         LakeError: there is no such table or model, the model cannot run, or it is no list of pairs.
     """
-    stage = TABLES["training_sets"]
+    stage = TABLES[by.table]
     found = {read.table: read for read in stage.reads}
     if source in TABLES:
         columns = TABLES[source].schema.names
@@ -41,18 +65,21 @@ def training_stage(project: Project, source: str) -> Declaration:
         for read in stage_of(project, source).reads if model.is_view else (Read(table=source, periods="all"),):
             found.setdefault(read.table, replace(read, periods="all"))
     elif source in project.models:
-        raise LakeError(f"a recipe selects from {source}, which cannot run: {project.models[source].disabled}")
+        raise LakeError(f"{by.a} selects from {source}, which cannot run: {project.models[source].disabled}")
     else:
         raise LakeError(
-            f"a recipe selects from {source!r}, and there is no such table or enabled SQL model; `laion tables` and "
+            f"{by.a} selects from {source!r}, and there is no such table or enabled SQL model; `laion tables` and "
             "`laion models list` name them"
         )
     lacking = [name for name in _KEY if name not in columns]
     if lacking:
-        raise LakeError(
-            f"a recipe cannot select from {source}: it has no column {', '.join(lacking)}, which name a pair"
-        )
+        raise LakeError(f"{by.a} cannot select from {source}: it has no column {', '.join(lacking)}, which name a pair")
     return replace(stage, reads=tuple(found.values()))
+
+
+def training_stage(project: Project, source: str) -> Declaration:
+    """What a training set selected from ``source`` is built from; see :func:`selection_stage`."""
+    return selection_stage(project, source, TRAINING)
 
 
 def selected_from(sources: Iterable[str], project: Project) -> dict[str, bool]:
@@ -73,58 +100,59 @@ def selected_from(sources: Iterable[str], project: Project) -> dict[str, bool]:
 
 
 def open_selection(
-    build: PartitionBuild, project: Project, source: str, where: str, versions: Mapping[str, int]
+    build: PartitionBuild,
+    project: Project,
+    source: str,
+    where: str,
+    versions: Mapping[str, int],
+    *,
+    by: Selector = TRAINING,
+    only: Partition | None = None,
 ) -> None:
     """Make the view ``selected`` in the build's connection: each selected pair once, with what leads to its picture.
 
     Columns: pair_id, url_id, url, text, language, crawl, bucket, page_url, path, record_offset, link_position, sha256,
     shard_path, sample_key, perceptual_hash, width, height, final_url. The last eight are null where the picture is not
-    stored.
+    stored. There is a view of every table that is read, too.
 
     Args:
-        build: of the training set.
+        build: of the selector's table, or of what is made with it.
         project: the SQL models.
         source: a table or model.
         where: a predicate over it.
         versions: Delta versions to read tables at; the others are read as they are now.
+        by: what it is selected for.
+        only: the crawl and bucket to select of; None: of all. What the predicate says of other pairs counts all the
+            same. Tables that are partitioned so are then there in this partition alone, where that suffices.
 
     Raises:
         LakeError: an input is missing or untested, a version is not there, or the predicate is wrong.
     """
-    stage = training_stage(project, source)
+    stage = selection_stage(project, source, by)
     declared(build.lake, project)
-    unknown = sorted(set(versions) - {read.table for read in stage.reads})
-    if unknown:
-        raise LakeError(
-            f"the recipe pins {', '.join(unknown)}, which it does not read; it reads "
-            f"{', '.join(sorted({read.table for read in stage.reads} - {*ALWAYS_CURRENT}))}"
-        )
-    current = sorted(set(versions) & {*ALWAYS_CURRENT})
-    if current:
-        raise LakeError(
-            f"the recipe pins {', '.join(current)}: removal requests and evaluation sets count as they are now, take "
-            "them out of `versions`"
-        )
-    for table, version in versions.items():
-        build.pin(table, version, instead="name another version, or select anew with `laion train RECIPE --refresh`")
+    _pin(build, stage, versions, by)
     if source in {read.table for read in stage.reads} and not build.pinned(source).commits:
         when = f" at version {versions[source]}" if source in versions else " yet"
         how = f"`laion models run --select {source}`" if source in project.enabled else "`laion build`"
-        raise LakeError(f"the recipe selects from {source}, which holds nothing{when}; {how} builds it")
+        raise LakeError(f"{by.the} selects from {source}, which holds nothing{when}; {how} builds it")
+    alone = only is not None and source in TABLES and not _SUBQUERY.search(where)
     for read in stage.reads:
-        names = build.pinned(read.table).commits
-        build.view(read.table, read.table, [CATALOGUE.partition(name) for name in names])
+        names = [CATALOGUE.partition(name) for name in build.pinned(read.table).commits]
+        if alone and only is not None and {*only} <= {*build.lake.tables[read.table].partition_by}:
+            names = [name for name in names if all(name[column] == value for column, value in only.items())]
+        build.view(read.table, read.table, names)
     if source in project.enabled and project.models[source].is_view:
         open_inputs(build, project, source, {}, tables=False)
         build.refuse(source, {}, refused(source, verdict(build.lake, source, {})))
         build.con.execute(f"CREATE VIEW {source} AS {project.models[source].template.render()}")
+    within = "".join(f" AND {column} = {literal(value)}" for column, value in (only or {}).items())
     try:
         # On a line of its own, so that a comment at its end takes nothing else with it.
         build.con.execute(
-            f"CREATE TEMP TABLE chosen AS SELECT DISTINCT {', '.join(_KEY)} FROM {source} WHERE ({where}\n)"
+            f"CREATE TEMP TABLE chosen AS SELECT DISTINCT {', '.join(_KEY)} FROM {source} WHERE ({where}\n){within}"
         )
     except duckdb.Error as error:
-        raise LakeError(f"the recipe's selection from {source} is wrong: {error}") from error
+        raise LakeError(f"{by.the}'s selection from {source} is wrong: {error}") from error
     build.con.execute(f"""
         CREATE VIEW {SELECTED} AS
         SELECT pair.pair_id, pair.url_id, pair.url, pair.text, pair.language, pair.crawl, pair.bucket, pair.page_url,
@@ -136,3 +164,21 @@ def open_selection(
             ON image.crawl = pair.crawl AND image.bucket = pair.bucket AND image.url_id = pair.url_id
             AND image.url = pair.url AND image.status = 'success'
     """)
+
+
+def _pin(build: PartitionBuild, stage: Declaration, versions: Mapping[str, int], by: Selector) -> None:
+    """Read the tables at these versions."""
+    unknown = sorted(set(versions) - {read.table for read in stage.reads})
+    if unknown:
+        raise LakeError(
+            f"{by.the} pins {', '.join(unknown)}, which it does not read; it reads "
+            f"{', '.join(sorted({read.table for read in stage.reads} - {*ALWAYS_CURRENT}))}"
+        )
+    current = sorted(set(versions) & {*ALWAYS_CURRENT})
+    if current:
+        raise LakeError(
+            f"{by.the} pins {', '.join(current)}: removal requests and evaluation sets count as they are now, take "
+            "them out of `versions`"
+        )
+    for table, version in versions.items():
+        build.pin(table, version, instead=by.instead)

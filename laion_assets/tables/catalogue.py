@@ -12,11 +12,12 @@ from laion_assets.tables import (
     operations,
     pairs,
     release,
+    releases,
     training,
 )
 from laion_assets.tables.declaration import Declaration, DeclarationError
 
-_SUBJECTS = (crawl, pairs, images, release, consent, models, training, evaluation, operations)
+_SUBJECTS = (crawl, pairs, images, release, consent, models, training, evaluation, releases, operations)
 
 TABLES: Mapping[str, Declaration] = {
     table.name: table for subject in _SUBJECTS for table in vars(subject).values() if isinstance(table, Declaration)
@@ -38,6 +39,9 @@ PER_CRAWL = CATALOGUE.by_period
 
 PER_RECIPE = tuple(name for name in STAGES if "recipe" in TABLES[name].partition_by)
 """Those that are built recipe by recipe, in order."""
+
+PER_RELEASE = tuple(name for name in STAGES if "release" in TABLES[name].partition_by)
+"""Those that are built release by release, in order."""
 
 FUNNEL = {name: table.funnel for name, table in TABLES.items() if table.funnel is not None}
 """Those in which pairs become fewer, in order, with what each does."""

@@ -1,0 +1,146 @@
+"""Putting cleaned files into the places of those before, all those of a unit or none, whenever the process dies.
+
+Files that belong together (a tar and its table, vectors and what they are of) must change together: with only one of
+them changed, nobody could find the rows of the others any more. New files are therefore written beside their places and
+brought to the disk; then a record of the unit is written, and only then are they renamed. A record whose renames were cut
+short is carried to its end by the next run, before it looks at anything. Records are kept until the receipt is written, so
+that the receipt of a run that was killed and begun again says the same as that of one that was not.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from laion_assets.common.digests import file_sha256, text_digest
+from laion_assets.common.files import UNFINISHED, appearing, put_into_place, write_file
+
+RECORDS: Final = ".laion-clean"
+"""The folder of records in a copy, while it is being cleaned."""
+
+_STAGED: Final = ".cleaned"
+_LEFT: Final = re.compile(rf"\.\..*{re.escape(_STAGED)}\.\d+-[0-9a-f]{{8}}{re.escape(UNFINISHED)}|\..*{re.escape(_STAGED)}")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of a file."""
+
+    path: str
+    """Below the copy, with ``/``."""
+    write: Callable[[Path], None]
+    """Writes the new file."""
+    removed: int | None = None
+    """Rows (samples of a tar) that it loses; None for a file of no rows of its own, such as counts."""
+    pair_ids: tuple[int, ...] = ()
+    """Of the rows that it loses, as far as they are known."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was changed."""
+
+    path: str
+    removed: int | None
+    before: str
+    """SHA-256 of what was there."""
+    after: str
+    """SHA-256 of what is there now."""
+    pair_ids: tuple[int, ...] = ()
+
+
+class Staging:
+    """The changes to one copy. Others are kept out by the caller."""
+
+    def __init__(self, copy: Path) -> None:
+        """Nothing is done yet.
+
+        Args:
+            copy: its folder.
+        """
+        self.copy = copy
+        self._folder = copy / RECORDS
+
+    def recover(self) -> None:
+        """Carry unfinished renames to their end, and remove what was not finished before its record was written."""
+        for unit in self._units():
+            self._rename(_read(unit))
+        for left in [path for path in self.copy.rglob(".*") if _LEFT.fullmatch(path.name)]:
+            left.unlink(missing_ok=True)
+
+    def carry_out(self, changes: Sequence[Change]) -> None:
+        """Make the changes to the files of a unit, all or none.
+
+        Raises:
+            OSError: a file cannot be written; nothing of the unit has changed then.
+        """
+        records = []
+        try:
+            for change in changes:
+                path = self.copy / change.path
+                with appearing(_staged(path), durable=True) as fresh:
+                    change.write(fresh)
+                    shutil.copymode(path, fresh)
+                records.append(
+                    Record(
+                        path=change.path,
+                        removed=change.removed,
+                        before=file_sha256(path),
+                        after=file_sha256(_staged(path)),
+                        pair_ids=change.pair_ids,
+                    )
+                )
+            records = [record for record in records if record.before != record.after]
+            self._folder.mkdir(exist_ok=True)
+            unit = self._folder / f"{text_digest(changes[0].path)}.json"
+            earlier = _read(unit) if unit.exists() else []
+            write_file(unit, msgspec.json.encode(_merged(earlier, records)), durable=True)
+        except BaseException:
+            for change in changes:
+                _staged(self.copy / change.path).unlink(missing_ok=True)
+            raise
+        self._rename(records)
+
+    def records(self) -> list[Record]:
+        """What was changed since the last receipt, by path."""
+        found: dict[str, Record] = {}
+        for unit in self._units():
+            found |= {record.path: record for record in _read(unit)}
+        return [found[path] for path in sorted(found)]
+
+    def forget(self) -> None:
+        """Remove the records: a receipt has taken them in."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _units(self) -> list[Path]:
+        return sorted(self._folder.glob("*.json"))
+
+    def _rename(self, records: Iterable[Record]) -> None:
+        for record in records:
+            staged = _staged(self.copy / record.path)
+            if staged.exists():
+                put_into_place(staged, self.copy / record.path, durable=True)
+
+
+def _staged(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_STAGED}")
+
+
+def _read(unit: Path) -> list[Record]:
+    return msgspec.json.decode(unit.read_bytes(), type=list[Record])
+
+
+def _merged(earlier: Iterable[Record], later: Iterable[Record]) -> list[Record]:
+    """The records of a unit that was changed again before a receipt was written: from the first state to the last."""
+    found = {record.path: record for record in earlier}
+    for record in later:
+        before = found.get(record.path)
+        if before is not None:
+            removed = None if record.removed is None else record.removed + (before.removed or 0)
+            pair_ids = tuple(sorted({*before.pair_ids, *record.pair_ids}))
+            record = msgspec.structs.replace(record, before=before.before, removed=removed, pair_ids=pair_ids)
+        found[record.path] = record
+    return list(found.values())
