@@ -17,6 +17,8 @@ class Catalogue:
     tables: Mapping[str, Table]
     others: str = "build it again"
     """What makes a partition of any other ``{table}`` again, for people."""
+    periods_entered: str | None = None
+    """The table by which people enter periods; its commits say where they stand among the others: see ``periods``."""
 
     @cached_property
     def period(self) -> str | None:
@@ -40,7 +42,7 @@ class Catalogue:
         return tuple(
             name
             for name, table in self.tables.items()
-            if self.period in table.partition_by and known.issuperset(table.partition_by)
+            if self.period in table.partition_by and known.issuperset(table.partition_by) and not table.entered
         )
 
     @cached_property
