@@ -48,8 +48,8 @@ _IN_JSON: Final = (
 )  # fmt: skip
 
 
-class ForeignTars(Protocol):
-    """Where the pictures lie: ``laion_assets.sources.tars.TarFolder`` is one."""
+class Tars(Protocol):
+    """Where the pictures lie: ``laion_assets.sources.tars.folder.ForeignTars`` is one."""
 
     def open(self, path: str) -> TarReader:
         """A tar by the path that the pairs name; read from one thread, mostly forwards."""
@@ -65,6 +65,13 @@ class _Place(NamedTuple):
     offset: int
     sha256: str | None
     md5: str | None
+    original_sha256: str | None
+    """Of the picture as it was downloaded, before somebody encoded it anew."""
+
+    @property
+    def told(self) -> list[str]:
+        """All digests that the sample tells."""
+        return [digest for digest in (self.sha256, self.md5, self.original_sha256) if digest is not None]
 
 
 class _Wanted(NamedTuple):
@@ -102,12 +109,11 @@ def copy_bucket(
     con: duckdb.DuckDBPyConnection,
     *,
     pairs: str,
-    tars: ForeignTars,
+    tars: Tars,
     root: Path,
     output: Path,
     options: DownloadOptions,
     removals: Removals,
-    verify_hashes: bool,
     progress: Callable[[int], None],
 ) -> Iterator[FetchedTar]:
     """Copy the pictures of the urls that ``plan_attempts`` left; tars that were finished before are taken as they are.
@@ -119,14 +125,13 @@ def copy_bucket(
 
     Args:
         con: has the table ``attempted``.
-        pairs: relation with ``url, path, file_number, record_offset, expected_sha256, expected_md5``.
+        pairs: relation with ``url, path, file_number, record_offset``, what a picture must have, where that is known
+            (``expected_sha256, expected_md5``), and what it had before it was encoded anew (``original_sha256``).
         tars: the tars that ``path`` names.
         root: folder that the rows' ``shard_path`` is relative to.
         output: folder for the tars, below ``root``.
         options: limits of a picture, urls a tar, and how many pictures are looked at side by side (``processes``).
         removals: what must not be copied; a sample's own word on the bytes it was made from counts as well.
-        verify_hashes: whether a picture must have the md5 and sha256 that its sample promises. Where pictures were
-            encoded anew these are of the picture as it was downloaded, and say nothing of what is in the tar.
         progress: called with the number of urls done since the last call.
 
     Yields:
@@ -143,11 +148,11 @@ def copy_bucket(
     folder = output.relative_to(root).as_posix()
     with only_writer(output):
         remove_unfinished(output)
-        for tar in _plan(wanted, output, folder, options, removals, verify_hashes):
+        for tar in _plan(wanted, output, folder, options, removals):
             if answers(tar.rows, tar.request) and tar.path.is_file():
                 progress(len(tar.wanted))
             else:
-                with _Copier(tars, options, removals.matcher(), verify_hashes, progress) as copier:
+                with _Copier(tars, options, removals.matcher(), progress) as copier:
                     copier.copy(tar, f"{folder}/{tar.path.name}")
             yield FetchedTar(rows_of(tar.rows, len(tar.wanted)))
 
@@ -155,9 +160,11 @@ def copy_bucket(
 def _wanted(con: duckdb.DuckDBPyConnection, pairs: str) -> list[_Wanted]:
     """The urls, in the order in which their first pictures lie in the tars."""
     found = con.execute(f"""
-        SELECT url_id, url, list([path, record_offset::VARCHAR, expected_sha256, expected_md5]
+        SELECT url_id, url, list([path, record_offset::VARCHAR, expected_sha256, expected_md5,
+                                  original_sha256]
                                  ORDER BY file_number, record_offset)
-        FROM attempted JOIN (SELECT DISTINCT url, path, file_number, record_offset, expected_sha256, expected_md5
+        FROM attempted JOIN (SELECT DISTINCT url, path, file_number, record_offset, expected_sha256, expected_md5,
+                                             original_sha256
                              FROM {pairs}) USING (url)
         GROUP BY url_id, url ORDER BY min((file_number, record_offset)), url_id, url
     """).fetchall()
@@ -168,13 +175,13 @@ def _wanted(con: duckdb.DuckDBPyConnection, pairs: str) -> list[_Wanted]:
 
 
 def _plan(
-    wanted: list[_Wanted], output: Path, folder: str, options: DownloadOptions, removals: Removals, verify: bool
+    wanted: list[_Wanted], output: Path, folder: str, options: DownloadOptions, removals: Removals
 ) -> Iterator[_Tar]:
     """Split the urls evenly into as few tars as allowed."""
     count = -(-len(wanted) // options.urls_per_tar)
     bounds = [len(wanted) * number // count for number in range(count + 1)]
     limits = {name: value for name, value in dataclasses.asdict(options).items() if name in _BOUNDS}
-    common = json_digest([_FORMAT_VERSION, folder, removals.digest, limits, verify], sort_keys=True)
+    common = json_digest([_FORMAT_VERSION, folder, removals.digest, limits], sort_keys=True)
     for number, (start, end) in enumerate(itertools.pairwise(bounds)):
         request = hashlib.sha256(common.encode())
         for entry in wanted[start:end]:
@@ -188,13 +195,12 @@ class _Copier:
 
     def __init__(
         self,
-        tars: ForeignTars,
+        tars: Tars,
         options: DownloadOptions,
         removals: RemovalMatcher,
-        verify: bool,
         progress: Callable[[int], None],
     ) -> None:
-        self._tars, self._options, self._removals, self._verify = tars, options, removals, verify
+        self._tars, self._options, self._removals = tars, options, removals
         self._progress = progress
         self._held = contextlib.ExitStack()
         self._open: tuple[str, TarReader] | None = None
@@ -250,7 +256,7 @@ class _Copier:
         listed: FetchFailed | None = None
         try:
             refuse_listed(self._removals, entry.url)
-            if any(told is not None and self._removals.match_digest(told) for told in (place.sha256, place.md5)):
+            if any(map(self._removals.match_digest, place.told)):
                 raise FetchFailed(Failure.HASH_LISTED, "the body that it was made from is on a list of hash entries")
         except FetchFailed as refused:
             listed = refused
@@ -284,8 +290,7 @@ class _Copier:
                 raise FetchFailed(Failure.TOO_LARGE, f"{found.size} bytes, over {self._options.max_bytes}")
             row["byte_size"], row["sha256"] = found.size, hashlib.sha256(found.content).hexdigest()
             refuse_listed_body(self._removals, found.content)
-            if self._verify:
-                _verify(place, found.content)
+            _verify(place, found.content)
             extension = self._fill(row, found)
         except FetchFailed as failed:
             row["status"], row["failure"], row["failure_detail"] = "failed", failed.failure.value, failed.detail

@@ -100,9 +100,9 @@ def extract(
         raise ValueError(f"a crawl is read from 'wat' or 'warc' files, found {format!r}")
     identifier = LanguageIdentifier(options.language_floor)
     for links in _batches(readers[format](_CountedSource(source, counts), path, counts), batch_rows):
-        found = candidates(links, options, identifier, counts)
-        if not found.is_empty():
-            yield found
+        candidates = _candidates(links, options, identifier, counts)
+        if not candidates.is_empty():
+            yield candidates
 
 
 class _CountedSource:
@@ -180,18 +180,9 @@ def _frame(pages: list[Page]) -> pl.DataFrame:
     )
 
 
-def candidates(
+def _candidates(
     links: pl.DataFrame, options: ExtractionOptions, identifier: LanguageIdentifier, counts: ExtractionCounts
 ) -> pl.DataFrame:
-    """Links as candidate pairs, but for those that are dropped, which are counted; see ``extract``.
-
-    Args:
-        links: ``text``, what ``urls.resolve`` takes, and any of the columns of ``CANDIDATE_SCHEMA``; what it lacks of
-            them is null, what it has beside them stays.
-        options: what is a candidate.
-        identifier: tells languages.
-        counts: filled on the way.
-    """
     length = pl.col("text").str.len_chars()
     links = links.with_columns(normalise(links.get_column("text")))
     links = _without_faults(
@@ -207,17 +198,10 @@ def candidates(
     )
     links = _without_faults(resolve(links), counts)
     counts.rows += links.height
-    known = {*links.columns, "pair_id", "url_id", "language", "language_confidence"}
     return (
         links.hstack(identifier.identify(links.get_column("text")))
         .with_columns(pair_id=pair_id("url", "text"), url_id=url_id("url"))
-        .select(
-            *(
-                (pl.col(name) if name in known else pl.lit(None).alias(name)).cast(kind)
-                for name, kind in CANDIDATE_SCHEMA.items()
-            ),
-            pl.exclude(*CANDIDATE_SCHEMA, "reference", "base", "encoding", "fault"),
-        )
+        .select(pl.col(name).cast(kind) for name, kind in CANDIDATE_SCHEMA.items())
     )
 
 

@@ -143,7 +143,7 @@ class FolderSource:
     def open(self, path: str, *, offset: int = 0) -> BinaryIO:
         """Open one file; see ``Source.open``."""
         try:
-            stream = self.located(path).open("rb")
+            stream = self._locate(path).open("rb")
             stream.seek(offset)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as error:
             raise SourceNotFound(f"{self._root} has no file {path}") from error
@@ -156,12 +156,7 @@ class FolderSource:
         with self.open(path) as stream:
             return stream.read()
 
-    def located(self, path: str) -> Path:
-        """Where a file of this folder lies.
-
-        Raises:
-            SourceNotFound: outside of it.
-        """
+    def _locate(self, path: str) -> Path:
         located = (self._root / path).resolve()
         if not located.is_relative_to(self._root):
             raise SourceNotFound(f"{path} lies outside of the source {self._root}: a source reads its own files only")
