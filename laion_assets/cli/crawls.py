@@ -38,15 +38,20 @@ def _has_lake(settings: Settings) -> bool:
 
 
 def known_crawls(settings: Settings, names: list[str]) -> None:
-    """Make sure that the source has these crawls.
+    """Make sure that the source has these crawls, or that they are imports of the lake.
 
     Raises:
-        UsageError: it has not.
+        UsageError: neither is so.
     """
+    asked = {*names} - (settings.open_lake(create=False).order.entered.keys() if _has_lake(settings) else set())
+    if not asked:
+        return
     uri, listed = listed_crawls(settings)
-    unknown = sorted({*names} - {crawl.crawl for crawl in listed})
+    unknown = sorted(asked - {crawl.crawl for crawl in listed})
     if unknown:
-        raise UsageError(f"{uri} has no crawl {', '.join(unknown)}; `laion crawls` lists those it has")
+        raise UsageError(
+            f"{uri} has no crawl {', '.join(unknown)}; `laion crawls` lists those it has, `laion import` enters lists"
+        )
 
 
 def listed_crawls(settings: Settings) -> "tuple[str, list[Crawl]]":

@@ -13,6 +13,7 @@ from laion_assets.cli.common import LakeOption, SourceOption, UsageError, compla
 from laion_assets.cli.crawls import crawls, known_crawls
 from laion_assets.cli.doctor.command import doctor
 from laion_assets.cli.gc import gc
+from laion_assets.cli.imports import import_, imports
 from laion_assets.cli.lineage.command import diff, lineage
 from laion_assets.cli.models import models
 from laion_assets.cli.plan import plan
@@ -131,6 +132,8 @@ app.command()(doctor)
 app.command()(settings)
 app.command()(plan)
 app.command()(crawls)
+app.command("import")(import_)
+app.command()(imports)
 app.command()(tables)
 app.command()(verify)
 app.command()(restore)
@@ -140,7 +143,9 @@ app.command()(takedowns)
 
 @app.command()
 def build(
-    crawls: Annotated[list[str], typer.Argument(help="Names of crawls, CC-MAIN-2024-10; `laion crawls` lists them.")],
+    crawls: Annotated[
+        list[str], typer.Argument(help="Names of crawls, CC-MAIN-2024-10, or of imports; `laion crawls` lists them.")
+    ],
     lake: LakeOption = None,
     source: SourceOption = None,
     until: Annotated[str, typer.Option(help="Last table to build.", metavar="TABLE")] = PER_CRAWL[-1],

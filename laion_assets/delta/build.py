@@ -89,7 +89,12 @@ class PartitionBuild(PinnedReads):
         """Stage rows, columns by name. The partition columns may be absent: the partition fixes them."""
         if self._part is None:
             self._part = self.folder.part("rows", self.schema)
-        self._part.append(frame)
+        self._part.append(self.completed(frame))
+
+    def completed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows with nulls for the columns that came later, where they have none of them."""
+        lacking = [c.name for c in self.table.columns if c.added and c.name not in frame.columns]
+        return frame.with_columns(pl.lit(None).alias(name) for name in lacking)
 
     def adopt(self, files: Iterable[Path]) -> None:
         """Count Parquet files that a library wrote as staged rows. They must have the staged columns."""

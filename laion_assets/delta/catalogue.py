@@ -17,6 +17,8 @@ class Catalogue:
     tables: Mapping[str, Table]
     others: str = "build it again"
     """What makes a partition of any other ``{table}`` again, for people."""
+    periods_entered: str | None = None
+    """The table by which people enter periods; its commits say where they stand among the others: see ``periods``."""
 
     @cached_property
     def period(self) -> str | None:
@@ -36,7 +38,9 @@ class Catalogue:
     @cached_property
     def by_period(self) -> tuple[str, ...]:
         """The tables that are built period by period."""
-        return tuple(name for name, table in self.tables.items() if self.period in table.partition_by)
+        return tuple(
+            name for name, table in self.tables.items() if self.period in table.partition_by and not table.entered
+        )
 
     @cached_property
     def key_numbers(self) -> frozenset[str]:

@@ -42,6 +42,7 @@ class Inputs:
     def __init__(self, lake: Lake, judged: Judged) -> None:
         self._lake = lake
         self._judged = judged
+        self._order = lake.order
         self._reads: dict[int, tuple[Table, list[_Reads]]] = {}
         self._found: dict[tuple[object, ...], dict[tuple[str | int, ...], Input]] = {}
         self._earlier: dict[tuple[str | int, ...], _Earlier] = {}
@@ -63,8 +64,9 @@ class Inputs:
         """How a table is read by partitions of these columns."""
         upstream = self._lake.tables[table].partition_by
         periods = {read.periods for read in reads}
-        # Where one period's name begins another's, `A-B` stands before `A/`, and the order of names is another.
-        known = sorted(self._lake.ledger(table).periods)
+        # Digests are taken in the order of names. Where one period's name begins another's, `A-B` stands before `A/`;
+        # and a period that was entered may stand anywhere.
+        known = self._order.sorted(self._lake.ledger(table).periods)
         plain = known == sorted(known, key=lambda period: f"{period}/")
         shared = () if periods == {"all"} else tuple(c for c in columns if c in upstream)
         return _Reads(
@@ -100,12 +102,14 @@ class Inputs:
         own = str(partition[period])
         key = (table, *(partition[column] for column in reads.shared if column != period))
         before = self._earlier.get(key)
-        if before is None or (before.passed and before.passed[-1] >= own):  # at first, or asked out of order
+        if before is None or (
+            before.passed and not self._order.is_before(before.passed[-1], own)
+        ):  # at first, or asked out of order
             place = {column: partition[column] for column in self._lake.tables[table].partition_by}
             start, _, end = partition_name({**place, period: "\0"}).partition("\0")
-            before = self._earlier[key] = _Earlier(sorted(self._lake.ledger(table).periods), start, end)
+            before = self._earlier[key] = _Earlier(self._order.sorted(self._lake.ledger(table).periods), start, end)
         commits = self._lake.ledger(table).commits
-        while before.left and before.left[-1] < own:
+        while before.left and self._order.is_before(before.left[-1], own):
             earlier = before.left.pop()
             before.passed.append(earlier)
             name = f"{before.start}{earlier}{before.end}"

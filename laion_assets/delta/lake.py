@@ -21,6 +21,7 @@ from laion_assets.delta.ledger_cache import entry_digest, keep_ledger, kept_ledg
 from laion_assets.delta.logs import LogDamaged, damaged_log, has_emptied_entry, left_without_log
 from laion_assets.delta.marker import Marker
 from laion_assets.delta.partition import Partition, ordered, partition_name
+from laion_assets.delta.periods import PeriodOrder, order_of
 from laion_assets.delta.seals import write_seal
 from laion_assets.delta.storage import Storage
 from laion_assets.delta.table import Table
@@ -271,6 +272,17 @@ class Lake:
         ledgers = {name: self.ledger(name).snapshot() for name in self.tables}
         return Lake(self.storage, self.catalogue, self.shape, self.tables, ledgers, _still=True)
 
+    @property
+    def order(self) -> PeriodOrder:
+        """The order of the periods, as it is now."""
+        entered, period = self.catalogue.periods_entered, self.catalogue.period
+        return PeriodOrder({}) if entered is None or period is None else order_of(self.ledger(entered), period)
+
+    @property
+    def periods(self) -> list[str]:
+        """Every period of which something is built, the earliest first."""
+        return self.order.sorted({p for table in self.catalogue.by_period for p in self.ledger(table).periods})
+
     def commit(self, table: str, partition: Partition) -> Commit | None:
         """The last commit of one partition, or None where it was never built."""
         return self.ledger(table).commits.get(partition_name(ordered(self.tables[table], partition)))
@@ -306,7 +318,9 @@ class Lake:
         )
 
     def scan(self, table: str) -> pl.LazyFrame:
-        """All rows of a table, which has to be there, as it is now."""
+        """All rows of a declared table as it is now; none where it was never made."""
+        if not self.exists(table):
+            return pl.LazyFrame(schema=pl.from_arrow(self.tables[table].schema.empty_table()).schema)
         # polars looks for files of a folder under their url: `a%20lake`.
         is_other_as_url = self.storage.is_local and quote(self.uri) != self.uri
         return pl.scan_delta(

@@ -16,6 +16,7 @@ from laion_assets.delta.errors import LakeError
 from laion_assets.delta.history import LakeHistory, LogEntry, TableHistory
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import WHOLE, partition_values
+from laion_assets.delta.periods import PeriodOrder
 
 _MANY_PARTITIONS = 2_000
 """Above so many partitions of a table, sets that no step of ours would read are not tried."""
@@ -94,6 +95,7 @@ class Lineage:
     def __init__(self, lake: Lake) -> None:
         self.history = LakeHistory(lake)
         self._catalogue = lake.catalogue
+        self._order = lake.order
         self._readers: dict[str, tuple[dict[CommitKey, list[Read]], list[Read]]] = {}
 
     def back(self, table: str, *, partition: str | None = None, version: int | None = None) -> Graph:
@@ -224,7 +226,7 @@ class Lineage:
             return None
         upstream = self.history.of(table)
         values, period = partition_values(reader.partition), self._catalogue.period
-        for names in _candidates(upstream, values, read.partitions, period):
+        for names in _candidates(upstream, values, read.partitions, period, self._order):
             commits = [c for c in (upstream.commit_at(name, read.version) for name in names) if c is not None]
             if len(commits) != read.partitions:
                 continue
@@ -257,7 +259,7 @@ def _key(commit: Commit) -> CommitKey:
 
 
 def _candidates(
-    upstream: TableHistory, reader: Mapping[str, str], partitions: int, period: str | None
+    upstream: TableHistory, reader: Mapping[str, str], partitions: int, period: str | None, order: PeriodOrder
 ) -> Iterator[list[str]]:
     """Sets of partitions that a reader could have meant, the likeliest first.
 
@@ -273,8 +275,9 @@ def _candidates(
     for fixed in _subsets(common):
         names = upstream.groups(fixed).get(tuple(reader[column] for column in fixed), [])
         if period in common and period not in fixed:
-            yield [name for name in names if partition_values(name)[period] < reader[period]]
-            yield [name for name in names if partition_values(name)[period] <= reader[period]]
+            known = {name: partition_values(name)[period] for name in names}
+            yield [name for name in names if order.is_before(known[name], reader[period])]
+            yield [name for name in names if not order.is_before(reader[period], known[name])]
         yield names
     if len(upstream.commits) <= _MANY_PARTITIONS:
         for fixed in _subsets(columns):

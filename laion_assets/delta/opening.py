@@ -42,7 +42,7 @@ def open_lake(uri: str, catalogue: Catalogue, shape: Mapping[str, int], *, creat
         )
     lake = Lake(storage, catalogue, shape)
     for table in catalogue.tables.values():
-        if table.entered:
+        if table.entered and create:  # whoever only reads writes nothing
             lake.table(table.name)  # there from the first day, so that nobody can forget to read it
     return lake
 

@@ -175,7 +175,7 @@ class PinnedReads:
         # Named, for the partition's columns stand last in files and first where there are none.
         every = tuple(f'"{column.name}"' for column in declared.columns)
         selected = ", ".join(every if tuple(columns) == ("*",) else columns)
-        rows = hive_relation(declared, files)
+        rows = hive_relation(declared, files, asked=f"{selected} {where}")
         self.con.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT {selected} FROM {rows} WHERE {where}")
 
     def own_earlier_rows(self, view: str, *, columns: Sequence[str] = ("*",)) -> None:

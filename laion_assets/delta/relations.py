@@ -14,21 +14,39 @@ def relation(table: Table, files: list[Path]) -> str:
     if not files:
         nulls = ", ".join(f"NULL::{duckdb_type(str(f.type))} AS {f.name}" for f in columns)
         return f"(SELECT {nulls} WHERE false)"
-    names = ", ".join(literal(str(file)) for file in files)
-    return f"(SELECT {', '.join(columns.names)} FROM read_parquet([{names}], hive_partitioning = false))"
+    rows = with_added(table, _parquet([str(file) for file in files], "hive_partitioning = false", table))
+    return f"(SELECT {', '.join(columns.names)} FROM {rows})"
 
 
-def hive_relation(declared: Table, files: list[str]) -> str:
-    """SQL over data files of a table, its partition columns read from their paths; no rows where there are no files."""
+def hive_relation(declared: Table, files: list[str], *, asked: str = "*") -> str:
+    """SQL over data files of a table, its partition columns read from their paths; no rows where there are no files.
+
+    Args:
+        declared: the table.
+        files: the files, also of versions that lacked columns.
+        asked: the SQL that will name columns of it: where it names none that came later, none has to be looked for.
+    """
     types = {c: "INTEGER" if declared.column(c).type == pa.int32() else "VARCHAR" for c in declared.partition_by}
     if not files:
         fixed = [f"NULL::{type_} AS {column}" for column, type_ in types.items()]
         return f"(SELECT {', '.join([*fixed, '*'])} FROM {relation(declared, [])})"
-    names = ", ".join(literal(file) for file in files)
-    if not types:
-        return f"read_parquet([{names}], hive_partitioning = false)"
     told = ", ".join(f"{literal(column)}: {type_}" for column, type_ in types.items())
-    return f"read_parquet([{names}], hive_partitioning = true, hive_types = {{{told}}})"
+    how = f"hive_partitioning = true, hive_types = {{{told}}}" if types else "hive_partitioning = false"
+    names_added = asked == "*" or any(column.name in asked for column in declared.columns if column.added)
+    rows = _parquet(files, how, declared if names_added else None)
+    return with_added(declared, rows) if names_added else rows
+
+
+def with_added(declared: Table, rows: str) -> str:
+    """SQL over rows of a table, with nulls for columns that came later than these rows, in an order of its own."""
+    nulls = ", ".join(f"NULL::{duckdb_type(str(c.type))} AS {c.name}" for c in declared.columns if c.added)
+    return f"(SELECT {nulls} WHERE false UNION ALL BY NAME FROM {rows})" if nulls else rows
+
+
+def _parquet(files: list[str], how: str, declared: Table | None) -> str:
+    """SQL over Parquet files; by name where some may lack columns that came later."""
+    by_name = ", union_by_name = true" if declared is not None and any(c.added for c in declared.columns) else ""
+    return f"read_parquet([{', '.join(map(literal, files))}], {how}{by_name})"
 
 
 def duckdb_type(arrow: str) -> str:

@@ -15,6 +15,7 @@ from laion_assets.delta.flow import partitions_of
 from laion_assets.delta.inputs import Inputs, Judged
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, partition_name
+from laion_assets.delta.periods import PeriodOrder
 from laion_assets.delta.states import Expectation, PartitionState, State
 from laion_assets.delta.table import Table
 
@@ -72,10 +73,10 @@ class Judge:
         tables = lake.catalogue.by_period
         groups: dict[tuple[str, str], PeriodStates] = {}
         states: dict[tuple[str, str], PartitionState] = {}
-        inputs = Inputs(lake, states)
+        inputs, order = Inputs(lake, states), lake.order
         for table in tables if until is None else tables[: tables.index(until) + 1]:
-            for period in sorted(periods):
-                basis = self._basis(lake, table, period, expectations[table], groups)
+            for period in order.sorted(periods):
+                basis = self._basis(lake, table, period, expectations[table], groups, order)
                 group = self._last.get((table, period))
                 if group is None or not _same(group.basis, basis):
                     group = self._period_states(lake, table, period, expectations[table], inputs, basis)
@@ -94,7 +95,9 @@ class Judge:
         self.judged += len(states)
         return PeriodStates(states, tuple(s for s in states.values() if s.state is not State.DONE), basis)
 
-    def _basis(self, lake: Lake, table: str, period: str, expected: Expectation, groups: Groups) -> tuple[Any, ...]:
+    def _basis(
+        self, lake: Lake, table: str, period: str, expected: Expectation, groups: Groups, order: PeriodOrder
+    ) -> tuple[Any, ...]:
         declared, own = lake.catalogue.tables[table], lake.ledger(table)
         basis: list[Any] = [expected, declared.code_version, own.touched.get(period), own.foreign_version]
         for read in declared.reads:
@@ -105,7 +108,7 @@ class Judge:
             else:
                 ledger = lake.ledger(read.table)
                 known = {*ledger.periods, *(other for judged, other in groups if judged == read.table)}
-                earlier = sorted(other for other in known if other < period)
+                earlier = order.sorted(other for other in known if order.is_before(other, period))
                 basis += [groups.get((read.table, other), ledger.touched.get(other)) for other in earlier]
         return tuple(basis)
 

@@ -55,9 +55,13 @@ class Column:
     partition changes with it. Vectors do not either: the similarity beside them speaks for them."""
     file: NamedFile | None = None
     """What it names, where that is a file beside the tables: it stays while a row names it."""
+    added: bool = False
+    """Whether lakes of earlier versions have the table without it. It is null there, and counts as content only in
+    partitions in which some row has a value: those that were built before are what they were."""
     is_period: bool = False
-    """Whether its values are periods, one after the other in the order of their names: tables that are partitioned by
-    it grow period by period, and may be built on what earlier periods left."""
+    """Whether its values are periods, one after the other in the order that ``Lake.order`` knows: that of their names,
+    but for those that people enter, which stand where they were entered. Tables that are partitioned by it grow period
+    by period, and may be built on what earlier periods left."""
     numbered: Numbered | None = None
     """How its numbers come about, if it spreads rows over a fixed number of partitions."""
 

@@ -61,7 +61,7 @@ def validate(
     outcomes = (
         _conservation(count, rows_in, drops),
         _check(con, rows, "not_null", [f"{name} IS NULL" for name in required], key, required, "nulls"),
-        _unique_key(con, key, rows),
+        _unique_key(con, key, [name for name in key if name in required], rows),
         _check(
             con,
             rows,
@@ -113,34 +113,46 @@ def _check(
     return CheckOutcome(name, False, f"{subject} by column: {faults}", outcome.failing, outcome.sample)
 
 
-def _unique_key(con: duckdb.DuckDBPyConnection, key: list[str], rows: str) -> CheckOutcome:
+def _unique_key(con: duckdb.DuckDBPyConnection, key: list[str], known: list[str], rows: str) -> CheckOutcome:
     if not key:  # the partition is the key
         count = (con.execute(f"SELECT count(*) FROM {rows}").fetchone() or (0,))[0]
         return CheckOutcome("unique_key", count <= 1, f"{count} rows for one key", max(count - 1, 0))
     names = ", ".join(key)
-    return run_check(con, RowCheck("unique_key", repeated_rows(rows, key), f"repeated ({names})"))
+    return run_check(con, RowCheck("unique_key", repeated_rows(rows, key, known), f"repeated ({names})"))
 
 
-def repeated_rows(rows: str, key: Sequence[str]) -> str:
-    """SQL that selects each key that names several rows of ``rows``, with their number; nulls are no key."""
+def repeated_rows(rows: str, key: Sequence[str], known: Sequence[str] | None = None) -> str:
+    """SQL that selects each key that names several rows of ``rows``, with their number; nulls are no key.
+
+    Args:
+        rows: a relation.
+        key: the columns of the key.
+        known: those of them in which nulls are no key; None: all. In the others a null is a value like others.
+    """
     names = ", ".join(key)
-    known = " AND ".join(f"{name} IS NOT NULL" for name in key)
-    return f"SELECT {names}, count(*) AS copies FROM {rows} WHERE {known} GROUP BY {names} HAVING count(*) > 1"
+    there = " AND ".join(f"{name} IS NOT NULL" for name in (key if known is None else known)) or "true"
+    return f"SELECT {names}, count(*) AS copies FROM {rows} WHERE {there} GROUP BY {names} HAVING count(*) > 1"
 
 
 def content_digest(con: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> str:
     """A digest of the rows, whatever their order: 32 hex digits.
 
     The sum over rows of the lower half of MD5 over the digested columns, with the count. MD5 and the textual form of
-    integers, strings and booleans do not change between engine versions as an engine's own hash function may.
+    integers, strings and booleans do not change between engine versions as an engine's own hash function may. Columns
+    that came later count, with their names, where some row has a value.
     """
-    values = [
-        f"coalesce({c.name}::VARCHAR, chr(30))"
-        for c in table.columns
-        if c.digested and c.name not in table.partition_by
-    ]
+    rows = relation(table, files)
+    counted = [c for c in table.columns if c.digested and c.name not in table.partition_by]
+    added = _with_values(con, rows, [c.name for c in counted if c.added])
+    values = [f"coalesce({c.name}::VARCHAR, chr(30))" for c in counted if not c.added or c.name in added]
     row = f"concat_ws(chr(31), {', '.join(values)})" if values else "''"
-    total = con.execute(
-        f"SELECT count(*), sum(md5_number_lower({row})::HUGEINT) FROM {relation(table, files)}"
-    ).fetchone()
-    return text_digest(repr(total), digits=32)
+    total = con.execute(f"SELECT count(*), sum(md5_number_lower({row})::HUGEINT) FROM {rows}").fetchone()
+    return text_digest(repr((total, added) if added else total), digits=32)
+
+
+def _with_values(con: duckdb.DuckDBPyConnection, rows: str, columns: list[str]) -> list[str]:
+    """Those of the columns in which some row has a value."""
+    if not columns:
+        return []
+    counts = con.execute(f"SELECT {', '.join(f'count({name})' for name in columns)} FROM {rows}").fetchone() or ()
+    return [name for name, count in zip(columns, counts, strict=True) if count]

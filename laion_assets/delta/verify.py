@@ -227,7 +227,7 @@ def _fits(con: duckdb.DuckDBPyConnection, declared: Table, files: list[Path]) ->
     """Whether files have the columns that are declared now: others were written by another version, or model."""
     for file in files:
         found = {row[0] for row in con.execute("DESCRIBE FROM read_parquet(?)", [str(file)]).fetchall()}
-        if not set(declared.staged_schema.names) <= found:
+        if not {c.name for c in declared.columns if not c.added} - {*declared.partition_by} <= found:
             return False
     return True
 

@@ -12,6 +12,7 @@ from deltalake.exceptions import CommitFailedError
 
 from laion_assets.delta.commits import REPLACED, Commit
 from laion_assets.delta.errors import PartitionBusy
+from laion_assets.delta.growth import grow
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, literal, predicate
 from laion_assets.delta.relations import relation
@@ -70,6 +71,8 @@ def write_partition(
         batch_rows = group_rows = max(1, -(-commit.rows // groups))
     if table.model:
         conform(lake, table)
+    else:
+        grow(lake, table)
     schema = _written_schema(table)
     before = lake.commit(table.name, partition)
     for attempt in range(_COMMIT_ATTEMPTS):

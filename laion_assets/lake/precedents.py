@@ -10,7 +10,7 @@ are sound, the others move neither. On top comes what counts of this size vary b
 a hundred rows and those of a crawl millions.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log, sqrt
 from statistics import median
@@ -52,18 +52,21 @@ class Figure:
     may_rise: bool = False
 
 
-def surprises(commit: Commit, ledger: Ledger, files: Mapping[str, int]) -> list[str]:
+def surprises(commit: Commit, ledger: Ledger, files: Mapping[str, int], imports: Collection[str] = ()) -> list[str]:
     """What of a partition is unlike the crawls before it.
 
     Args:
         commit: of the partition.
         ledger: of its table.
         files: by crawl, how many files were read of it.
+        imports: crawls that are no snapshots of the web, so that nothing is to be learnt from them, nor of them.
 
     Returns:
         A sentence for each figure; none where all is usual, or no crawl before it was built with these settings.
     """
-    before = precedents(commit, ledger)
+    if _crawl(commit) in imports:
+        return []
+    before = precedents(commit, ledger, imports)
     reasons = {name for c in (commit, *before) for name in c.drops if not name.startswith(_SET_ASIDE)}
     known = [figures(other, reasons, files) for other in before]
     found = []
@@ -75,10 +78,11 @@ def surprises(commit: Commit, ledger: Ledger, files: Mapping[str, int]) -> list[
     return [*found, *(_commonest_failure(commit) if found else [])]
 
 
-def precedents(commit: Commit, ledger: Ledger) -> list[Commit]:
+def precedents(commit: Commit, ledger: Ledger, imports: Collection[str] = ()) -> list[Commit]:
     """The partitions it is held against: validated, of the newest crawls before its own, made with its settings."""
     crawl = _crawl(commit)
-    earlier = sorted(c for c in ledger.periods if crawl is not None and c < crawl)[-CRAWLS:]
+    snapshots = ledger.periods - {*imports}  # these stand in the order of their names
+    earlier = sorted(c for c in snapshots if crawl is not None and c < crawl)[-CRAWLS:]
     return [
         other
         for other in ledger.commits.values()

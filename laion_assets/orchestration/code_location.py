@@ -22,6 +22,7 @@ from laion_assets.sql.project import open_project
 from laion_assets.sql.selection import selected_from
 from laion_assets.tables.catalogue import PER_CRAWL
 from laion_assets.tables.consent import TAKEDOWNS
+from laion_assets.tables.imports import IMPORTS
 from laion_assets.tables.models import MODEL_TESTS
 
 # Multi-dimensional partition mappings, backfill policies and checks of single partitions are what this project is
@@ -69,8 +70,15 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         ),
     ]
     written_beside = [
-        dg.AssetSpec(table.name, description=description(table), group_name=table.group, kinds={"deltalake"}, deps=deps)
-        for table, deps in ((TAKEDOWNS, ()), (MODEL_TESTS, project.enabled))
+        dg.AssetSpec(
+            table.name,
+            description=description(table),
+            group_name=table.group,
+            kinds={"deltalake"},
+            deps=deps,
+            partitions_def=partitions.definition(table.name),
+        )
+        for table, deps in ((IMPORTS, ()), (TAKEDOWNS, ()), (MODEL_TESTS, project.enabled))
     ]
     automation = automated([*written_beside, *assets, *model_assets(project, settings)], settings, project)
     upkeep, checked = maintenance(settings), verification(settings)

@@ -61,9 +61,18 @@ class SourceResource(ConfigurableResource[Source]):
             SourceError: there is nothing at ``uri``.
             ValueError: ``uri`` is no address of a source.
         """
-        given = _GIVEN.get(self.uri, self.uri)
-        address = parse_address(given)
-        return open_source(given, s3_client=_s3_client(address) if address.scheme == "s3" else None, retry=retry)
+        return open_at(_GIVEN.get(self.uri, self.uri), retry)
+
+
+def open_at(uri: str, retry: RetryPolicy | None = None) -> Source:
+    """Open what an address names; see ``open_source``."""
+    address = parse_address(uri)
+    return open_source(uri, s3_client=_s3_client(address) if address.scheme == "s3" else None, retry=retry)
+
+
+def s3_client() -> Any:
+    """A client with the region, endpoint and credentials of the environment (AWS_…)."""
+    return _s3_client(parse_address("s3://"))
 
 
 def _s3_client(address: Address) -> Any:

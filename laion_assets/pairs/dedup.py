@@ -24,8 +24,11 @@ REMOVAL_DROPS = {
 """By what a row is to be removed → the reason under which it is counted."""
 
 # The place of a row in its crawl as one number: three non-negative numbers of 31, 63 and 31 bits. DuckDB takes the
-# minimum of a number many times faster than that of a struct.
-_PLACE = "((file_number::HUGEINT * 9223372036854775808 + record_offset::HUGEINT) * 2147483648 + link_position::HUGEINT)"
+# minimum of a number many times faster than that of a struct. A row of an import has a number in place of the last two.
+_PLACE = (
+    "((file_number::HUGEINT * 9223372036854775808 + coalesce(record_offset, row_number)::HUGEINT) * 2147483648"
+    " + coalesce(link_position, 0)::HUGEINT)"
+)
 
 _COLLIDED = "SELECT pair_id FROM _dedup_winners WHERE collided UNION SELECT pair_id FROM _dedup_seen WHERE NOT same"
 
@@ -56,8 +59,8 @@ def deduplicate(
     A pair is dropped under the first reason that holds: ``removed_url, removed_domain, removed_hash, removed_pair``;
     ``hash_collision``, if a different (url, text) has its pair_id, in an earlier crawl or at a lower place in this one;
     ``duplicate``, for all copies in this crawl but the one with the lowest (file_number, record_offset,
-    link_position); ``seen_in_earlier_crawl``, for the copy that is left. The result is a pure function of the rows:
-    neither their order nor the number of threads matters.
+    link_position), of an import (file_number, row_number); ``seen_in_earlier_crawl``, for the copy that is left. The
+    result is a pure function of the rows: neither their order nor the number of threads matters.
 
     Only ids and places are held (about 50 bytes a distinct pair, spilled where the connection may spill); texts and
     urls are streamed. The candidates are scanned twice and the history once, each once more if pair ids collide.

@@ -1,8 +1,9 @@
 """From a WAT or WARC file to candidate pairs: one row per image link with a text worth having."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, BinaryIO, Self, cast
 
 import polars as pl
@@ -100,9 +101,9 @@ def extract(
         raise ValueError(f"a crawl is read from 'wat' or 'warc' files, found {format!r}")
     identifier = LanguageIdentifier(options.language_floor)
     for links in _batches(readers[format](_CountedSource(source, counts), path, counts), batch_rows):
-        candidates = _candidates(links, options, identifier, counts)
-        if not candidates.is_empty():
-            yield candidates
+        found = candidates(links, options, identifier, counts)
+        if not found.is_empty():
+            yield found
 
 
 class _CountedSource:
@@ -180,9 +181,27 @@ def _frame(pages: list[Page]) -> pl.DataFrame:
     )
 
 
-def _candidates(
-    links: pl.DataFrame, options: ExtractionOptions, identifier: LanguageIdentifier, counts: ExtractionCounts
+def candidates(
+    links: pl.DataFrame,
+    options: ExtractionOptions,
+    identifier: LanguageIdentifier,
+    counts: ExtractionCounts,
+    *,
+    more: Mapping[str, type[pl.DataType]] = MappingProxyType({}),
 ) -> pl.DataFrame:
+    """The candidate pairs among links; the others are counted.
+
+    Args:
+        links: what ``CANDIDATE_SCHEMA`` has of where they stand; ``text``; and ``reference``, ``base`` and ``encoding``
+            as ``resolve`` takes them.
+        options: what is a candidate.
+        identifier: of languages.
+        counts: is added to.
+        more: further columns to keep, with their types.
+
+    Returns:
+        A frame with the columns of ``CANDIDATE_SCHEMA`` and ``more``.
+    """
     length = pl.col("text").str.len_chars()
     links = links.with_columns(normalise(links.get_column("text")))
     links = _without_faults(
@@ -201,7 +220,7 @@ def _candidates(
     return (
         links.hstack(identifier.identify(links.get_column("text")))
         .with_columns(pair_id=pair_id("url", "text"), url_id=url_id("url"))
-        .select(pl.col(name).cast(kind) for name, kind in CANDIDATE_SCHEMA.items())
+        .select(pl.col(name).cast(kind) for name, kind in {**CANDIDATE_SCHEMA, **more}.items())
     )
 
 

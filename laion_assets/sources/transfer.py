@@ -172,6 +172,16 @@ class ResumingStream(io.RawIOBase):
         self._body: Body | None = None
         self._reconnect()
 
+    @property
+    def total_bytes(self) -> int | None:
+        """Size of the whole file, null if the server does not say."""
+        return self._total
+
+    @property
+    def version(self) -> str | None:
+        """The server's mark of the file's content (ETag), null if it gives none."""
+        return self._version
+
     def readable(self) -> bool:
         """Always true."""
         return True

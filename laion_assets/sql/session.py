@@ -9,7 +9,7 @@ import duckdb
 
 from laion_assets.common.duck import quoted
 from laion_assets.delta.lake import Lake
-from laion_assets.delta.relations import hive_relation
+from laion_assets.delta.relations import hive_relation, with_added
 from laion_assets.delta.table import Table
 from laion_assets.lake.opening import lake_at
 from laion_assets.sql import PROJECT
@@ -126,10 +126,13 @@ def _show_what_is_built(
 def _show(con: duckdb.DuckDBPyConnection, table: Table, rows: str) -> None:
     """Make the view of a table. Where its SQL model has other columns by now, those that were built are shown."""
     columns = ", ".join(f'"{column.name}"' for column in table.columns)
-    try:
-        con.execute(f"CREATE OR REPLACE VIEW {table.name} AS SELECT {columns} FROM {rows}")
-    except duckdb.BinderException:
-        con.execute(f"CREATE OR REPLACE VIEW {table.name} AS SELECT * FROM {rows}")
+    for source in dict.fromkeys([rows, with_added(table, rows)]):  # a table of an earlier version may lack columns
+        try:
+            con.execute(f"CREATE OR REPLACE VIEW {table.name} AS SELECT {columns} FROM {source}")
+        except duckdb.BinderException:
+            continue
+        return
+    con.execute(f"CREATE OR REPLACE VIEW {table.name} AS SELECT * FROM {rows}")
 
 
 def query(con: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation | None:

@@ -8,6 +8,7 @@ from laion_assets.tables import (
     crawl,
     evaluation,
     images,
+    imports,
     models,
     operations,
     pairs,
@@ -16,7 +17,7 @@ from laion_assets.tables import (
 )
 from laion_assets.tables.declaration import Declaration, DeclarationError
 
-_SUBJECTS = (crawl, pairs, images, release, consent, models, training, evaluation, operations)
+_SUBJECTS = (imports, crawl, pairs, images, release, consent, models, training, evaluation, operations)
 
 TABLES: Mapping[str, Declaration] = {
     table.name: table for subject in _SUBJECTS for table in vars(subject).values() if isinstance(table, Declaration)
@@ -27,7 +28,7 @@ for _table in TABLES.values():
     if _strangers := sorted({read.table for read in _table.reads} - {*TABLES}):
         raise DeclarationError(f"the declaration of {_table.name} reads {', '.join(_strangers)}, which nobody declares")
 
-CATALOGUE = Catalogue(TABLES, others="`laion models run --select {table}+` builds it again")
+CATALOGUE = Catalogue(TABLES, others="`laion models run --select {table}+` builds it again", periods_entered="imports")
 """All of them as the engine takes them. Tables that are not declared are those of SQL models."""
 
 STAGES = tuple(name for name, table in TABLES.items() if table.code_version)

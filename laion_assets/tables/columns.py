@@ -9,6 +9,7 @@ from laion_assets.text.language import LANGUAGE_GROUPS
 STRING, INT, LONG = pa.string(), pa.int32(), pa.int64()
 FLOAT, DOUBLE, BOOL = pa.float32(), pa.float64(), pa.bool_()
 TIME = pa.timestamp("us", tz="UTC")
+STRINGS = pa.list_(pa.string())
 VECTOR = pa.list_(pa.float32())
 VERSIONS = pa.map_(STRING, LONG)
 
@@ -24,6 +25,7 @@ def column(
     nullable: bool = False,
     accepted: tuple[str, ...] = (),
     digested: bool = True,
+    added: bool = False,
     file: NamedFile | None = None,
     is_period: bool = False,
     numbered: Numbered | None = None,
@@ -36,13 +38,19 @@ def column(
         nullable=nullable,
         accepted=accepted,
         digested=digested,
+        added=added,
         file=file,
         is_period=is_period,
         numbered=numbered,
     )
 
 
-CRAWL = column("crawl", STRING, "Common Crawl's name of the snapshot, CC-MAIN-2024-10.", is_period=True)
+CRAWL = column(
+    "crawl",
+    STRING,
+    "Common Crawl's name of the snapshot, CC-MAIN-2024-10, or the one that an import was given.",
+    is_period=True,
+)
 SHARD = column(
     "shard", INT, "File number modulo the lake's number of shards.", numbered=Numbered(count="shards", of="file_number")
 )

@@ -8,12 +8,12 @@ from laion_assets.tables.needs import Need
 
 CRAWL_SNAPSHOTS = Declaration(
     name="crawl_snapshots",
-    description="One row per Common Crawl snapshot.",
+    description="One row per crawl: a Common Crawl snapshot, or an import.",
     key=("crawl",),
     partition_by=("crawl",),
     group=groups.CRAWL,
     code_version="2",
-    reads=(),
+    reads=(Read(table="imports"),),
     kinds=("s3",),
     need=Need(pool="network", public=True, memory_gib=4, hours=1),
     shaped_by=(),
@@ -27,24 +27,24 @@ CRAWL_SNAPSHOTS = Declaration(
     short="listed",
     columns=(
         CRAWL,
-        column("name", STRING, "The name Common Crawl gives the snapshot, 'August 2025 Index'."),
-        column("wat_file_count", LONG, "WAT files the crawl lists; 0 where it has WARC files only."),
+        column("name", STRING, "The name Common Crawl gives the snapshot, 'August 2025 Index'; of an import its own."),
+        column("wat_file_count", LONG, "WAT files the crawl lists; 0 where it has WARC files only, or is an import."),
         column("first_capture", TIME, "Time of the first capture, where collinfo.json tells.", nullable=True),
         column("last_capture", TIME, "Time of the last capture, where collinfo.json tells.", nullable=True),
-        column("source_uri", STRING, "Where the crawl was read from."),
+        column("source_uri", STRING, "Where the crawl was read from; of an import the folder its files share."),
         column("registered_at", TIME, "When the snapshot was registered.", digested=False),
     ),
 )
 
 WAT_FILES = Declaration(
     name="wat_files",
-    description="One row per WAT (or WARC) file of a snapshot that is to be read.",
+    description="One row per WAT (or WARC) file of a snapshot that is to be read, or per row group of an import.",
     key=("crawl", "file_number"),
     partition_by=("crawl",),
     order_by=("file_number",),
     group=groups.CRAWL,
     code_version="2",
-    reads=(Read(table="crawl_snapshots"),),
+    reads=(Read(table="crawl_snapshots"), Read(table="imports")),
     kinds=("s3",),
     need=Need(pool="network", public=True, memory_gib=4, hours=1),
     shaped_by=(),
@@ -58,8 +58,11 @@ WAT_FILES = Declaration(
     short="files",
     columns=(
         CRAWL,
-        column("file_number", INT, "Position in the crawl's list, from 0."),
-        column("path", STRING, "Path below the source."),
+        column("file_number", INT, "Position in the crawl's list, from 0; of an import, of the row group."),
+        column("path", STRING, "Path below the source; of an import, where the file lies."),
         SHARD,
+        column("file_sha256", STRING, "Of an import: SHA-256 of the file, hex.", nullable=True, added=True),
+        column("first_row", LONG, "Of an import: number of the first row in the file.", nullable=True, added=True),
+        column("row_count", LONG, "Of an import: rows from there on.", nullable=True, added=True),
     ),
 )

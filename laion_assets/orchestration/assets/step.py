@@ -68,6 +68,11 @@ class Step:
         return str(self.partition["crawl"])
 
     @property
+    def is_import(self) -> bool:
+        """Whether its crawl is an import: read from files that somebody named, and from no source of crawls."""
+        return self.lake.commit("imports", {"crawl": self.crawl}) is not None
+
+    @property
     def label(self) -> str:
         """Table and partition, for people."""
         return f"{self.table} {' '.join(str(v) for v in self.partition.values())}"
@@ -214,7 +219,7 @@ def _build(
         shown = function(step) or {}
         commit = build.publish(row_groups=step.row_groups)
     if CHECK in warnings:
-        unusual = surprises(commit, lake.ledger(table), _files_read(lake))
+        unusual = surprises(commit, lake.ledger(table), _files_read(lake), lake.order.entered)
         if unusual:
             step.warn(CHECK, "; ".join(unusual))
     declared = TABLES[table]

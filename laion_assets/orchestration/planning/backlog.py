@@ -230,7 +230,8 @@ class Backlog:
             most: partitions a run over a range may have.
         """
         run: Run = []
-        for unit in sorted(self._units.values(), key=_place):
+        by_age = {crawl: place for place, crawl in enumerate(self._lake.crawls)}
+        for unit in sorted(self._units.values(), key=lambda unit: _place(unit, by_age)):
             if run and len(run) < most and _follows(run[-1], unit, order):
                 run.append(unit)
                 continue
@@ -259,12 +260,13 @@ class _Upstream:
             self.waits = True
 
 
-def _place(unit: Unit) -> tuple[str, int, int]:
+def _place(unit: Unit, by_age: Mapping[str, int]) -> tuple[int, int, int]:
     """The oldest crawl first; of a crawl its own partition, then its shards, then its buckets."""
+    age = by_age.get(unit.crawl, -1)
     for kind, name in enumerate(("shard", "bucket"), start=1):
         if name in unit.partition:
-            return unit.crawl, kind, int(unit.partition[name])
-    return unit.crawl, 0, 0
+            return age, kind, int(unit.partition[name])
+    return age, 0, 0
 
 
 def _follows(one: Unit, other: Unit, order: Mapping[str, int]) -> bool:

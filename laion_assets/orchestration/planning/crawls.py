@@ -47,7 +47,7 @@ class CrawlRequest:
         expectations = site.settings.expectations(removals_digest(site.lake, site.settings))
         for table in self.tables:
             missing = expectations[table].missing
-            if missing is not None and self._due(site, table, sorted(self.crawls)):
+            if missing is not None and self._due(site, table, self.crawls):
                 raise SettingsError(missing)
 
     def _waves(self, site: Site) -> Iterator[Wave]:
@@ -57,7 +57,7 @@ class CrawlRequest:
             yield from self._stage(site, table)
 
     def _stage(self, site: Site, table: str) -> Iterator[Wave]:
-        crawls = sorted(self.crawls)
+        crawls = site.lake.order.sorted(self.crawls)
         # Each crawl's unique pairs depend on those of the crawls before it, which must be up to date by then.
         batches = [[crawl] for crawl in crawls] if table == "unique_pairs" else [crawls]
         at_first = [self._due(site, table, batch) for batch in batches]
@@ -87,6 +87,8 @@ class CrawlRequest:
         if state.table != "wat_files" or commit is None:
             return False
         limit, format_ = site.settings.wat_files, site.settings.format
+        if state.partition["crawl"] in site.lake.order.entered:
+            format_ = None  # an import is what it is
         other_limit = limit is not None and limit != commit.counts.get("limit", commit.rows)
         other_format = format_ is not None and (format_ == "warc") != bool(commit.counts.get("warc"))
         return other_limit or other_format

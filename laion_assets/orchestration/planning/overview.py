@@ -20,7 +20,7 @@ from laion_assets.orchestration.removals import current_removals
 from laion_assets.settings import Settings
 from laion_assets.sql.build import EXPECTATION, declared, model_states, stage_of, tests_version
 from laion_assets.sql.project import Project
-from laion_assets.tables.catalogue import PER_CRAWL, TABLES
+from laion_assets.tables.catalogue import TABLES
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,7 @@ class Overview:
             registered: the crawls that Dagster knows.
         """
         lake, inputs = self._at_rest()
-        built = {crawl for table in PER_CRAWL for crawl in lake.ledger(table).periods}
-        crawls = sorted(built | set(registered))
+        crawls = lake.order.sorted({*lake.periods, *registered})
         expectations = self.settings.expectations(self._removals_digest(lake))
         with no_collection():
             groups = self.judge.judge(lake, crawls, expectations)

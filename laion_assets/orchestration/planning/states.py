@@ -18,7 +18,7 @@ from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states
 from laion_assets.sql.project import Project, open_project
 from laion_assets.sql.selection import ALWAYS_CURRENT, training_stage
-from laion_assets.tables.catalogue import CATALOGUE, PER_CRAWL, TABLES
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from laion_assets.tables.declaration import Outside
 from laion_assets.training.recipe import RecipeError
 
@@ -49,10 +49,9 @@ def current_states(
     lake: Lake, settings: Settings, crawls: Sequence[str], *, until: str | None = None
 ) -> list[PartitionState]:
     """The state of the partitions of these crawls and of all built ones before them, whose state they inherit."""
-    built = {crawl for table in PER_CRAWL for crawl in lake.ledger(table).periods}
-    known = sorted(built | set(crawls))
+    known = {*lake.periods, *crawls}
     expectations = settings.expectations(removals_digest(lake, settings))
-    return lake_states(lake, known, expectations, until=until)
+    return lake_states(lake, [*known], expectations, until=until)
 
 
 def calibration_is_due(lake: Lake, settings: Settings) -> bool:

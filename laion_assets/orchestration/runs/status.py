@@ -81,8 +81,8 @@ class LakeStatus:
 
     @property
     def crawls(self) -> list[str]:
-        """The crawls, by name."""
-        return sorted({crawl for _, crawl in self.counts})
+        """The crawls, the earliest first, as they were judged."""
+        return list(dict.fromkeys(crawl for _, crawl in self.counts))
 
     def of_table(self, table: str) -> Counter[str]:
         """How many partitions of a table stand how, over all crawls."""

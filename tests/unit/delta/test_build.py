@@ -128,7 +128,7 @@ def test_reading_what_nobody_built_is_an_error(lake: Lake) -> None:
 def test_a_partition_written_by_hand_is_not_read_until_it_is_built_again(lake: Lake) -> None:
     publish_files(lake, "CC-1", ["a"])
     by_hand = files_frame(["forged"]).with_columns(crawl=pl.lit("CC-1")).select("crawl", "file_number", "path", "shard")
-    write_deltalake(lake.path("wat_files"), by_hand.to_arrow(), mode="append")
+    write_deltalake(lake.path("wat_files"), by_hand.to_arrow(), mode="append", schema_mode="merge")
     with (
         pytest.raises(UpstreamNotValidated, match="build that partition again"),
         lake_build(lake, "candidate_pairs", {"crawl": "CC-1", "shard": 0}, PROVENANCE) as build,

@@ -147,7 +147,7 @@ def test_a_version_that_is_not_there_is_named(buckets: Lake, version: int) -> No
 
 
 def test_a_table_that_is_not_there_is_named_with_those_that_are(buckets: Lake) -> None:
-    with pytest.raises(LakeError, match="no table nothing; it has unique_pairs, takedowns"):
+    with pytest.raises(LakeError, match="no table nothing; it has imports, unique_pairs, takedowns"):
         Lineage(buckets).back("nothing")
     with pytest.raises(LakeError, match="images, which has not been built yet"):
         Lineage(buckets).back("images")
