@@ -253,6 +253,10 @@ class RemovalMatcher:
             return True
         return self._is_listed(body)
 
+    def match_digest(self, digest: str) -> bool:
+        """Whether an md5, sha1 or sha256 (lower case hex) is itself in a hash list or a removal request."""
+        return digest in self.sha256 or digest in self.hashes
+
     def _below_a_domain(self, host: str) -> bool:
         labels = host.split(".")
         return any(".".join(labels[-count:]) in self.domains for count in self.domain_labels if count <= len(labels))

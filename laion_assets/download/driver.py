@@ -22,9 +22,9 @@ import polars as pl
 
 from laion_assets.common.digests import file_sha256, json_digest
 from laion_assets.common.locks import locked, share
-from laion_assets.download.fetch import Removal
 from laion_assets.download.options import DownloadOptions
 from laion_assets.download.pool import DownloadError, WorkerHost, worker_host
+from laion_assets.download.refusals import Removal
 from laion_assets.download.results import SCHEMA, answers
 from laion_assets.download.worker import LOCK, TAR_NUMBER_DIGITS, TarTask
 
@@ -124,7 +124,7 @@ class _Job:
         if self.urls.is_empty():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _only_writer(self.folder):
+        with only_writer(self.folder):
             for left in self.folder.glob(".work-*"):
                 shutil.rmtree(left, ignore_errors=True)
             scratch = self.folder / f".work-{os.getpid()}-{time.time_ns():x}"
@@ -136,7 +136,7 @@ class _Job:
                 for tar in tars:
                     if answers(tar.rows, tar.request) and self._tar_path(tar).is_file():
                         self.progress(tar.urls.height)
-                        yield _rows_of(tar)
+                        yield rows_of(tar.rows, tar.urls.height)
                     else:
                         unfinished.append(tar)
                 if unfinished:
@@ -191,7 +191,7 @@ class _Job:
                     for following in waiting:
                         host.submit(self._task(following, scratch, removals))
                         break
-                    yield _rows_of(tar)
+                    yield rows_of(tar.rows, tar.urls.height)
 
     def _task(self, tar: _Tar, scratch: Path, removals: str | None) -> TarTask:
         folder = scratch / tar.rows.stem
@@ -220,10 +220,15 @@ class _Job:
         return f"the worker that was making {path} {how}; finished tars are kept, run it again to go on"
 
 
-def _rows_of(tar: _Tar) -> pl.DataFrame:
-    rows = pl.read_parquet(tar.rows)
-    if rows.height != tar.urls.height:
-        raise DownloadError(f"{tar.rows} has {rows.height} rows for {tar.urls.height} urls; delete it and run again")
+def rows_of(path: Path, urls: int) -> pl.DataFrame:
+    """The rows that lie beside a finished tar, one for each of its urls.
+
+    Raises:
+        DownloadError: there are more or fewer.
+    """
+    rows = pl.read_parquet(path)
+    if rows.height != urls:
+        raise DownloadError(f"{path} has {rows.height} rows for {urls} urls; delete it and run again")
     return rows
 
 
@@ -253,7 +258,7 @@ def _digest_of(matcher: Removal) -> str:
 
 
 @contextlib.contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path) -> Iterator[None]:
     """Keep other downloads out of a folder; workers share the lock, so those of a killed download are waited for."""
     with locked(folder / LOCK, wait_seconds=_LOCK_SECONDS) as lock:
         if lock is None:
@@ -262,4 +267,4 @@ def _only_writer(folder: Path) -> Iterator[None]:
         yield
 
 
-__all__ = ["DownloadError", "download", "result_schema"]
+__all__ = ["DownloadError", "download", "only_writer", "result_schema", "rows_of"]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from laion_assets.consent.optout import opted_out
 from laion_assets.download.encodings import undo_encodings
@@ -18,6 +18,7 @@ from laion_assets.download.failures import Failure, FetchFailed, failure_of_stat
 from laion_assets.download.guard import Guard, is_bad_port
 from laion_assets.download.loop import Loop, Steps
 from laion_assets.download.options import DownloadOptions
+from laion_assets.download.refusals import Removal, refuse_listed, refuse_listed_body, refuse_out_of_bounds
 from laion_assets.download.slots import Slots
 from laion_assets.download.transfer import Answer, Visit
 from laion_assets.images.header import read_header
@@ -32,16 +33,6 @@ _WHOLE = re.compile(r"bytes[ \t]+0-(\d{1,12})/(\d{1,12})", re.ASCII | re.IGNOREC
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 Key = TypeVar("Key")
-
-
-class Removal(Protocol):
-    """What must not be fetched: ``laion_assets.consent.removals.RemovalMatcher`` is one."""
-
-    def match_url(self, url: str) -> str | None:
-        """``url`` or ``domain`` where a deny list or takedown names the url, ``hash`` where a hash list does."""
-
-    def match_body(self, body: bytes) -> bool:
-        """Whether a list of hashes names these bytes."""
 
 
 @dataclass(slots=True)
@@ -142,7 +133,7 @@ class Fetcher:
 
     def _admit(self, url: str, how: str) -> HttpUrl:
         """Refuse a url, as it is written and as it is asked, before anything is asked of its host."""
-        self._refuse_listed(url, how)
+        refuse_listed(self.removals, url, how)
         try:
             target = parse_http_url(url)
         except ValueError as error:
@@ -153,14 +144,8 @@ class Fetcher:
         if is_bad_port(target.port):
             raise FetchFailed(Failure.BLOCKED_ADDRESS, f"{how}port {target.port}, which is of another protocol")
         if target.href != url:
-            self._refuse_listed(target.href, how)
+            refuse_listed(self.removals, target.href, how)
         return target
-
-    def _refuse_listed(self, url: str, how: str) -> None:
-        kind = None if self.removals is None else self.removals.match_url(url)
-        if kind is not None:
-            failure = Failure.HASH_LISTED if kind == "hash" else Failure.DENY_LISTED
-            raise FetchFailed(failure, f"{how}{'a' if how else 'the'} url on a list of {kind} entries")
 
     def _judge(self, answer: Answer, outcome: Fetched) -> None:
         """Judge status and headers, before the body is read."""
@@ -188,8 +173,7 @@ class Fetcher:
         body = outcome.body = self._content(answer)
         outcome.byte_size = len(body)
         outcome.sha256 = hashlib.sha256(body).hexdigest()
-        if self.removals is not None and self.removals.match_body(body):
-            raise FetchFailed(Failure.HASH_LISTED, "the body is on a list of hash entries")
+        refuse_listed_body(self.removals, body)
         header = read_header(body)
         if header is None:
             what = f"starts with {body[:16]!r}" if body else "empty body"
@@ -197,19 +181,7 @@ class Fetcher:
             cut_off = not answer.body and not answer.values("content-length")
             unfinished = answer.status == _ACCEPTED or cut_off
             raise FetchFailed(Failure.PROTOCOL if unfinished else Failure.NOT_AN_IMAGE, what)
-        if not header.supported:
-            raise FetchFailed(Failure.DECODE, f"{header.format} pictures are not supported")
-        short, long = sorted((header.width, header.height))
-        options = self.options
-        size = f"{header.width} x {header.height} pixels"
-        if short == 0:
-            raise FetchFailed(Failure.DECODE, f"a {header.format} picture without a size")
-        if short * long > options.max_image_area:
-            raise FetchFailed(Failure.TOO_LARGE, f"{size}, over {options.max_image_area} in all")
-        if short < options.min_image_size:
-            raise FetchFailed(Failure.TOO_SMALL, f"{size}, under {options.min_image_size} on a side")
-        if long / short > options.max_aspect_ratio:
-            raise FetchFailed(Failure.ASPECT, f"{size}, over {options.max_aspect_ratio:g} to 1")
+        refuse_out_of_bounds(header, self.options)
 
     def _content(self, answer: Answer) -> bytes:
         """The body without its content encodings; a picture that comes bare whatever they say is taken as it is."""

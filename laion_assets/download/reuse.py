@@ -23,6 +23,10 @@ place they were taken at in them), pictures that may be PNGs (those of 16 bits w
 took for final."""
 
 
+_SAYS_NO = ("hash_listed", "opted_out")
+"""Failures by which a url's picture must not be had, whoever has a copy of it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reuse:
     """What became of the urls wanted: wanted == known + removed + attempted."""
@@ -48,6 +52,7 @@ def plan_attempts(
     removals: Removals,
     output: Path,
     refetch: bool = False,
+    copied: bool = False,
 ) -> Reuse:
     """Write the rows that are known, and leave the others in the table ``attempted`` (url_id, url) of ``con``.
 
@@ -55,6 +60,9 @@ def plan_attempts(
     picture is on a list of removals becomes the failure ``hash_listed``, without asking its host again. What is on a
     deny list is judged anew, and so is a picture that came by a redirect from there: where the url itself is on the
     list, that takes no connection. A picture whose removal was withdrawn is attempted again.
+
+    A failure of another crawl is none of this one's where nobody was asked (its pictures were copied out of tars), or
+    where the picture was not the one that a list promised.
 
     Args:
         con: knows the views.
@@ -66,6 +74,8 @@ def plan_attempts(
         removals: takedowns and deny lists.
         output: Parquet file to write.
         refetch: attempt everything that is not removed.
+        copied: whether this crawl's pictures are copied out of tars: whatever other crawls failed of is in there all
+            the same, and is left alone only where somebody said no to it.
     """
     registered = removals.register(con)
     transient = f"failure IN {tuple(f.value for f in TRANSIENT_FAILURES)!r} OR http_status IN {PASSING_REFUSALS!r}"
@@ -75,6 +85,7 @@ def plan_attempts(
     # Where a list names bodies by md5 or sha1, nobody can say by the sha256 alone that one is on no list any more.
     listed_no_more = "failure = 'hash_listed' AND sha256 IS NOT NULL AND removal IS NULL"
     let_in = "false" if removals.lists_bodies_by_other_digests else listed_no_more
+    theirs = f"failure IN {_SAYS_NO!r}" if copied else "attempts > 0 AND failure <> 'hash_mismatch'"
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE known AS
@@ -84,11 +95,12 @@ def plan_attempts(
             FROM ({matched})
             WHERE coalesce(removal, '') NOT IN ('url', 'domain')
               AND (status = 'success' OR NOT coalesce(({transient}) OR failure = 'deny_listed' OR ({let_in}), false))
+              AND (status = 'success' OR crawl = ? OR {theirs})
               AND (removal IS NOT NULL OR NOT {_OUTGROWN})
         )
         WHERE place = 1 AND ({not refetch} OR (status = 'success' AND removal IS NOT NULL))
     """,
-        [crawl],
+        [crawl, crawl],
     )
     names = ", ".join(_after_removal(name) for name in columns)
     con.execute(f"COPY (SELECT {names} FROM known) TO {quoted(output)} (FORMAT parquet, COMPRESSION zstd)")

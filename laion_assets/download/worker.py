@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from laion_assets.common.files import put_into_place
 from laion_assets.download.failures import Failure, failure_of_message
-from laion_assets.download.fetch import Fetched, Fetcher, Removal
+from laion_assets.download.fetch import Fetched, Fetcher
 from laion_assets.download.options import DownloadOptions
+from laion_assets.download.refusals import Removal
 from laion_assets.download.resizer import Resizer
 from laion_assets.download.results import Row, write_rows
 from laion_assets.download.slots import Slots

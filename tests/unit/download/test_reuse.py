@@ -56,7 +56,7 @@ class Planner:
         self._output = folder / "known.parquet"
 
     def __call__(
-        self, urls: list[str], earlier: list[dict[str, Any]], removals: Removals | None = None, *, refetch: bool = False
+        self, urls: list[str], earlier: list[dict[str, Any]], removals: Removals | None = None, **options: bool
     ) -> Reuse:
         with duckdb.connect() as con:
             con.execute("SET TimeZone = 'UTC'")
@@ -70,7 +70,7 @@ class Planner:
                 columns=COLUMNS,
                 removals=removals or Removals.none(),
                 output=self._output,
-                refetch=refetch,
+                **options,
             )
             self.attempted = con.table("attempted").pl()["url"].to_list()
             self.known = {r["url"]: r for r in pl.read_parquet(self._output).iter_rows(named=True)}
@@ -102,9 +102,29 @@ def test_a_success_is_taken_over_as_it_is(plan):
 @pytest.mark.parametrize("failure", Failure)
 def test_a_failure_is_taken_over_unless_it_can_pass_or_was_a_list_s_verdict(plan, failure):
     plan(["http://a"], [row("http://a", failure=failure)])
-    again = is_transient(failure) or failure == "deny_listed"
+    again = is_transient(failure) or failure in ("deny_listed", "hash_mismatch")
     assert plan.attempted == (["http://a"] if again else [])
     assert list(plan.known) == ([] if again else ["http://a"])
+
+
+@pytest.mark.parametrize("failure", ["hash_mismatch", "decode"])
+def test_a_failure_that_only_this_crawl_s_list_or_tars_know_of_stays_with_it(plan, failure):
+    plan(["http://a"], [row("http://a", CRAWL, failure=failure, attempts=0)])
+    assert plan.attempted == []
+    plan(["http://a"], [row("http://a", LATER, failure=failure, attempts=0)])
+    assert plan.attempted == ["http://a"]
+
+
+def test_what_others_could_not_fetch_is_copied_out_of_tars_unless_somebody_said_no(plan):
+    failures = {f"http://{failure}": failure for failure in ("http_4xx", "decode", "hash_listed", "opted_out")}
+    rows = [row(url, failure=failure) for url, failure in failures.items()]
+    plan([*failures, "http://a"], [*rows, row("http://a")], copied=True)
+    assert sorted(plan.attempted) == ["http://decode", "http://http_4xx"]
+    assert {url: known["status"] for url, known in plan.known.items()} == {
+        "http://a": "success", "http://hash_listed": "failed", "http://opted_out": "failed",
+    }  # fmt: skip
+    plan(["http://decode"], [row("http://decode", CRAWL, failure="decode", attempts=0)], copied=True)
+    assert plan.attempted == []
 
 
 @pytest.mark.parametrize(
