@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from laion_assets.cli.alerts import alerts
+from laion_assets.cli.clean import clean
 from laion_assets.cli.common import LakeOption, SourceOption, UsageError, complain, out, settings_of
 from laion_assets.cli.crawls import crawls, known_crawls
 from laion_assets.cli.doctor.command import doctor
@@ -136,6 +137,7 @@ app.command()(verify)
 app.command()(restore)
 app.command(context_settings={"ignore_unknown_options": True})(takedown)  # `-92` is a pair, and no option
 app.command()(takedowns)
+app.command()(clean)
 
 
 @app.command()
