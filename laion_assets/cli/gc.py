@@ -34,9 +34,10 @@ def gc(
         list[str] | None,
         typer.Option(
             "--unpin",
-            metavar="RECIPE",
-            help="Keep nothing that this recipe's training set was made from; may be given several times. Its shards "
-            "and checkpoints stay, but it cannot be made again as it was: only with `laion train --refresh`.",
+            metavar="RECIPE|release=NAME",
+            help="Keep nothing that this recipe's training set, or this release, was made from; may be given several "
+            "times. Its shards and checkpoints, or its files, stay, but it cannot be made again as it was: of a recipe "
+            "only with `laion train --refresh`.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -49,8 +50,8 @@ def gc(
 
     - the newest of each table, and those that were the newest within the last `--days`;
 
-    - those that a training set, or the set behind a checkpoint, was made from, however old (its pins), and those that
-      a recipe's file names;
+    - those that a training set, the set behind a checkpoint, or a release was made from, however old (its pins), and
+      those that a recipe's file names;
 
     - all that could be read when the oldest running step began.
 
@@ -76,7 +77,10 @@ def gc(
     end_abandoned_runs(instance)
     let_go = unpin or []
     for name in let_go:
-        if name not in settings.known_recipes and opened.commit("training_sets", {"recipe": name}) is None:
+        if name.startswith("release="):
+            if name not in opened.ledger("releases").commits:
+                raise UsageError(f"--unpin: there is no release {name.partition('=')[2]!r}; see `laion release list`")
+        elif name not in settings.known_recipes and opened.commit("training_sets", {"recipe": name}) is None:
             raise UsageError(f"--unpin: there is no recipe {name!r}; `laion recipes` lists them")
     seen = survey(settings, opened, instance, days=days, let_go=let_go)
     swept = sweep(opened, seen.plan) if delete else None

@@ -18,6 +18,9 @@ from laion_assets.cli.lineage.command import diff, lineage
 from laion_assets.cli.models import models
 from laion_assets.cli.plan import plan
 from laion_assets.cli.recipes import recipes
+from laion_assets.cli.release import diff as _release_diff  # noqa: F401 - has a command
+from laion_assets.cli.release import verify as _release_verify  # noqa: F401 - has a command
+from laion_assets.cli.release.command import releases
 from laion_assets.cli.report import report
 from laion_assets.cli.restore import restore
 from laion_assets.cli.settings import settings
@@ -74,6 +77,7 @@ def _run() -> None:
     from laion_assets.evaluation.benchmark import BenchmarkError
     from laion_assets.orchestration.execution import ExecutorError
     from laion_assets.orchestration.planning.waves import RequestError
+    from laion_assets.release.parts import ReleaseError
     from laion_assets.sample.publish import SampleError
     from laion_assets.sources.sources import SourceError
     from laion_assets.training.recipe import RecipeError
@@ -90,6 +94,7 @@ def _run() -> None:
         RemovalError,
         SampleError,
         RecipeError,
+        ReleaseError,
         BenchmarkError,
         ExecutorError,
     ) as error:
@@ -236,6 +241,7 @@ app.add_typer(sample, name="sample")
 app.add_typer(models, name="models")
 app.add_typer(alerts, name="alerts")
 app.add_typer(recipes, name="recipes")
+app.add_typer(releases, name="release")
 
 
 @sample.command()

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from laion_assets.common.logs import console
-from laion_assets.orchestration.assets import crawl, embeddings, evaluation, images, pairs, states, training
+from laion_assets.orchestration.assets import crawl, embeddings, evaluation, images, pairs, releases, states, training
 from laion_assets.orchestration.assets.metadata import description
 from laion_assets.orchestration.assets.models import model_assets
 from laion_assets.orchestration.assets.step import StepFunction, stage_asset
@@ -62,6 +62,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         asset(evaluation.retrieval_scores),
         asset(evaluation.robustness, whole=evaluation.whole),
         asset(evaluation.scaling_laws, whole=evaluation.whole),
+        asset(releases.releases),
+        asset(releases.release_files, spread=releases.due_parts, finish=releases.finish),
         asset(
             states.partition_states,
             whole=evaluation.whole,

@@ -1,6 +1,7 @@
 """How a build of partitions is told to Dagster: one result a run, checks, failures that say what to do."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -42,6 +43,8 @@ def publish_each(
     asset: str,
     places: Places,
     build: Callable[[Partition], Published],
+    *,
+    last: Iterable[Callable[[], Mapping[str, Any]]] = (),
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Build partition after partition, each within its limits, and report them as one step.
 
@@ -51,6 +54,7 @@ def publish_each(
         asset: its name.
         places: what to build.
         build: builds one partition; raises ``ValidationFailed`` where nothing was published for a failed check.
+        last: what is to be done when all are built; each gives what to show.
     """
     results: list[dg.MaterializeResult[Any]] = []
     ranged = len({key for key, _ in places}) > 1
@@ -59,7 +63,12 @@ def publish_each(
         if ranged:
             context.add_asset_metadata(dict(result.metadata or {}), partition_key=key)
         results.append(result)
-    yield results[0] if len(results) == 1 else _merged(asset, results)
+    with telling_dagster(context, settings):
+        shown = [finish() for finish in last]
+    result = results[0] if len(results) == 1 else _merged(asset, results)
+    for more in shown:
+        result = result._replace(metadata={**(result.metadata or {}), **more})
+    yield result
 
 
 def _one(
@@ -78,16 +87,11 @@ def _one(
         ):
             published = build(partition)
     except BaseException as error:
-        if was_interrupted(error):
-            if settings.executor == "in-process":  # else Dagster would say that the run failed
-                context.instance.report_run_canceling(context.run)
-            raise KeyboardInterrupt from error
-        if not isinstance(error, Exception):
-            raise
-        # Any other goes on as what Dagster understands.
         if isinstance(error, ValidationFailed):
             yield from check_results(asset, error.checks)
-        verdict = told(error, settings.retries, context.retry_number)
+        verdict = _as_dagster_has_it(context, settings, error)
+        if verdict is error:
+            raise
         raise verdict from verdict.__cause__
     return dg.MaterializeResult(
         asset_key=asset,
@@ -95,6 +99,29 @@ def _one(
         data_version=dg.DataVersion(published.digest),
         check_results=[*check_results(asset, published.checks), *published.warnings],
     )
+
+
+@contextmanager
+def telling_dagster(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[None]:
+    """Let whatever goes wrong in a block be what Dagster understands."""
+    try:
+        yield
+    except BaseException as error:
+        verdict = _as_dagster_has_it(context, settings, error)
+        if verdict is error:
+            raise
+        raise verdict from verdict.__cause__
+
+
+def _as_dagster_has_it(context: dg.AssetExecutionContext, settings: Settings, error: BaseException) -> BaseException:
+    """What to raise instead of an error, so that Dagster understands it."""
+    if was_interrupted(error):
+        if settings.executor == "in-process":  # else Dagster would say that the run failed
+            context.instance.report_run_canceling(context.run)
+        interrupt = KeyboardInterrupt()
+        interrupt.__cause__ = error
+        return interrupt
+    return told(error, settings.retries, context.retry_number) if isinstance(error, Exception) else error
 
 
 def check_results(asset: str, outcomes: Iterable[CheckOutcome]) -> Iterator[dg.AssetCheckResult]:

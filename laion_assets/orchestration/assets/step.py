@@ -7,7 +7,7 @@ at. Everything else, from pinned reads to the reported checks, is here and the s
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -32,7 +32,7 @@ from laion_assets.orchestration.assets.metadata import (
     preview,
     tags,
 )
-from laion_assets.orchestration.assets.publishing import Published, keys_of, publish_each
+from laion_assets.orchestration.assets.publishing import Published, keys_of, publish_each, telling_dagster
 from laion_assets.orchestration.assets.source_links import function_link
 from laion_assets.orchestration.execution.executors import asset_options
 from laion_assets.orchestration.partitions import Partitions
@@ -130,6 +130,8 @@ def stage_asset(
     warnings: Mapping[str, str] | None = None,
     whole: Callable[[Settings], Iterable[Partition]] | None = None,
     more_deps: Iterable[dg.AssetDep] = (),
+    spread: Callable[[Lake, Partition], Iterable[Partition]] | None = None,
+    finish: Callable[[Lake, Settings, Partition], Metadata] | None = None,
 ) -> dg.AssetsDefinition:
     """The Dagster asset of the table that ``function`` is named after.
 
@@ -140,6 +142,8 @@ def stage_asset(
         warnings: checks, with their meanings, that ``function`` may let fail by :meth:`Step.warn`.
         whole: the Delta partitions to build where the asset has none in Dagster.
         more_deps: edges beside those of what the stage always reads.
+        spread: the Delta partitions to build of one of Dagster's, where it stands for several.
+        finish: is called for each of Dagster's partitions when all of these are built.
     """
     table = getattr(function, "__name__", "")
     declared = TABLES[table]
@@ -177,12 +181,17 @@ def stage_asset(
             return _build(context, function, table, partition, opened, source, settings, warned)
 
         places: list[tuple[str | None, Partition]] = []
+        last: list[Callable[[], Metadata]] = []
         for key in keys_of(context):
             if key is None:
                 places += [(None, partition) for partition in (whole(settings) if whole else ())]
-            else:
-                places.append((key, partitions.partition(table, key)))
-        yield from publish_each(context, settings, table, places, build)
+                continue
+            partition = partitions.partition(table, key)
+            with telling_dagster(context, settings):
+                places += [(key, part) for part in (spread(opened, partition) if spread else (partition,))]
+            if finish is not None:
+                last.append(partial(finish, opened, settings, partition))
+        yield from publish_each(context, settings, table, places, build, last=last)
 
     return asset
 

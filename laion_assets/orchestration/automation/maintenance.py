@@ -71,7 +71,7 @@ def survey(
         lake: the lake.
         instance: knows what runs.
         days: how long replaced versions stay readable; None: as the settings say.
-        let_go: recipes whose sources need not stay.
+        let_go: recipes, and releases as `release=NAME`, whose sources need not stay.
         own_run: a run that reads nothing.
         now: the present.
 
@@ -86,7 +86,7 @@ def survey(
         days=settings.retention.days if days is None else days,
         running_since=_running_since(instance, own_run),
         more_pins=_asked_for(settings, let_go),
-        let_go={f"recipe={name}" for name in let_go},
+        let_go={name if "=" in name else f"recipe={name}" for name in let_go},
         now=now,
     )
     removals = current_removals(lake, settings)
