@@ -19,6 +19,7 @@ from laion_assets.cli.models import models
 from laion_assets.cli.plan import plan
 from laion_assets.cli.recipes import recipes
 from laion_assets.cli.release import diff as _release_diff  # noqa: F401 - has a command
+from laion_assets.cli.release import feed as _release_feed  # noqa: F401 - has a command
 from laion_assets.cli.release import verify as _release_verify  # noqa: F401 - has a command
 from laion_assets.cli.release.command import releases
 from laion_assets.cli.report import report

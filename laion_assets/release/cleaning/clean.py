@@ -76,8 +76,9 @@ class _Cleaning:
         with Matcher(self._feed) as matcher:
             self._look(others, matcher)
         self._followed |= {one for record in self._staging.records() for one in record.pair_ids}
-        with Matcher(self._feed, self._followed if others else None) as matcher:
-            self._look(of_ids, matcher)
+        if of_ids:
+            with Matcher(self._feed, self._followed if others else None) as matcher:
+                self._look(of_ids, matcher)
         if not self._dry_run:
             self._finish()
         return self._outcome
