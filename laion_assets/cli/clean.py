@@ -13,7 +13,7 @@ _SHOWN = 20
 
 
 def clean(
-    copy: Annotated[Path, typer.Argument(help="The folder of your copy: Parquet, tars, vectors, lists, or all of them.")],
+    copy: Annotated[Path, typer.Argument(help="The folder of your copy: Parquet, tars, vectors, lists, or all.")],
     feed: Annotated[
         str, typer.Option(help="The release's `removals.jsonl`: a file, an https:// address, or s3://bucket/name.")
     ],

@@ -17,14 +17,14 @@ from laion_assets.release.verify import addresses_sql, files_with_addresses
 def refresh_feed(place: Storage, requests: Iterable[Request], lists: Removals, now: datetime) -> tuple[int, int]:
     """Let a release's feed say what is to be removed by now.
 
-    The feed's file is written first, then the manifest that knows it: killed in between, the feed goes on after what the
-    manifest knows, which everybody may read, and which the next refreshing makes whole.
+    The feed's file is written first, then the manifest that knows it: killed in between, the feed goes on after what
+    the manifest knows, which everybody may read, and which the next refreshing makes whole.
 
     Args:
         place: of the release.
         requests: for removals, as the lake has them.
-        lists: what stands on deny lists. They are not published: of what they name only that is listed which the release
-            holds, by its address and, where a list names pictures, by its bytes.
+        lists: what stands on deny lists. They are not published: only what the release holds of them is listed, by its
+            address and, where a list names pictures, by its bytes.
         now: the time, with its zone.
 
     Returns:
@@ -53,7 +53,8 @@ def _held(place: Storage, lists: Removals, now: datetime) -> list[Request]:
     with tempfile.TemporaryDirectory(prefix="laion-feed-") as spill, open_engine(Path(spill), place) as con:
         known = lists.register(con)
         relation = addresses_sql(con, [place.address(file.path) for file in files])
-        by_url = f"SELECT DISTINCT url FROM ({known.annotate(relation)}) WHERE removal IS NOT NULL"
+        pairs = known.annotate(relation, sha256="sha256")
+        by_url = f"SELECT DISTINCT url FROM ({pairs}) WHERE removal IS NOT NULL"
         pictures = known.annotate(relation, url=None, sha256="sha256")
         by_bytes = f"SELECT DISTINCT sha256 FROM ({pictures}) WHERE removal IS NOT NULL"
         urls = {canonical_digest(canonical_url(url)) for (url,) in con.execute(by_url).fetchall()}

@@ -15,7 +15,7 @@ from laion_assets.delta.engine import open_engine
 from laion_assets.delta.partition import literal
 from laion_assets.delta.storage import Storage
 from laion_assets.release.build import sizes_at
-from laion_assets.release.cleaning.receipt import RECEIPT
+from laion_assets.release.cleaning.staging import RECEIPT
 from laion_assets.release.feed import FEED, FeedError, bytes_digest, read_feed
 from laion_assets.release.ids import IDS
 from laion_assets.release.manifest import MANIFEST, Manifest, read_manifest

@@ -45,7 +45,8 @@ def plan(copy: Path, unit: Unit, matcher: Matcher) -> Plan:
     try:
         return _PLANS[type(unit)](copy, unit, matcher)
     except CannotClean as error:
-        return Plan(faults=[Fault(path_of(unit), str(error))])
+        path = path_of(unit) if error.path is None else error.path.relative_to(copy).as_posix()
+        return Plan(faults=[Fault(path, str(error))])
     except BrokenFile as error:  # a tar names itself
         return Plan(faults=[Fault(path_of(unit), str(error).replace(f"{copy}/", ""))])
 
@@ -190,7 +191,7 @@ def _counted(path: Path, rows: parquet.Rows | None, samples: int) -> bytes:
                 if by_status[said] <= 0:
                     del by_status[said]  # an error may name the site
     except (msgspec.DecodeError, TypeError) as error:
-        raise CannotClean(f"{path.name} beside it holds no counts as img2dataset writes them: {error}") from error
+        raise CannotClean(f"it holds no counts as img2dataset writes them: {error}", path) from error
     return msgspec.json.format(msgspec.json.encode(counts), indent=4)
 
 

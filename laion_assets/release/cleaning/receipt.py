@@ -11,11 +11,9 @@ import msgspec
 
 from laion_assets.common.files import write_file
 from laion_assets.release.cleaning.faults import CopyError
-from laion_assets.release.cleaning.staging import Record
+from laion_assets.release.cleaning.staging import RECEIPT, Record
 from laion_assets.release.feed import Feed
 
-RECEIPT: Final = "removals-receipt.json"
-"""Its name in a copy."""
 _FORMAT: Final = 1
 
 

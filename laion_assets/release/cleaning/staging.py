@@ -19,6 +19,8 @@ import msgspec
 from laion_assets.common.digests import file_sha256, text_digest
 from laion_assets.common.files import UNFINISHED, appearing, put_into_place, write_file
 
+RECEIPT: Final = "removals-receipt.json"
+"""The receipt's name in a copy."""
 RECORDS: Final = ".laion-clean"
 """The folder of records in a copy, while it is being cleaned."""
 
@@ -80,6 +82,8 @@ class Staging:
         for unit in self._units():
             self._rename(_read(unit))
         for left in [path for path in self.copy.rglob(".*") if is_staged(path.name)]:
+            left.unlink(missing_ok=True)
+        for left in [*self.copy.glob(f".{RECEIPT}.*{UNFINISHED}"), *self._folder.glob(f".*{UNFINISHED}")]:
             left.unlink(missing_ok=True)
 
     def carry_out(self, changes: Sequence[Change]) -> None:

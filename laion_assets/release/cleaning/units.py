@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from laion_assets.release.cleaning.lists import is_list
-from laion_assets.release.cleaning.receipt import RECEIPT
-from laion_assets.release.cleaning.staging import RECORDS, is_staged
+from laion_assets.release.cleaning.staging import RECEIPT, RECORDS, is_staged
 from laion_assets.release.feed import FEED
 
 MANIFEST: Final = "manifest.json"

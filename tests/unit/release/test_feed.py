@@ -93,13 +93,18 @@ def test_a_withdrawal_is_a_row_and_so_is_asking_again() -> None:
     assert read_feed(second).in_force == {("pair_id", "5")}
     again = [("domain", "a.example", 9, None), *rows[1:]]
     third = append_feed(second, requests_of(table(*again)))
-    assert said(third)[3:] == [{"n": 4, "date": "2026-01-10", "kind": "domain", "domain": "a.example", "reason": "other"}]
+    assert said(third)[3:] == [
+        {"n": 4, "date": "2026-01-10", "kind": "domain", "domain": "a.example", "reason": "other"}
+    ]
     assert third.startswith(second)
     assert second.startswith(first)
 
 
 def test_what_was_withdrawn_before_it_was_ever_published_is_not_told() -> None:
-    assert feed_lines(requests_of(table(("domain", "a.example", 1, None), ("withdrawal", "domain a.example", 2, None)))) == b""
+    assert (
+        feed_lines(requests_of(table(("domain", "a.example", 1, None), ("withdrawal", "domain a.example", 2, None))))
+        == b""
+    )
 
 
 def test_what_is_known_elsewhere_stays_listed() -> None:
@@ -107,7 +112,9 @@ def test_what_is_known_elsewhere_stays_listed() -> None:
     assert append_feed(feed, []) == feed
 
 
-THINGS = st.sampled_from([("url", "https://a.example/1"), ("domain", "b.example"), ("pair_id", "7"), ("sha256", "0" * 64)])
+THINGS = st.sampled_from(
+    [("url", "https://a.example/1"), ("domain", "b.example"), ("pair_id", "7"), ("sha256", "0" * 64)]
+)
 EVENTS = st.lists(st.tuples(THINGS, st.booleans()), max_size=12)
 
 
@@ -123,7 +130,9 @@ def test_each_version_is_the_beginning_of_all_later_ones(events, published) -> N
         elif not withdraws:
             asked[thing] = (day, asked.get(thing, (0, None))[1])
         rows = [(kind, value, at, None) for (kind, value), (at, _) in asked.items()]
-        rows += [("withdrawal", f"{kind} {value}", at, None) for (kind, value), (_, at) in asked.items() if at is not None]
+        rows += [
+            ("withdrawal", f"{kind} {value}", at, None) for (kind, value), (_, at) in asked.items() if at is not None
+        ]
         requests = requests_of(table(*rows))
         if is_published:
             grown = append_feed(feed, requests)

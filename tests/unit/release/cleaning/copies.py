@@ -77,13 +77,11 @@ def img2dataset_shard(folder: Path, shard: str, rows: list[Pair], failed: list[P
         }  # fmt: skip
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_samples(
-        folder / f"{shard}.tar",
-        [
-            (row.key, {"json": json.dumps(said(row, "success"), indent=4).encode(), "png": row.picture, "txt": row.text.encode()})
-            for row in rows
-        ],
+    members = (
+        {"json": json.dumps(said(row, "success"), indent=4).encode(), "png": row.picture, "txt": row.text.encode()}
+        for row in rows
     )
+    write_samples(folder / f"{shard}.tar", zip((row.key for row in rows), members, strict=True))
     told = [said(row, "success") for row in rows] + [said(row, "failed_to_download") for row in failed]
     pq.write_table(pa.Table.from_pylist(told), folder / f"{shard}.parquet")
     messages = [str(row["error_message"]) for row in told if row["error_message"]]
@@ -106,8 +104,8 @@ def clip_retrieval_part(folder: Path, number: str, rows: list[Pair]) -> None:
         np.save(folder / name / f"{name}_{number}.npy", vectors_of(rows, salt))
     (folder / "metadata").mkdir(parents=True, exist_ok=True)
     metadata = {
-        "image_path": [row.key for row in rows], "caption": [row.text for row in rows], "url": [row.url for row in rows],
-        "sha256": [row.sha256 for row in rows],
+        "image_path": [row.key for row in rows], "caption": [row.text for row in rows],
+        "url": [row.url for row in rows], "sha256": [row.sha256 for row in rows],
     }  # fmt: skip
     pq.write_table(pa.table(metadata), folder / "metadata" / f"metadata_{number}.parquet")
 

@@ -14,7 +14,6 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from laion_assets.release.cleaning import staging
 from laion_assets.release.cleaning.clean import clean
 from laion_assets.release.cleaning.faults import CopyError
 from laion_assets.release.feed import Feed, feed_lines, read_feed, requests_of
@@ -32,7 +31,6 @@ from tests.unit.release.cleaning.copies import (
 ALL = pairs(40)
 BY_URL, BY_BYTES, BY_ID, BY_SITE = ALL[3], ALL[11], ALL[17], ALL[29]
 FAILED = Pair(90, "https://www.gone.example/x.png", "never fetched", b"")
-GONE = {BY_URL, BY_BYTES, BY_ID, BY_SITE}
 ALL[29] = BY_SITE = Pair(29, "https://a.b.gone.example/p/29.png", ALL[29].text, ALL[29].picture)
 GONE = {BY_URL, BY_BYTES, BY_ID, BY_SITE}
 KEPT = [pair for pair in ALL if pair not in GONE]
@@ -186,32 +184,110 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("step", ["write_file", "put_into_place", "appearing"])
-def test_killed_anywhere_and_run_again_it_ends_with_the_same_bytes(
-    made: Path, feed: Feed, cleaned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    real: Callable[..., object] = getattr(staging, step)
-    wanted, times = contents(cleaned), 0
-    while True:
-        copy = Path(shutil.copytree(made, tmp_path / f"copy{times}"))
-        calls = 0
+def killed_before(step: int, work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Do some work as a process that dies before its ``step``-th change of the disk: nobody tidies up after it.
 
-        def killed(*args: object, **options: object) -> object:
-            nonlocal calls
-            calls += 1
-            if calls == times + 1:
+    Returns:
+        whether there were so many.
+    """
+    done, real = 0, {name: getattr(owner, name) for owner, name in CHANGES}
+
+    def dying(name: str) -> Callable[..., object]:
+        def change(*args: object, **options: object) -> object:
+            nonlocal done
+            done += 1
+            if done >= step:
                 raise Killed
-            return real(*args, **options)
+            return real[name](*args, **options)
 
-        monkeypatch.setattr(staging, step, killed)
+        return change
+
+    with monkeypatch.context() as patched:
+        for owner, name in CHANGES:
+            patched.setattr(owner, name, dying(name))
         try:
-            clean(copy, feed)
+            work()
         except Killed:
-            monkeypatch.undo()
-            clean(copy, feed)
-            assert contents(copy) == wanted, f"killed at call {times + 1} of {step}"
-            times += 1
-            shutil.rmtree(copy)
-            continue
-        break
-    assert times > 5
+            return True
+    return False
+
+
+CHANGES = [(os, "fsync"), (Path, "replace"), (Path, "unlink"), (Path, "mkdir"), (shutil, "rmtree")]
+
+
+SLOW = [pytest.param(first, marks=pytest.mark.slow) for first in (2, 3, 4)]
+
+
+@pytest.mark.parametrize("first", [1, *SLOW])
+def test_killed_anywhere_and_run_again_it_ends_with_the_same_bytes(
+    feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """Every fourth point, and the others in the other three tests."""
+    made = tmp_path / "made"
+    img2dataset_shard(made, "00001", ALL[20:32], [FAILED])
+    (made / "sizes.json").write_text('{"00001.tar": 12}')
+    clip_retrieval_part(made / "vectors", "0", ALL[:12])
+    whole = Path(shutil.copytree(made, tmp_path / "whole"))
+    clean(whole, feed)
+    wanted = contents(whole)
+    assert len(wanted[RECEIPT]) > 1000
+    for step in range(first, 500, 4):
+        copy = Path(shutil.copytree(made, tmp_path / f"copy{step}"))
+        if not killed_before(step, lambda copy=copy: clean(copy, feed), monkeypatch):
+            break
+        clean(copy, feed)
+        assert contents(copy) == wanted, f"killed before change {step}"
+    assert step > 40
+
+
+def test_a_unit_changes_as_a_whole_also_for_a_feed_that_grew_meanwhile(
+    made: Path, feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed run did by one feed is in the receipt of the next, which goes by a longer one."""
+    copy = Path(shutil.copytree(made, tmp_path / "copy"))
+    assert killed_before(60, lambda: clean(copy, feed_of(("pair_id", str(BY_ID.pair_id)))), monkeypatch)
+    clean(copy, feed)
+    direct = Path(shutil.copytree(made, tmp_path / "direct"))
+    clean(direct, feed)
+    assert contents(copy) == contents(direct)
+
+
+def test_a_process_that_is_killed_for_good(made: Path, feed: Feed, cleaned: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(made, tmp_path / "copy"))
+    (tmp_path / "feed").write_bytes(feed.content)
+    code = f"""
+import os, pathlib
+from laion_assets.release.cleaning.clean import clean
+from laion_assets.release.feed import read_feed
+real, left = pathlib.Path.replace, 12
+def replace(self, target):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), 9)
+    return real(self, target)
+pathlib.Path.replace = replace
+clean(pathlib.Path({str(copy)!r}), read_feed(pathlib.Path({str(tmp_path / "feed")!r})))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    clean(copy, feed)
+    assert contents(copy) == contents(cleaned)
+
+
+def test_what_cleans_needs_neither_the_lake_nor_a_model() -> None:
+    code = """
+import sys
+import laion_assets.release.cleaning.clean, laion_assets.release.cleaning.fetching, laion_assets.release.feed
+print([name for name in ("torch", "open_clip", "deltalake", "dagster", "img2dataset") if name in sys.modules])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+def test_two_at_once_do_not_meet(copy: Path, feed: Feed) -> None:
+    from laion_assets.common.locks import locked
+
+    with locked(copy), pytest.raises(CopyError, match="is being cleaned by another process"):
+        clean(copy, feed)
+    with pytest.raises(CopyError, match="expected the folder of a copy, found nothing"):
+        clean(copy / "absent", feed)
