@@ -153,8 +153,9 @@ def _samples(lake: Lake, release: Release, models: str, removals: Removals, each
                 ON verdict.crawl = pair.crawl AND verdict.bucket = pair.bucket AND verdict.pair_id = pair.pair_id
         )"""
         known = removals.register(con).annotate(pairs, final_url="final_url", pair_id="pair_id", sha256="sha256")
+        pictured = "AND shard_path IS NOT NULL" if release.terms.has_pictures else ""
         found = con.execute(
-            f"SELECT * FROM ({known}) WHERE removal IS NULL "
+            f"SELECT * FROM ({known}) WHERE removal IS NULL {pictured} "
             "QUALIFY row_number() OVER (PARTITION BY subset ORDER BY shard_path IS NULL, pair_id) <= ? "
             "ORDER BY subset, shard_path IS NULL, pair_id",
             [each],
