@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from laion_assets.cli.alerts import alerts
+from laion_assets.cli.clean import clean
 from laion_assets.cli.common import LakeOption, SourceOption, UsageError, complain, out, settings_of
 from laion_assets.cli.crawls import crawls, known_crawls
 from laion_assets.cli.doctor.command import doctor
@@ -18,6 +19,7 @@ from laion_assets.cli.models import models
 from laion_assets.cli.plan import plan
 from laion_assets.cli.recipes import recipes
 from laion_assets.cli.release import diff as _release_diff  # noqa: F401 - has a command
+from laion_assets.cli.release import feed as _release_feed  # noqa: F401 - has a command
 from laion_assets.cli.release import verify as _release_verify  # noqa: F401 - has a command
 from laion_assets.cli.release.command import releases
 from laion_assets.cli.report import report
@@ -141,6 +143,7 @@ app.command()(verify)
 app.command()(restore)
 app.command(context_settings={"ignore_unknown_options": True})(takedown)  # `-92` is a pair, and no option
 app.command()(takedowns)
+app.command()(clean)
 
 
 @app.command()

@@ -38,7 +38,13 @@ class Concerned:
 def takedown(
     kind: Annotated[str, typer.Argument(help="What to remove: `url`, `domain`, `sha256` of a picture, or `pair_id`.")],
     value: Annotated[str, typer.Argument(help="The url, domain (its subdomains too), hex digest or pair_id.")],
-    reason: Annotated[str | None, typer.Option(help="Why, for whoever reads the table.")] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(
+            help="Why, for whoever reads the table. Begin it with `rights`, `privacy`, `safety` or `opted out` and a "
+            "colon: that word alone goes into the removals feeds of releases, `other` where there is none."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it concerns, and enter nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Enter it without asking.")] = False,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take back a request that was entered.")] = False,

@@ -1,7 +1,7 @@
 """The removals feed: what was to be removed, in a form that everybody may have and that reaches copies.
 
-A file of JSON lines, one row an event, in the order in which things were listed. Rows are only ever added at the end: an
-earlier version is the beginning of each later one, byte for byte. An address stands in it as the SHA-256 of its
+A file of JSON lines, one row an event, in the order in which things were listed. Rows are only ever added at the end:
+an earlier version is the beginning of each later one, byte for byte. An address stands in it as the SHA-256 of its
 canonical form (``laion_assets.consent.urls``), a reason as one of few words (``laion_assets.consent.reasons``): whoever
 has a copy finds its rows with it, and nobody else learns from it what they were. Domains can be read: a site is listed
 as a whole.
@@ -169,9 +169,9 @@ def ensure_successor(earlier: bytes, later: bytes) -> None:
     same = next((place for place, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), None)
     if same is None:
         raise FeedError(f"the feed has {len(after)} rows, and {len(before)} in an earlier version: rows only ever come")
+    expected, found = (lines[same].decode(errors="replace") for lines in (before, after))
     raise FeedError(
-        f"the feed is not the earlier one gone on: expected row {same + 1} to be {before[same].decode(errors='replace')}"
-        f", found {after[same].decode(errors='replace')}"
+        f"the feed does not go on from an earlier version: expected row {same + 1} to be {expected}, found {found}"
     )
 
 
@@ -194,9 +194,7 @@ def requests_of(takedowns: pl.DataFrame) -> list[Request]:
         stands = number in standing
         asked, why = (at, reason) if stands else withdrawn[f"{kind} {value}"]
         meant = value_in_feed(kind, normal_value(kind, value, f"row {number} of the takedowns"))
-        found.append(
-            Request(at=asked, kind=kind, value=meant, reason=reason_class(why), is_withdrawn=not stands)
-        )
+        found.append(Request(at=asked, kind=kind, value=meant, reason=reason_class(why), is_withdrawn=not stands))
     return found
 
 

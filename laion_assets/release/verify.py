@@ -15,6 +15,7 @@ from laion_assets.delta.engine import open_engine
 from laion_assets.delta.partition import literal
 from laion_assets.delta.storage import Storage
 from laion_assets.release.build import sizes_at
+from laion_assets.release.cleaning.staging import RECEIPT
 from laion_assets.release.feed import FEED, FeedError, bytes_digest, read_feed
 from laion_assets.release.ids import IDS
 from laion_assets.release.manifest import MANIFEST, Manifest, read_manifest
@@ -56,7 +57,7 @@ def verify_release(place: Storage, removals: Removals | None = None, *, content:
             sound.append(file)
         else:
             yield ReleaseFault(file.path, what)
-    for path in sorted(sizes.keys() - manifest.by_path.keys() - {MANIFEST, FEED}):
+    for path in sorted(sizes.keys() - manifest.by_path.keys() - {MANIFEST, FEED, RECEIPT}):
         left = "left by a process that died" if path.endswith(UNFINISHED) else "not in the manifest"
         yield ReleaseFault(path, f"{left}; remove it")
     yield from _feed_faults(place, manifest)
@@ -117,7 +118,7 @@ def removed_rows(place: Storage, files: list[ReleasedFile], removals: Removals) 
         removals: what is to be removed.
     """
     found: dict[str, int] = {}
-    listed = _with_addresses(place, files)
+    listed = files_with_addresses(place, files)
     if removals.frame.is_empty() or not listed:
         return found
     with tempfile.TemporaryDirectory(prefix="laion-verify-") as spill, open_engine(Path(spill), place) as con:
@@ -125,27 +126,27 @@ def removed_rows(place: Storage, files: list[ReleasedFile], removals: Removals) 
         for start in range(0, len(listed), _SCANNED_AT_ONCE):
             some = listed[start : start + _SCANNED_AT_ONCE]
             names = {place.address(file.path): file.path for file in some}
-            relation = _addresses(con, list(names))
+            relation = addresses_sql(con, list(names))
             annotated = known.annotate(relation, pair_id="pair_id", sha256="sha256")
             query = f"SELECT file, count(*) FROM ({annotated}) WHERE removal IS NOT NULL GROUP BY file"
             found |= {names[address]: rows for address, rows in con.execute(query).fetchall()}
     return dict(sorted(found.items()))
 
 
-def _with_addresses(place: Storage, files: list[ReleasedFile]) -> list[ReleasedFile]:
-    """The Parquet files of the first kind that has a column of addresses."""
+def files_with_addresses(place: Storage, files: list[ReleasedFile]) -> list[ReleasedFile]:
+    """The Parquet files of the kind that has a column of addresses and most rows: vectors are not of every pair."""
     kinds: dict[str, list[ReleasedFile]] = {}
     for file in files:
         if file.path.endswith(".parquet") and file.kind != IDS:
             kinds.setdefault(file.kind, []).append(file)
-    for of_kind in kinds.values():
+    for of_kind in sorted(kinds.values(), key=lambda files: -sum(file.rows or 0 for file in files)):
         with place.local(of_kind[0].path) as local:
             if "url" in {name.lower() for name in pq.read_schema(local).names}:
                 return of_kind
     return []
 
 
-def _addresses(con: duckdb.DuckDBPyConnection, files: list[str]) -> str:
+def addresses_sql(con: duckdb.DuckDBPyConnection, files: list[str]) -> str:
     """SQL of url, pair_id and sha256 of the rows of files, with the file."""
     listed = ", ".join(map(literal, files))
     rows = f"read_parquet([{listed}], hive_partitioning = false, filename = 'file')"

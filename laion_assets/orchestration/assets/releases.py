@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +16,17 @@ from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition
 from laion_assets.orchestration.assets.metadata import counts_table
 from laion_assets.orchestration.assets.step import Metadata, Step
+from laion_assets.orchestration.removals import current_removals
 from laion_assets.orchestration.run_tags import RELEASE_TAG
 from laion_assets.release.begun import EarlierFiles, begun_release, files_of, known_release, parts_due
 from laion_assets.release.build import ensure_free, file_rows, finish_release, released_files, write_part
 from laion_assets.release.feed import feed_lines, requests_of
 from laion_assets.release.figures import release_facts
 from laion_assets.release.options import Release, ReleaseOptions, Terms, usual_terms
-from laion_assets.release.parts import Part, ReleaseError
+from laion_assets.release.parts import Part, ReleasedFile, ReleaseError
 from laion_assets.release.place import open_place
-from laion_assets.release.selection import begin_release, stage_part
+from laion_assets.release.selection import begin_release, refusal, stage_part
+from laion_assets.release.verify import removed_rows
 from laion_assets.release.writers import formats_of
 from laion_assets.settings import Settings
 from laion_assets.sql.project import open_project
@@ -135,9 +138,11 @@ def finish(lake: Lake, settings: Settings, partition: Partition) -> Metadata:
         release = known_release(lake, str(partition["release"]))
         place = open_place(release.terms.destination)
         formats = formats_of(release.terms.formats, pictures=release.terms.has_pictures)
+        files = released_files(files_of(lake, release.name))
+        _refuse_removed(lake, settings, release, files)
         manifest = finish_release(
             release,
-            released_files(files_of(lake, release.name)),
+            files,
             list(formats.values()),
             release_facts(lake, settings.models, release),
             feed_lines(requests_of(lake.scan("takedowns").collect())),
@@ -149,3 +154,19 @@ def finish(lake: Lake, settings: Settings, partition: Partition) -> Metadata:
         "bytes of all files": sum(file.bytes for file in manifest.files),
         "manifest": dg.MetadataValue.path(place.address("manifest.json")),
     }
+
+
+def _refuse_removed(lake: Lake, settings: Settings, release: Release, files: list[ReleasedFile]) -> None:
+    """Make sure that nothing was asked to be removed while the release was written.
+
+    Raises:
+        ReleaseError: something was.
+    """
+    commit, removals = lake.commit("releases", {"release": release.name}), current_removals(lake, settings)
+    if commit is None or commit.externals.get("removals") == removals.digest:
+        return
+    crawls, found = {file.path: file.crawl for file in files}, Counter[str]()
+    for path, rows in removed_rows(open_place(release.terms.destination), files, removals).items():
+        found[str(crawls[path])] += rows
+    if found:
+        raise ReleaseError(refusal(found))

@@ -60,7 +60,7 @@ class ReleaseRequest:
 
         yield stage_wave(site, "releases", [partition] if missing else [], due, total=int(missing), tags=tags)
         release = begun_release(site.lake, self.name)
-        if release is not None and is_whole(site.lake, release, open_place(release.terms.destination)):
+        if release is None or is_whole(site.lake, release, open_place(release.terms.destination)):
             return
         # All parts in one run: Dagster sees them as one partition, which no other build is asked about.
         task = Task(("release_files",), partition)

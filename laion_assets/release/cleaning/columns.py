@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -88,13 +88,16 @@ def _dense(type_: pa.DataType) -> pa.DataType:
     return type_.value_type if pa.types.is_dictionary(type_) else type_
 
 
-def _holds(meaning: str, name: str, type_: pa.DataType) -> bool:
-    is_text = pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
-    is_bytes = pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_binary_view(type_)
+def _holds(meaning: str, name: str, type_: Any) -> bool:
+    is_text = any(is_kind(type_) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+    is_bytes = any(
+        is_kind(type_) for is_kind in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    )
+    is_whole = bool(pa.types.is_integer(type_))
     if meaning == "pair_ids":
-        return pa.types.is_integer(type_) or (is_text and name == "pair_id")  # a `hash` in letters is MD5
+        return is_whole or (is_text and name == "pair_id")  # a `hash` in letters is MD5
     if meaning == "sha256":
-        return is_text or is_bytes or pa.types.is_fixed_size_binary(type_)
+        return is_text or is_bytes or bool(pa.types.is_fixed_size_binary(type_))
     if meaning == "contents":
         return is_bytes
-    return is_text or (meaning == "keys" and pa.types.is_integer(type_))
+    return is_text or (meaning == "keys" and is_whole)

@@ -76,8 +76,10 @@ def _batches(path: Path) -> Iterator[list[Record]]:
             records = _READERS[_kind(path)](lines)
             while batch := list(islice(records, _AT_ONCE)):
                 yield batch
-    except (pa.ArrowException, csv.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CannotClean(f"it cannot be read as {_kind(path)[1:]}: {error}") from error
+    except (pa.ArrowException, csv.Error, msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise CannotClean(f"it cannot be read as {_kind(path)[1:]}: {error}") from error  # cut off: an OSError of Arrow
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Which rows of a table a feed lists, a batch of rows at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from laion_assets.consent.removals import Removals
 from laion_assets.pairs.identity import pair_id
 from laion_assets.release.cleaning.columns import Columns, column
 from laion_assets.release.feed import Feed
@@ -17,17 +18,24 @@ from laion_assets.release.feed import Feed
 class Matcher:
     """Finds rows by address, site, pair and picture, as ``laion_assets.consent`` compares them; to be closed."""
 
-    def __init__(self, feed: Feed) -> None:
-        """Everything that the feed has in force."""
-        self.kinds = frozenset(kind for kind, _ in feed.in_force)
+    def __init__(self, feed: Feed, followed: Iterable[int] | None = None) -> None:
+        """Nothing is looked up yet.
+
+        Args:
+            feed: all that it has in force is found.
+            followed: pair ids of rows that other files lose, which are found too; None where no others were looked at.
+        """
+        things = {kind for kind, _ in feed.in_force}
+        entries = pl.DataFrame(
+            {"kind": "pair_id", "value": [str(one) for one in sorted({*(followed or ())})]},
+            schema={"kind": pl.String, "value": pl.String},
+        )
+        self.follows = followed is not None
+        self.kinds = frozenset(things | ({"pair_id"} if len(entries) else set()))
         """The kinds that something is listed of."""
         self._connection = duckdb.connect()
-        self._known = feed.removals.register(self._connection)
-
-    @classmethod
-    def none(cls) -> Self:
-        """A matcher that finds nothing."""
-        return cls(Feed((), b""))
+        removals = Removals(pl.concat([feed.removals.frame, entries]).unique().sort("kind", "value"))
+        self._known = removals.register(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -69,14 +77,15 @@ class Matcher:
         self._connection.register("rows", rows)
         try:
             query = f"SELECT row FROM ({annotated}) WHERE removal IS NOT NULL"
-            return self._connection.execute(query).fetchnumpy()["row"]
+            return np.asarray(self._connection.execute(query).fetchnumpy()["row"])
         finally:
             self._connection.unregister("rows")
 
 
 def pair_ids_of(table: pa.Table, columns: Columns) -> list[int]:
     """The pair ids of rows, as far as they say or tell them."""
-    return sorted({int(value) for values in _pair_ids(table, columns) for value in values.to_pylist() if value is not None})
+    said = (value for values in _pair_ids(table, columns) for value in values.to_pylist())
+    return sorted({int(value) for value in said if value is not None})
 
 
 def _pair_ids(table: pa.Table, columns: Columns) -> Iterator[pa.ChunkedArray]:

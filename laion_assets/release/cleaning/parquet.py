@@ -134,13 +134,13 @@ class _Opened:
         try:
             self._file = pq.ParquetFile(self._path, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
-            raise CannotClean(f"it is no readable Parquet file: {error}") from error
+            raise CannotClean(f"it is no readable Parquet file: {error}", self._path) from error
         return self._file
 
     def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
         self._file.close()
         if isinstance(error, pa.ArrowException | OSError) and not getattr(error, "errno", None):
-            raise CannotClean(f"it is no readable Parquet file: {error}") from error
+            raise CannotClean(f"it is no readable Parquet file: {error}", self._path) from error
 
 
 def _opened(path: Path) -> _Opened:

@@ -41,11 +41,12 @@ def said(fields: dict[str, Any]) -> Said:
     columns = _meant(tuple((name, isinstance(value, str)) for name, value in scalars.items()))
     told: Said = {}
     for name, meant in (("text", columns.texts), ("sha256", columns.sha256)):
-        told |= {name: str(scalars[one]) for one in meant[:1]}
+        if meant:
+            told[name] = str(scalars[meant[0]])
     for name, value in scalars.items():
         if name.lower() in ("pair_id", "hash") and _PAIR_ID.fullmatch(str(value)):
             told["pair_id"] = str(value)
-    return told | {name: scalars[one] for name, one in zip(("url", "final_url"), columns.urls, strict=False)}
+    return told | {name: str(scalars[one]) for name, one in zip(("url", "final_url"), columns.urls, strict=False)}
 
 
 def listed(rows: Sequence[Said], matcher: Matcher, also: Sequence[int] = ()) -> Listed:

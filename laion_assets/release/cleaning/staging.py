@@ -1,10 +1,10 @@
 """Putting cleaned files into the places of those before, all those of a unit or none, whenever the process dies.
 
 Files that belong together (a tar and its table, vectors and what they are of) must change together: with only one of
-them changed, nobody could find the rows of the others any more. New files are therefore written beside their places and
-brought to the disk; then a record of the unit is written, and only then are they renamed. A record whose renames were cut
-short is carried to its end by the next run, before it looks at anything. Records are kept until the receipt is written, so
-that the receipt of a run that was killed and begun again says the same as that of one that was not.
+them changed, nobody could find the rows of the others any more. New files are therefore written beside their places
+and brought to the disk; then a record of the unit is written, and only then are they renamed. A record whose renames
+were cut short is carried to its end by the next run, before it looks at anything. Records are kept until the receipt is
+written, so that the receipt of a run that was killed and begun again says the same as that of one that was not.
 """
 
 import re
@@ -19,11 +19,13 @@ import msgspec
 from laion_assets.common.digests import file_sha256, text_digest
 from laion_assets.common.files import UNFINISHED, appearing, put_into_place, write_file
 
+RECEIPT: Final = "removals-receipt.json"
+"""The receipt's name in a copy."""
 RECORDS: Final = ".laion-clean"
 """The folder of records in a copy, while it is being cleaned."""
 
 _STAGED: Final = ".cleaned"
-_LEFT: Final = re.compile(rf"\.\..*{re.escape(_STAGED)}\.\d+-[0-9a-f]{{8}}{re.escape(UNFINISHED)}|\..*{re.escape(_STAGED)}")
+_LEFT: Final = re.compile(r"\..*\.cleaned(\.\d+-[0-9a-f]{8}" + re.escape(UNFINISHED) + ")?")
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,10 @@ class Change:
     """Below the copy, with ``/``."""
     write: Callable[[Path], None]
     """Writes the new file."""
-    removed: int | None = None
-    """Rows (samples of a tar) that it loses; None for a file of no rows of its own, such as counts."""
+    rows: int | None = None
+    """Rows (samples of a tar) that it has; None for a file without rows of its own, such as counts."""
+    removed: int = 0
+    """Rows that it loses."""
     pair_ids: tuple[int, ...] = ()
     """Of the rows that it loses, as far as they are known."""
 
@@ -44,12 +48,21 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A file that was changed."""
 
     path: str
-    removed: int | None
+    rows: int | None
+    """That it had."""
+    removed: int
     before: str
     """SHA-256 of what was there."""
     after: str
     """SHA-256 of what is there now."""
+    bytes_before: int
+    bytes_after: int
     pair_ids: tuple[int, ...] = ()
+
+
+def is_staged(name: str) -> bool:
+    """Whether a file is so called that it is one to be renamed, or to be removed."""
+    return _LEFT.fullmatch(name) is not None
 
 
 class Staging:
@@ -68,7 +81,9 @@ class Staging:
         """Carry unfinished renames to their end, and remove what was not finished before its record was written."""
         for unit in self._units():
             self._rename(_read(unit))
-        for left in [path for path in self.copy.rglob(".*") if _LEFT.fullmatch(path.name)]:
+        for left in [path for path in self.copy.rglob(".*") if is_staged(path.name)]:
+            left.unlink(missing_ok=True)
+        for left in [*self.copy.glob(f".{RECEIPT}.*{UNFINISHED}"), *self._folder.glob(f".*{UNFINISHED}")]:
             left.unlink(missing_ok=True)
 
     def carry_out(self, changes: Sequence[Change]) -> None:
@@ -84,16 +99,7 @@ class Staging:
                 with appearing(_staged(path), durable=True) as fresh:
                     change.write(fresh)
                     shutil.copymode(path, fresh)
-                records.append(
-                    Record(
-                        path=change.path,
-                        removed=change.removed,
-                        before=file_sha256(path),
-                        after=file_sha256(_staged(path)),
-                        pair_ids=change.pair_ids,
-                    )
-                )
-            records = [record for record in records if record.before != record.after]
+                records.append(_record(change, path))
             self._folder.mkdir(exist_ok=True)
             unit = self._folder / f"{text_digest(changes[0].path)}.json"
             earlier = _read(unit) if unit.exists() else []
@@ -129,6 +135,20 @@ def _staged(path: Path) -> Path:
     return path.with_name(f".{path.name}{_STAGED}")
 
 
+def _record(change: Change, path: Path) -> Record:
+    staged = _staged(path)
+    return Record(
+        path=change.path,
+        rows=change.rows,
+        removed=change.removed,
+        before=file_sha256(path),
+        after=file_sha256(staged),
+        bytes_before=path.stat().st_size,
+        bytes_after=staged.stat().st_size,
+        pair_ids=change.pair_ids,
+    )
+
+
 def _read(unit: Path) -> list[Record]:
     return msgspec.json.decode(unit.read_bytes(), type=list[Record])
 
@@ -137,10 +157,19 @@ def _merged(earlier: Iterable[Record], later: Iterable[Record]) -> list[Record]:
     """The records of a unit that was changed again before a receipt was written: from the first state to the last."""
     found = {record.path: record for record in earlier}
     for record in later:
-        before = found.get(record.path)
-        if before is not None:
-            removed = None if record.removed is None else record.removed + (before.removed or 0)
-            pair_ids = tuple(sorted({*before.pair_ids, *record.pair_ids}))
-            record = msgspec.structs.replace(record, before=before.before, removed=removed, pair_ids=pair_ids)
-        found[record.path] = record
+        first = found.get(record.path, record)
+        found[record.path] = (
+            record
+            if first is record
+            else Record(
+                path=record.path,
+                rows=first.rows,
+                removed=first.removed + record.removed,
+                before=first.before,
+                after=record.after,
+                bytes_before=first.bytes_before,
+                bytes_after=record.bytes_after,
+                pair_ids=tuple(sorted({*first.pair_ids, *record.pair_ids})),
+            )
+        )
     return list(found.values())

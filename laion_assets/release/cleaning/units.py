@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from laion_assets.release.cleaning.lists import is_list
-from laion_assets.release.cleaning.receipt import RECEIPT
-from laion_assets.release.cleaning.staging import RECORDS
+from laion_assets.release.cleaning.staging import RECEIPT, RECORDS, is_staged
 from laion_assets.release.feed import FEED
 
 MANIFEST: Final = "manifest.json"
@@ -18,7 +17,9 @@ CROISSANT: Final = "croissant.json"
 _ABOUT: Final = frozenset({MANIFEST, CROISSANT, FEED, RECEIPT})
 """Files about the others, directly in a copy: they are looked at last."""
 _PROSE: Final = frozenset({".md", ".txt", ".html", ".htm", ".json", ".yaml", ".yml", ".cff", ".bib", ""})
-_NO_ROWS: Final = re.compile(r"(?:^|.*/)(?:\.gitattributes|\.gitignore|_SUCCESS|\.cache/huggingface/.*\.(?:metadata|lock|TAG))")
+_NO_ROWS: Final = re.compile(
+    r"(?:^|.*/)(?:\.gitattributes|\.gitignore|_SUCCESS|\.cache/huggingface/.*\.(?:metadata|lock|TAG))"
+)
 _NUMBERED: Final = re.compile(r"(?P<name>.*)_(?P<number>\d+)\.(?:npy|parquet)")
 
 
@@ -82,8 +83,7 @@ def survey(copy: Path) -> list[Unit]:
         strange.append(Strange(path, "it is a link: clean what it leads to, or put the file itself in its place"))
         del files[path]
     units: list[Unit] = [*strange, *_together(files)]
-    for path in files:
-        units.append(_alone(copy, path))
+    units += [_alone(copy, path) for path in files]
     if (copy / ".git").exists():
         reason = "a history keeps what files were before: make a new one, and have the hub delete the old files"
         units.append(Strange(".git", reason))
@@ -113,7 +113,7 @@ def _files(copy: Path) -> Iterator[str]:
         links = [name for name in folders if Path(folder, name).is_symlink()]
         for name in [*names, *links]:
             path = (here / name).as_posix()
-            if not _NO_ROWS.fullmatch(path):
+            if not _NO_ROWS.fullmatch(path) and not is_staged(name):
                 yield path
 
 

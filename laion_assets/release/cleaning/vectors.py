@@ -45,7 +45,7 @@ def _mapped(path: Path) -> Any:
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise CannotClean(f"it is no readable file of vectors: {error}") from error
+        raise CannotClean(f"it is no readable file of vectors: {error}", path) from error
     if vectors.ndim == 0 or not vectors.flags.c_contiguous:
-        raise CannotClean("its vectors do not lie one after the other: write it in C order")
+        raise CannotClean("its vectors do not lie one after the other: write it in C order", path)
     return vectors
