@@ -15,7 +15,7 @@ from laion_assets.common.quantities import counted
 from laion_assets.orchestration.planning.parts import MODELS, SCORES, TRAININGS, Place
 from laion_assets.orchestration.runs.status import STATES, LakeStatus, Standing, as_object
 from laion_assets.settings import Settings
-from laion_assets.tables.catalogue import PER_CRAWL, PER_RECIPE, TABLES
+from laion_assets.tables.catalogue import PER_CRAWL, PER_RECIPE, PER_RELEASE, TABLES
 
 if TYPE_CHECKING:
     from laion_assets.orchestration.runs.history import FailedBuild, RunHistory
@@ -107,7 +107,7 @@ def bar(counts: Mapping[str, int], cells: int = _BAR_CELLS) -> Text:
 
 def _print_bars(lake: LakeStatus) -> None:
     counts = {table: lake.of_table(table) for table in PER_CRAWL}
-    counts |= {part: lake.beside.get(part, Counter()) for part in (MODELS, *TRAININGS, *SCORES)}
+    counts |= {part: lake.beside.get(part, Counter()) for part in (MODELS, *TRAININGS, *SCORES, *PER_RELEASE)}
     shown = {part: found for part, found in counts.items() if found}
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)

@@ -9,8 +9,10 @@ from laion_assets.release.build import Earlier, is_there, released_files, sizes_
 from laion_assets.release.manifest import MANIFEST
 from laion_assets.release.options import Release
 from laion_assets.release.parts import ReleaseError
+from laion_assets.tables import releases as tables
 
-RELEASES, FILES = "releases", "release_files"
+FILES = tables.RELEASE_FILES.name
+RELEASES = tables.RELEASES.name
 
 
 def begun_releases(lake: Lake) -> list[Release]:

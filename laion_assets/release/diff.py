@@ -5,7 +5,7 @@ Nothing else of a release is read, and no lake: releases can be compared for as 
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,7 +169,7 @@ def _compare(con: duckdb.DuckDBPyConnection, old: str, new: str, found: ReleaseD
         found.shown += [ChangedPair(pair_id, how, tuple(columns)) for pair_id, how, columns in first.fetchall()]
 
 
-def _reasons(lake: Lake, models: str | None, gone: pl.DataFrame) -> Iterable[tuple[str, int]]:
+def _reasons(lake: Lake, models: str | None, gone: pl.DataFrame) -> dict[str, int]:
     """What the lake, as it is now, says of pairs that are released no more: how far each comes, by how many."""
     options = {} if models is None else {"models": models}
     with connect(lake, **options) as con:
@@ -193,4 +193,4 @@ def _reasons(lake: Lake, models: str | None, gone: pl.DataFrame) -> Iterable[tup
             LEFT JOIN filtered_pairs AS verdict ON verdict.crawl = gone.crawl AND verdict.pair_id = gone.pair_id
             GROUP BY reason
         """)
-        return dict(found.fetchall()).items()
+        return dict(found.fetchall())

@@ -26,7 +26,7 @@ def release_facts(lake: Lake, models: str, release: Release) -> ReleaseFacts:
         release: the release.
     """
     terms, crawls = release.terms, list(dict.fromkeys(crawl for crawl, _ in release.part_rows))
-    commits = {table: [*_commits(lake, release, table, crawls)] for table in FUNNEL}
+    commits = pinned_commits(lake, release)
     pinned = {table: version for table, version in release.versions.items() if version >= 0}
     with connect(lake, models=models, at=pinned) as con:
         return ReleaseFacts(
@@ -58,6 +58,12 @@ def release_facts(lake: Lake, models: str, release: Release) -> ReleaseFacts:
             },
             versions=dict(sorted(release.versions.items())),
         )
+
+
+def pinned_commits(lake: Lake, release: Release) -> dict[str, list[Commit]]:
+    """By table of the funnel, the records of the partitions that a release's crawls were made from."""
+    crawls = list(dict.fromkeys(crawl for crawl, _ in release.part_rows))
+    return {table: [*_commits(lake, release, table, crawls)] for table in FUNNEL}
 
 
 def _commits(lake: Lake, release: Release, table: str, crawls: list[str]) -> Iterator[Commit]:

@@ -134,12 +134,12 @@ def removed_rows(place: Storage, files: list[ReleasedFile], removals: Removals) 
 
 
 def files_with_addresses(place: Storage, files: list[ReleasedFile]) -> list[ReleasedFile]:
-    """The Parquet files of the first kind that has a column of addresses."""
+    """The Parquet files of the kind that has a column of addresses and most rows: vectors are not of every pair."""
     kinds: dict[str, list[ReleasedFile]] = {}
     for file in files:
         if file.path.endswith(".parquet") and file.kind != IDS:
             kinds.setdefault(file.kind, []).append(file)
-    for of_kind in kinds.values():
+    for of_kind in sorted(kinds.values(), key=lambda files: -sum(file.rows or 0 for file in files)):
         with place.local(of_kind[0].path) as local:
             if "url" in {name.lower() for name in pq.read_schema(local).names}:
                 return of_kind

@@ -40,5 +40,8 @@ PER_CRAWL = CATALOGUE.by_period
 PER_RECIPE = tuple(name for name in STAGES if "recipe" in TABLES[name].partition_by)
 """Those that are built recipe by recipe, in order."""
 
+PER_RELEASE = tuple(name for name in STAGES if "release" in TABLES[name].partition_by)
+"""Those that are built release by release, in order."""
+
 FUNNEL = {name: table.funnel for name, table in TABLES.items() if table.funnel is not None}
 """Those in which pairs become fewer, in order, with what each does."""

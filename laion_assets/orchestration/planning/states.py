@@ -14,6 +14,7 @@ from laion_assets.evaluation.benchmark import BenchmarkError
 from laion_assets.evaluation.registry import registered
 from laion_assets.orchestration.planning.parts import CALIBRATIONS, OVER_RECIPES, SCORE_TABLES, SCORES, TRAININGS
 from laion_assets.orchestration.removals import removals_digest
+from laion_assets.release.begun import FILES, RELEASES, begun_releases
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states
 from laion_assets.sql.project import Project, open_project
@@ -82,6 +83,23 @@ def states_of_models(lake: Lake, project: Project, stages: Iterable[PartitionSta
         if model.held != "disabled":
             states.append(PartitionState(table=name, partition={}, state=State.MISSING, reasons=(model.why_held,)))
     return states
+
+
+# -- releases ---------------------------------------------------------------------------------------------------------
+
+
+def states_of_releases(lake: Lake) -> Iterator[PartitionState]:
+    """Every release that was begun, and its parts: done, or missing. Neither ever becomes stale: a release stays what
+    it is. Whether its files lie where they were written `laion release verify` says.
+    """
+    still = lake.at_rest()
+    for release in begun_releases(lake):
+        yield PartitionState(table=RELEASES, partition={"release": release.name}, state=State.DONE)
+        for crawl, bucket in release.part_rows:
+            part: Partition = {"release": release.name, "crawl": crawl, "bucket": bucket}
+            commit = still.commit(FILES, part)
+            trusted = commit is not None and still.ledger(FILES).is_trusted(commit)
+            yield PartitionState(table=FILES, partition=part, state=State.DONE if trusted else State.MISSING)
 
 
 # -- recipes ----------------------------------------------------------------------------------------------------------

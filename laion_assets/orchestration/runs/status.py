@@ -9,7 +9,7 @@ from laion_assets.delta.partition import partition_name
 from laion_assets.delta.states import PartitionState, State
 from laion_assets.orchestration.planning.parts import MODELS, SCORES, TRAININGS, Place
 from laion_assets.sql.errors import Fault
-from laion_assets.tables.catalogue import PER_CRAWL, TABLES
+from laion_assets.tables.catalogue import PER_CRAWL, PER_RELEASE, TABLES
 
 if TYPE_CHECKING:
     from laion_assets.orchestration.runs.history import FailedBuild, RunHistory
@@ -148,6 +148,7 @@ def as_object(status: LakeStatus, failures: Mapping[Place, "FailedBuild"]) -> di
         "models": {name: _in_full(counts) for name, counts in models.items()},
         "trainings": {table: _in_full(status.beside[table]) for table in TRAININGS if table in status.beside},
         "scores": {table: _in_full(status.beside[table]) for table in SCORES if table in status.beside},
+        "releases": {table: _in_full(status.beside[table]) for table in PER_RELEASE if table in status.beside},
         "partitions": [
             {
                 "table": standing.table,

@@ -9,6 +9,7 @@ from laion_assets.delta.build import lake_build
 from laion_assets.delta.errors import CheckOutcome, LakeError
 from laion_assets.delta.lake import Lake
 from laion_assets.lake.opening import lake_at
+from laion_assets.release.selection import RELEASING
 from laion_assets.sql.build import build_model, record_verdict
 from laion_assets.sql.project import load_project
 from laion_assets.sql.selection import SELECTED, open_selection, selected_from, training_stage
@@ -41,6 +42,15 @@ def selected(lake, source, where="true", versions=None, project=SHIPPED, columns
         return build.con.sql(f"SELECT {columns} FROM {SELECTED} ORDER BY ALL").fetchall(), build.read_versions
 
 
+def selected_of(lake, source, where, only):
+    """What is selected of one part of a release."""
+    place = {"release": "some", **only}
+    with lake_build(lake, "release_files", place, PROVENANCE) as build:
+        open_selection(build, SHIPPED, source, where, {}, by=RELEASING, only=only)
+        found = build.con.sql(f"SELECT pair_id, bucket FROM {SELECTED} ORDER BY ALL").fetchall()
+        return found, build.con.sql("SELECT count(*) FROM unique_pairs").fetchone()[0]
+
+
 def ids(wanted):
     return sorted((pair.pair_id, pair.bucket) for pair in PAIRS if wanted(pair))
 
@@ -62,6 +72,30 @@ def ids(wanted):
 )  # fmt: skip
 def test_each_pair_that_the_predicate_names_is_selected_once(lake, source, where, wanted):
     assert selected(lake, source, where)[0] == ids(wanted)
+
+
+@pytest.mark.parametrize(
+    ("source", "where"),
+    [
+        ("unique_pairs", "true"),
+        ("unique_pairs", "text LIKE '%car%' -- and no others"),
+        ("filtered_pairs", "similarity > 0.2"),
+        ("unique_pairs", "pair_id > (SELECT avg(pair_id) FROM unique_pairs)"),
+        ("scored_pairs", "released"),
+    ],
+)
+def test_the_parts_of_a_selection_are_all_of_it(lake, source, where):
+    parts = [{"crawl": crawl, "bucket": bucket} for crawl in (OLD, NEW) for bucket in (0, 1)]
+    found = [selected_of(lake, source, where, only) for only in parts]
+    assert sorted(pair for part, _ in found for pair in part) == selected(lake, source, where)[0]
+    assert len([part for part, _ in found if part]) > 1
+
+
+def test_a_part_is_read_alone_where_the_predicate_looks_at_no_other(lake):
+    only = {"crawl": OLD, "bucket": 1}
+    of_part = len([pair for pair in PAIRS if (pair.crawl, pair.bucket) == (OLD, 1)])
+    assert selected_of(lake, "unique_pairs", "true", only)[1] == of_part
+    assert selected_of(lake, "unique_pairs", "pair_id IN (SELECT 1)", only)[1] == len(PAIRS)
 
 
 def test_a_pair_leads_to_its_picture_and_its_record(lake):
