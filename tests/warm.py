@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from laion_assets.cli import common
 from tests.pipeline.paused_build import install
 
 _PRELOADED = [
@@ -150,6 +151,8 @@ def become_laion(arguments: tuple[str, ...], variables: Mapping[str, str], folde
     os.dup2(1 if err == out else os.open(err, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     sys.argv = ["laion", *arguments]
     os.chdir(folder)
+    if "COLUMNS" in variables:  # consoles ask the environment when they are made, which was before
+        common.out.width = common.err.width = int(variables["COLUMNS"])
 
 
 def end_group(group: int) -> None:
