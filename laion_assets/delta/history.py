@@ -123,6 +123,8 @@ class DataFile:
     rows: int | None
     ranges: Mapping[str, tuple[int, int]]
     """By column, the smallest and the largest number in it, of numbers that are keys and of which the log says so."""
+    bytes: int | None = None
+    """Its size, where the log says so."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ def _snapshot(lake: Lake, table: str, version: int) -> Snapshot:
         raise LakeError(f"version {version} of {table} cannot be read: {error}") from error
     columns = tuple(delta.metadata().partition_columns)
     sought = [name for name in lake.catalogue.key_numbers if {f"min.{name}", f"max.{name}"} <= {*actions.column_names}]
-    needed = {"path", "num_records", *(f"partition.{column}" for column in columns)}
+    needed = {"path", "num_records", "size_bytes", *(f"partition.{column}" for column in columns)}
     needed |= {f"{end}.{name}" for name in sought for end in ("min", "max")}
     files = []
     for action in actions.select([name for name in actions.column_names if name in needed]).to_pylist():
@@ -232,9 +234,8 @@ def _snapshot(lake: Lake, table: str, version: int) -> Snapshot:
         ends = {name: (action[f"min.{name}"], action[f"max.{name}"]) for name in sought}
         ranges = {name: found for name, found in ends.items() if all(isinstance(end, int) for end in found)}
         name = f"{table}/{unquote(action['path'])}"
-        files.append(
-            DataFile(partition_name(values), values, name, lake.storage.address(name), action["num_records"], ranges)
-        )
+        at, rows, size = lake.storage.address(name), action["num_records"], action.get("size_bytes")
+        files.append(DataFile(partition_name(values), values, name, at, rows, ranges, size))
     files.sort(key=lambda file: (file.partition, file.path))
     return Snapshot(table, version, pa.schema(delta.schema().to_arrow()), columns, tuple(files))
 

@@ -1,13 +1,10 @@
 """``laion`` in a process of its own that has everything imported, with something that happens to it on the way.
 
-A process is made by forking one that has imported all and run nothing, so that a command takes a second. What happens
-comes at the N-th *moment* of the process: whenever Python writes, renames, links or removes a file below the lake, and
-before and after the calls that hand work on a partition to Delta and DuckDB.
+What happens comes at the N-th *moment* of the process: whenever Python writes, renames, links or removes a file below
+the lake, and before and after the calls that hand work on a partition to Delta and DuckDB.
 """
 
-import functools
 import importlib
-import multiprocessing
 import os
 import re
 import signal
@@ -19,17 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from tests.faults.clock import shift_clock
+from tests.warm import become_laion, end_group, warm
 
-_PRELOADED = [
-    "laion_assets.definitions", "laion_assets.cli.main", "laion_assets.orchestration.runs.builder",
-    "laion_assets.orchestration.runs.home",
-    "laion_assets.images.decode", "laion_assets.delta.verify", "tests.faults.forked", "tests.integration.at_once",
-    "dagster._core.storage.sqlite_storage", "dagster._core.storage.event_log", "dagster._core.storage.runs",
-    "dagster._core.storage.schedules", "dagster._core.run_coordinator", "open_clip", "img2dataset", "boto3",
-]  # fmt: skip
 _HANDED_ON = (
     ("laion_assets.delta.writing", "write_deltalake"),
     ("laion_assets.delta.build", "validate"),
@@ -71,13 +60,6 @@ class Ran:
         return [line.strip() for line in self.said.splitlines() if line.strip()]
 
 
-@functools.cache
-def _context() -> Any:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    return context
-
-
 @dataclass
 class Running:
     """A process that was started."""
@@ -89,7 +71,7 @@ class Running:
         """Wait until it has; what it left running is ended."""
         self.process.join(_SECONDS)
         code = self.process.exitcode
-        _end_group(self.process.pid)
+        end_group(self.process.pid)
         self.process.join()
         text = self.said.read_text(errors="replace")
         assert code is not None, f"it did not end within {_SECONDS} s: {text[-2000:]}"
@@ -100,21 +82,13 @@ def start(
     arguments: tuple[str, ...], variables: Mapping[str, str], said: Path, happening: Happening | None = None
 ) -> Running:
     """Start ``laion`` with these arguments and this environment, its output in the file ``said``."""
-    process = _context().Process(target=_enter, args=(arguments, dict(variables), str(said), happening))
+    process = warm().Process(target=_enter, args=(arguments, dict(variables), str(said), happening))
     process.start()
     return Running(process, said)
 
 
 def _enter(arguments: tuple[str, ...], variables: dict[str, str], said: str, happening: Happening | None) -> None:
-    os.setsid()
-    os.environ.clear()
-    os.environ.update(variables)
-    time.tzset()
-    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for number in (1, 2):
-        os.dup2(output, number)
-    sys.argv = ["laion", *arguments]
-    os.chdir(Path(said).parent)
+    become_laion(arguments, variables, Path(said).parent, said, said)
     from laion_assets.cli import main
 
     if happening is not None:
@@ -184,18 +158,6 @@ def _happen(happening: Happening) -> None:
         time.sleep(happening.pause)
     if happening.signal:
         os.kill(os.getpid(), happening.signal)
-
-
-def _end_group(group: int) -> None:
-    left = []
-    for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == group:
-                process.kill()
-                left.append(process)
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
-    psutil.wait_procs(left, timeout=10)
 
 
 def untold(said: str) -> list[str]:

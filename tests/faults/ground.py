@@ -17,7 +17,7 @@ from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import PER_CRAWL
 from laion_assets.tables.needs import RetryOptions
 from tests.faults.forked import Happening, Ran, Running, start
-from tests.pipeline.conftest import environment, free_port, untrained_encoder, usual_settings
+from tests.pipeline.conftest import environment, free_port, let_nothing_drip, untrained_encoder, usual_settings
 from tests.s3 import s3_server
 
 NOBODY = "nobody.example"
@@ -90,6 +90,7 @@ def undisturbed_ground(folder: Path) -> Iterator[Ground]:
     """Publish a small web, build the lake from it, and serve its pictures while the block lasts."""
     options = SampleOptions(pairs=60, wat_files=2, port=free_port())
     publish(folder / "web", options)
+    let_nothing_drip(folder / "web")
     calibration = folder / "calibration.parquet"
     write_calibration(calibration, 120)
     (folder / "encoder").mkdir()

@@ -18,6 +18,7 @@ from laion_assets.tables.catalogue import PER_CRAWL, TABLES
 from tests.integration import foreign
 from tests.integration.conftest import serving
 from tests.pipeline.conftest import free_port
+from tests.warm import run_laion
 
 pytestmark = pytest.mark.integration
 
@@ -34,19 +35,18 @@ class Place:
     settings: dict[str, str]
 
     def __call__(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        ran = self.raw(*arguments, **settings)
-        return subprocess.CompletedProcess(ran.args, ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+        return run_laion(arguments, self.environment | settings, self.folder)
 
-    def raw(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAION_", "DAGSTER_"))}
+    def typed(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """The command that is installed, started as a shell does."""
         return subprocess.run(
-            [COMMAND, *arguments],
-            cwd=self.folder,
-            env=kept | {"COLUMNS": "160"} | self.settings | settings,
-            capture_output=True,
-            check=False,
-            timeout=300,
+            [COMMAND, *arguments], cwd=self.folder, env=self.environment, capture_output=True, check=False, timeout=300
         )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAION_", "DAGSTER_"))}
+        return kept | {"COLUMNS": "160"} | self.settings
 
     def good(self, *arguments: str, **settings: str) -> str:
         ran = self(*arguments, **settings)
@@ -144,9 +144,9 @@ def test_each_command_explains_its_options(place, command, options):
 
 
 def test_laion_alone_shows_its_help(place):
-    ran = place()
-    assert "Commands" in ran.stdout + ran.stderr
-    assert "Traceback" not in ran.stderr
+    ran = place.typed()
+    assert b"Commands" in ran.stdout + ran.stderr
+    assert b"Traceback" not in ran.stderr
 
 
 # -- before there is a lake ------------------------------------------------------------------------------------------
@@ -371,7 +371,7 @@ def test_rows_as_json(sql):
 
 
 def test_rows_as_parquet_through_a_pipe(built):
-    ran = built.raw("sql", "FROM clip_embeddings", "--format", "parquet")
+    ran = built.typed("sql", "FROM clip_embeddings", "--format", "parquet")
     assert ran.returncode == 0
     frame = pl.read_parquet(io.BytesIO(ran.stdout))
     assert frame.height == len(TEXTS)
@@ -379,7 +379,7 @@ def test_rows_as_parquet_through_a_pipe(built):
 
 
 def test_the_funnel_adds_up(built, sql):
-    ran = built.raw("models", "run", "--select", "funnel")
+    ran = built("models", "run", "--select", "funnel")
     assert ran.returncode == 0, ran.stdout
     rows = [json.loads(line) for line in sql("FROM funnel", "--format", "json").splitlines()]
     first = [row for row in rows if row["crawl"] == CRAWL]

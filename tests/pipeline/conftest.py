@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import dagster as dg
 import polars as pl
@@ -52,6 +52,7 @@ from laion_assets.sample.server import SampleServer
 from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import PER_CRAWL, STAGES, TABLES
 from laion_assets.tables.needs import RetryOptions
+from tests.warm import Forked, Pause
 
 BUILT = tuple(name for name in STAGES if name in (*PER_CRAWL, "calibrations"))
 """Every table that a build of crawls writes, in order."""
@@ -82,12 +83,27 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def small_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """Two crawls of four WAT files each, about 240 good pairs and every kind of dirt, served."""
+    """Two crawls of four WAT files each, about 240 good pairs and every kind of dirt but what drips, served."""
     root = tmp_path_factory.mktemp("web") / "sample"
     options = SampleOptions(pairs=240, wat_files=4, port=free_port())
     sample = publish(root, options)
+    let_nothing_drip(root)
+    refused = pl.when(kind="dripping").then(pl.lit("http_4xx")).otherwise("outcome").alias("outcome")
     with SampleServer(root):
-        yield Web(root, options, sample.truth)
+        yield Web(root, options, sample.truth.with_columns(refused))
+
+
+def let_nothing_drip(root: Path) -> None:
+    """Let the server of a published sample refuse what it would send a byte at a time.
+
+    Each download of such an answer waits for the whole deadline, and lakes are downloaded by the hundred here. What
+    becomes of it is asked of the demo's lake.
+    """
+    path = root / "web.json"
+    replies = json.loads(path.read_text("utf-8"))
+    dripping = {name: {"status": 404} for name, reply in replies.items() if reply.get("drip_seconds")}
+    assert dripping, "the sample has answers that drip"
+    path.write_text(json.dumps(replies | dripping), "utf-8")
 
 
 @pytest.fixture(scope="session")
@@ -248,35 +264,57 @@ def materialise(settings: Settings, instance: dg.DagsterInstance, table: str, pa
     )
 
 
-def laion(*arguments: str) -> list[str]:
+class Command(list[str]):
+    """The words of a command, and what a process must know that is forked to run it."""
+
+    def __init__(self, words: Sequence[str], arguments: tuple[str, ...], pause: Pause | None = None) -> None:
+        super().__init__(words)
+        self.arguments = arguments
+        self.pause = pause
+
+
+def laion(*arguments: str) -> Command:
     """The command line ``laion``."""
-    return [sys.executable, "-c", "from laion_assets.cli import main; main()", *arguments]
+    return Command([sys.executable, "-c", "from laion_assets.cli import main; main()", *arguments], arguments)
 
 
-def paused_laion(target: str, when: str, call: int, marker: Path, *arguments: str) -> list[str]:
+def paused_laion(target: str, when: str, call: int, marker: Path, *arguments: str) -> Command:
     """``laion`` that stops before or after a call of a function; see ``paused_build``."""
     script = str(Path(__file__).with_name("paused_build.py"))
-    return [sys.executable, script, target, when, str(call), str(marker), *arguments]
+    words = [sys.executable, script, target, when, str(call), str(marker), *arguments]
+    return Command(words, arguments, Pause(target, when, call, marker))
+
+
+Process: TypeAlias = "subprocess.Popen[str] | Forked"
 
 
 @contextmanager
-def running(command: list[str], settings: Settings, home: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process in a session of its own, gone with its children at the end of the block."""
-    process = subprocess.Popen(
-        command,
-        env=environment(settings, home) | {"PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def running(command: list[str], settings: Settings, home: Path) -> Iterator[Process]:
+    """A process in a session of its own, gone with its children at the end of the block.
+
+    It is forked, so that it need not import anything; one whose steps are processes in turn is started.
+    """
+    variables = environment(settings, home) | {"PYTHONPATH": str(REPOSITORY)}
+    process: Process
+    here = settings.executor == "in-process"
+    if here and isinstance(command, Command) and "--executor" not in command.arguments:
+        process = Forked(command.arguments, variables, command.pause)
+    else:
+        process = subprocess.Popen(
+            command,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
     try:
         yield process
     finally:
         kill_9(process)
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], process: Process, seconds: float = 120) -> None:
     """Look every other millisecond until something holds, while the process lives."""
     give_up = time.monotonic() + seconds
     while not condition():
@@ -285,7 +323,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], se
         time.sleep(0.002)
 
 
-def kill_9(process: subprocess.Popen[str], *, children: bool = True) -> None:
+def kill_9(process: Process, *, children: bool = True) -> None:
     """End a process as the kernel does when memory runs out, with its children or leaving them to themselves."""
     try:
         family = psutil.Process(process.pid).children(recursive=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from laion_assets.delta.lineage import Lineage
     from laion_assets.lake.pair_lineage import PairTrace
 
-LineageFormat = Literal["text", "json", "dot"]
+LineageFormat = Literal["text", "json", "dot", "openlineage"]
 DiffFormat = Literal["text", "json", "csv"]
 
 
@@ -36,7 +36,9 @@ def lineage(
     forward: Annotated[
         bool, typer.Option("--forward", help="What was made from it, not what it was made from.")
     ] = False,
-    format: Annotated[str, typer.Option(help="`text`, `json` (one object) or `dot` (Graphviz).")] = "text",
+    format: Annotated[
+        str, typer.Option(help="`text`, `json` (one object), `dot` (Graphviz) or `openlineage` (an event a line).")
+    ] = "text",
     full: Annotated[
         bool, typer.Option("--full", help="Every partition on its own, whole digests, and what was replaced since.")
     ] = False,
@@ -49,11 +51,16 @@ def lineage(
 
     JSON has `roots`, `nodes` (one a partition and commit), `reads` (reader, table, version, sources), and for a pair
     `pair_rows` and `records`.
+
+    OpenLineage has a START and a COMPLETE for each partition: `laion lineage filtered_pairs --format openlineage` is
+    what a catalogue such as Marquez takes, line by line.
     """
     if format not in get_args(LineageFormat):
         raise UsageError(f"--format: expected {', '.join(get_args(LineageFormat))}, found {format!r}")
     if pair_id is not None and partition is not None:
         raise UsageError("--pair-id and --partition: give one of them")
+    if pair_id is not None and format == "openlineage":
+        raise UsageError("--pair-id: OpenLineage speaks of tables, not of rows; leave it out, or take --format json")
     opened = existing_lake(lake)
     from laion_assets.delta.lineage import Lineage
 
@@ -72,6 +79,10 @@ def lineage(
         sys.stdout.write(lineage_json(graph) + "\n")
     elif format == "dot":
         sys.stdout.write(lineage_dot(graph, full=full) + "\n")
+    elif format == "openlineage":
+        from laion_assets.cli.lineage.openlineage import write_events
+
+        write_events(graph, known, lake, sys.stdout)
     else:
         for tree in LineageTree(graph, full=full).trees():
             out.print(tree)

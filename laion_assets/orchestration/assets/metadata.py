@@ -16,6 +16,7 @@ from laion_assets.delta.table import Table
 from laion_assets.sql.model import Model
 from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from laion_assets.tables.declaration import Declaration
+from laion_assets.tables.origins import column_origins
 
 
 def description(table: Declaration) -> str:
@@ -89,16 +90,11 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 
 def column_lineage(table: Declaration) -> dg.TableColumnLineage:
-    """Which upstream columns each column comes from: a column that keeps its name keeps its meaning, but for a few."""
-    upstream = [TABLES[read.table] for read in table.reads if read.table != table.name]
+    """Which upstream columns each column comes from."""
     return dg.TableColumnLineage(
         {
-            column.name: [
-                dg.TableColumnDep(dg.AssetKey(source.name), column.name)
-                for source in upstream
-                if not source.is_looked_up and column.name in source.schema.names and column.name not in table.anew
-            ]
-            for column in table.columns
+            column: [dg.TableColumnDep(dg.AssetKey(source), origin) for source, origin in origins]
+            for column, origins in column_origins(table).items()
         }
     )
 

@@ -16,6 +16,7 @@ from laion_assets.cli.common import out
 from laion_assets.cli.main import main
 from laion_assets.delta.lake import Lake
 from laion_assets.lake.opening import open_lake
+from tests.openlineage import read_event
 from tests.unit.delta.tables_made import (
     ENCODER,
     FIRST,
@@ -193,7 +194,8 @@ def test_a_pair_that_is_nowhere(laion: Run, crawls: Lake) -> None:
         (["images", "--partition", "shard=1"], "no partition shard=1: expected crawl=…/bucket=…, for instance crawl="),
         (["images", "--pair-id", "1"], "images has no column pair_id"),
         (["unique_pairs", "--pair-id", "1", "--partition", BUCKET], "give one of them"),
-        (["images", "--format", "xml"], "expected text, json, dot, found 'xml'"),
+        (["unique_pairs", "--pair-id", "1", "--format", "openlineage"], "OpenLineage speaks of tables, not of rows"),
+        (["images", "--format", "xml"], "expected text, json, dot, openlineage, found 'xml'"),
     ],
 )
 def test_what_cannot_be_answered_is_one_line(laion: Run, crawls: Lake, arguments: list[str], complaint: str) -> None:
@@ -238,6 +240,30 @@ def test_json_of_a_pair_has_its_rows_and_its_record(laion: Run, crawls: Lake) ->
     assert {found["id"].split("@")[0] for found in lost["elsewhere"]} == {
         "candidate_pairs", "unique_pairs", "images", "clip_embeddings",
     }  # fmt: skip
+
+
+def test_openlineage_is_an_event_a_line_that_its_own_classes_read(laion: Run, crawls: Lake) -> None:
+    ran = laion(crawls, "lineage", "filtered_pairs", "--format", "openlineage")
+    found = [json.loads(line) for line in ran.out.splitlines()]
+    for event in found:
+        read_event(event)
+    nodes = json.loads(laion(crawls, "lineage", "filtered_pairs", "--format", "json").out)["nodes"]
+    written = [event["outputs"][0] for event in found if event["eventType"] == "COMPLETE"]
+    told = {
+        f"{Path(o['name']).name}@{o['facets']['version']['datasetVersion']}[{o['outputFacets']['laion_drops']['partition']}]"
+        for o in written
+    }
+    assert told == {node["id"] for node in nodes}
+    assert "columnLineage" in written[-1]["facets"]
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_openlineage_says_how_many_partitions_nobody_recorded(laion: Run, tmp_path: Path) -> None:
+    lake = open_lake(str(tmp_path / "lake"))
+    foreign(lake, "wat_files", f"crawl={FIRST}")
+    ran = laion(lake, "lineage", "wat_files", "--format", "openlineage")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err == "laion: partitions that were written without a record, by nobody that is known: 1\n"
 
 
 QUOTED = r'"(?:[^"\\]|\\.)*"'

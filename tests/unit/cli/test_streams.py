@@ -13,6 +13,7 @@ import typer
 from laion_assets.cli.main import app
 from laion_assets.cli.streams import CLOSED
 from tests.unit.sql.shipped_lake import OLD, shipped_lake
+from tests.warm import run_laion
 
 COMMAND = Path(sys.executable).with_name("laion")
 
@@ -23,30 +24,29 @@ SPEAKING = (
     ["sql", "SELECT 1", "--format", "csv"],
     ["plan", OLD],
     ["models", "list"],
-    *(
-        pytest.param(arguments, marks=pytest.mark.slow)
-        for arguments in (
-            ["sql", "SELECT 1", "--format", "parquet"],
-            ["sql", "SELECT 1", "--output", "rows.csv"],
-            ["tables"],
-            ["status"],
-            ["status", "--json"],
-            ["plan", OLD, "--json"],
-            ["models", "show", "funnel"],
-            ["models", "compile"],
-            ["models", "run", "--select", "funnel"],
-            ["models", "test", "--select", "staging"],
-            ["recipes"],
-            ["verify"],
-            ["gc"],
-            ["lineage", "filtered_pairs"],
-            ["diff", "filtered_pairs", "0", "4"],
-            ["report"],
-            ["takedowns"],
-        )
-    ),
 )
 """Calls that say something: with tables, bars, JSON, or a line alone."""
+
+ALSO_SPEAKING = (
+    ["sql", "SELECT 1", "--format", "parquet"],
+    ["sql", "SELECT 1", "--output", "rows.csv"],
+    ["tables"],
+    ["status"],
+    ["status", "--json"],
+    ["plan", OLD, "--json"],
+    ["models", "show", "funnel"],
+    ["models", "compile"],
+    ["models", "run", "--select", "funnel"],
+    ["models", "test", "--select", "staging"],
+    ["recipes"],
+    ["verify"],
+    ["gc"],
+    ["lineage", "filtered_pairs"],
+    ["diff", "filtered_pairs", "0", "4"],
+    ["report"],
+    ["takedowns"],
+)
+"""Further ones, tried in processes that are forked."""
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,13 @@ def ends_unread(calls: list[list[str]], environment: dict[str, str], folder: Pat
 @pytest.mark.parametrize("arguments", SPEAKING)
 def test_a_command_that_nobody_reads_ends_quietly(arguments, environment, tmp_path, unread):
     assert ended(arguments, environment, tmp_path, stdout=unread) == (CLOSED, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", ALSO_SPEAKING)
+def test_also_these_commands_end_quietly_when_nobody_reads(arguments, environment, tmp_path):
+    ran = run_laion(tuple(arguments), environment, tmp_path, unread=True)
+    assert (ran.returncode, ran.stderr) == (CLOSED, "")
 
 
 @pytest.mark.slow

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import open_clip
@@ -16,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from laion_assets.training.checkpoint import CheckpointError, gmacs_per_sample, open_model, read_state
 from laion_assets.training.compute import ComputeOptions, PlacementError, place
 from laion_assets.training.driver import TrainingFailed
+from laion_assets.training.recipe import Recipe
 from tests.unit.training.tiny import MODEL, SAMPLES, recipe, training, write_config, write_shards
 
 pytestmark = pytest.mark.integration
@@ -29,6 +32,34 @@ def configs(tmp_path: Path) -> str:
 @pytest.fixture
 def shards(tmp_path: Path) -> list[Path]:
     return write_shards(tmp_path / "shards")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training of four epochs that is done: what it was made from, and the folder of its work and output."""
+
+    configs: str
+    shards: list[Path]
+    folder: Path
+
+    @property
+    def recipe(self) -> Recipe:
+        return recipe(self.configs, samples_seen=8 * SAMPLES, epochs=4)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("four epochs")
+    made = Trained(write_config(folder / "configs"), write_shards(folder / "shards"), folder / "training")
+    training(made.folder, made.recipe, made.shards).run()
+    return made
+
+
+@pytest.fixture
+def trained(done: Trained, tmp_path: Path) -> Trained:
+    """A copy of that training, to be broken."""
+    shutil.copytree(done.folder, tmp_path / "training")
+    return Trained(done.configs, done.shards, tmp_path / "training")
 
 
 def test_a_training_from_beginning_to_end(tmp_path, configs, shards):
@@ -130,9 +161,10 @@ def test_a_shard_that_goes_missing_on_the_way_stops_it(tmp_path, configs, shards
 
 
 @pytest.mark.slow
-def test_a_truncated_state_costs_one_epoch_and_no_more(tmp_path, configs, shards):
-    run = training(tmp_path, recipe(configs, samples_seen=8 * SAMPLES, epochs=4), shards)
+def test_a_truncated_state_costs_one_epoch_and_no_more(trained):
+    run = training(trained.folder, trained.recipe, trained.shards)
     records = run.run()
+    assert [r.resumed_from for r in records] == [None] * 4
     states = {path.name for path in run.work.glob("state-*.pt")}
     assert states == {"state-3.pt", "state-4.pt"}, "one more than is needed is kept"
     last = run.work / "state-4.pt"
@@ -143,11 +175,9 @@ def test_a_truncated_state_costs_one_epoch_and_no_more(tmp_path, configs, shards
 
 
 @pytest.mark.slow
-def test_a_dead_attempt_gives_its_whole_checkpoints_and_not_its_broken_ones(tmp_path, configs, shards):
+def test_a_dead_attempt_gives_its_whole_checkpoints_and_not_its_broken_ones(trained):
     """As a kill while open_clip_train writes leaves it: an epoch that was saved whole, the next one cut short."""
-    made = recipe(configs, samples_seen=8 * SAMPLES, epochs=4)
-    run = training(tmp_path, made, shards)
-    run.run()
+    run = training(trained.folder, trained.recipe, trained.shards)
     attempt = run.work / "attempt-0"
     checkpoints = attempt / "run" / "checkpoints"
     checkpoints.mkdir(parents=True)
@@ -159,15 +189,13 @@ def test_a_dead_attempt_gives_its_whole_checkpoints_and_not_its_broken_ones(tmp_
     for name in ("epoch-3.json", "epoch-4.json", "state-4.pt"):
         (run.work / name).unlink()
     said: list[str] = []
-    records = training(tmp_path, made, shards, say=said.append).run()
+    records = training(trained.folder, trained.recipe, trained.shards, say=said.append).run()
     assert [r.resumed_from for r in records] == [None, None, 2, 3]
     assert any("epoch_4.pt cannot be read" in line for line in said)
 
 
-def test_killed_between_a_state_and_its_record_it_trains_nothing_again(tmp_path, configs, shards):
-    made = recipe(configs, samples_seen=8 * SAMPLES, epochs=4)
-    run = training(tmp_path, made, shards)
-    run.run()
+def test_killed_between_a_state_and_its_record_it_trains_nothing_again(trained):
+    run = training(trained.folder, trained.recipe, trained.shards)
     checkpoints = run.work / "attempt-0" / "run" / "checkpoints"
     checkpoints.mkdir(parents=True)
     (run.work / "state-4.pt").rename(checkpoints / "epoch_4.pt")
@@ -177,7 +205,7 @@ def test_killed_between_a_state_and_its_record_it_trains_nothing_again(tmp_path,
     lines = [json.dumps({"time": float(time), "message": message}) for time, message in enumerate(messages)]
     (run.work / "attempt-0" / "log.jsonl").write_text("\n".join(lines) + "\n")
     said: list[str] = []
-    records = training(tmp_path, made, shards, say=said.append).run()
+    records = training(trained.folder, trained.recipe, trained.shards, say=said.append).run()
     assert [(r.epoch, r.resumed_from) for r in records] == [(1, None), (2, None), (3, 2), (4, 2)]
     assert not any("training" in line for line in said)
 
@@ -217,10 +245,8 @@ def test_a_training_that_says_nothing_is_ended(tmp_path, configs, shards):
         training(tmp_path, recipe(configs), shards, stall_seconds=0.2).run()
 
 
-def test_weights_that_are_no_numbers_are_no_checkpoint(tmp_path, configs, shards):
-    run = training(tmp_path, recipe(configs), shards)
-    run.run()
-    path = run.work / "state-2.pt"
+def test_weights_that_are_no_numbers_are_no_checkpoint(trained):
+    path = trained.folder / "work" / "state-4.pt"
     content = torch.load(path, weights_only=True)
     name = next(iter(content["state_dict"]))
     content["state_dict"][name].view(-1)[0] = float("nan")
