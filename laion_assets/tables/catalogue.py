@@ -12,11 +12,12 @@ from laion_assets.tables import (
     operations,
     pairs,
     release,
+    scores,
     training,
 )
 from laion_assets.tables.declaration import Declaration, DeclarationError
 
-_SUBJECTS = (crawl, pairs, images, release, consent, models, training, evaluation, operations)
+_SUBJECTS = (crawl, pairs, images, scores, release, consent, models, training, evaluation, operations)
 
 TABLES: Mapping[str, Declaration] = {
     table.name: table for subject in _SUBJECTS for table in vars(subject).values() if isinstance(table, Declaration)
