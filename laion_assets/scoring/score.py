@@ -163,7 +163,7 @@ def _through_layers(con: duckdb.DuckDBPyConnection, query: str, scorer: Layers, 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    batches = con.execute(query).fetch_record_batch(_ROWS)
+    batches = con.execute(query).to_arrow_reader(_ROWS)
     schema = pa.schema([field for field in batches.schema if field.name != "image_embedding"])
     schema = schema.append(pa.field("value", pa.float32()))
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:

@@ -156,7 +156,9 @@ def _keras_maps(tensors: Mapping[str, Tensor], dense: list[str]) -> tuple[tuple[
 
 
 def _unknown(head: Head, tensors: Mapping[str, Tensor]) -> HeadError:
-    found = ", ".join(f"{name} {'×'.join(map(str, tensor.shape)) or 'scalar'}" for name, tensor in tensors.items())
+    found = ", ".join(
+        f"{name} {'×'.join(map(str, tensor.shape)) or 'scalar'}" for name, tensor in sorted(tensors.items())
+    )
     return HeadError(
         f"the head {head.name}: expected one linear layer, LAION's aesthetic or NSFW predictor, found the tensors "
         f"{found[:300] or 'none'}"

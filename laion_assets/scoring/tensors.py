@@ -133,7 +133,7 @@ class _TensorReader(pickle.Unpickler):
         self._archive, self._folder, self._name = archive, folder, name
         for opcode, argument, _ in pickletools.genops(program):
             # A place in the memo is memory, whether anything lies there or not.
-            if opcode.name not in _OPCODES or (opcode.name == "LONG_BINPUT" and argument > len(program)):
+            if opcode.name not in _OPCODES or (opcode.name == "LONG_BINPUT" and int(argument or 0) > len(program)):
                 raise self._refusal(f"the operation {opcode.name}")
 
     def find_class(self, module: str, name: str) -> Any:

@@ -89,10 +89,10 @@ def _network(*, three_layers: bool) -> Any:
     import timm
     from torch import nn
 
-    network = timm.create_model("efficientnet_b3", pretrained=False, num_classes=2)  # timm's name of b3a today
+    network: Any = timm.create_model("efficientnet_b3", pretrained=False, num_classes=2)  # timm's name of b3a today
     if three_layers:
         network.classifier = nn.Sequential(
-            nn.Linear(network.classifier.in_features, 625), nn.ReLU(), nn.Dropout(0.3),
+            nn.Linear(network.num_features, 625), nn.ReLU(), nn.Dropout(0.3),
             nn.Linear(625, 256), nn.ReLU(), nn.Linear(256, 2),
         )  # fmt: skip
     return network

@@ -93,7 +93,8 @@ def partitions_of_model(lake: Lake, model: Model) -> list[Partition]:
     """The partitions a model has in this lake: one for each crawl, or one."""
     if not model.is_incremental:
         return [{}]
-    return [{"crawl": crawl} for crawl in sorted({c for table in PER_CRAWL for c in lake.ledger(table).periods})]
+    tables = (model.only_with,) if model.only_with else PER_CRAWL
+    return [{"crawl": crawl} for crawl in sorted({c for table in tables for c in lake.ledger(table).periods})]
 
 
 def model_state(
