@@ -27,9 +27,13 @@ _PATHS: Final = frozenset(
         *((encoder, name) for encoder in ("encoder", "multilingual_encoder") for name in _ENCODER),
         ("calibration", "pairs"),
         *(("deny", name) for name in ("url_lists", "domain_lists", "hash_lists")),
+        ("scores", "heads"),
     }
 )
 """The settings that name files or folders."""
+
+_LISTS: Final = ("deny", "scores")
+"""The groups of those among them that name several each."""
 
 _FILES: Final = "files"
 """The folder of a lake for what is no table."""
@@ -78,7 +82,7 @@ def placed(values: Mapping[str, Any], place: Callable[[str], str], above: tuple[
         path = (*above, name)
         if isinstance(value, Mapping):
             found[name] = placed(value, place, path)
-        elif path in _PATHS and path[0] == "deny":
+        elif path in _PATHS and path[0] in _LISTS:
             found[name] = _each(value, place)
         else:
             found[name] = place(value) if path in _PATHS and isinstance(value, str) and value else value

@@ -42,7 +42,9 @@ from laion_assets.kept_settings import LAKE_SETTINGS_FILE as LAKE_SETTINGS_FILE
 from laion_assets.kept_settings import LakeSettingsSource, files_of
 from laion_assets.kept_settings import write_lake_settings as write_lake_settings
 from laion_assets.lake.opening import open_lake, recorded_shape
-from laion_assets.pairs.policy import FilterOptions
+from laion_assets.pairs.policy import SCORE_BOUNDS, FilterOptions
+from laion_assets.scoring.head import Head, feeding, read_heads
+from laion_assets.scoring.tensors import HeadError
 from laion_assets.setting_names import unknown_names
 from laion_assets.sources.extract import ExtractionOptions
 from laion_assets.sql import PROJECT
@@ -77,6 +79,15 @@ class DenyOptions:
     """Files of domains; each stands for its subdomains too."""
     hash_lists: Files = ()
     """Files of hex digests (MD5, SHA-1 or SHA-256) of urls or of picture bytes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreOptions:
+    """What scores pictures for unsafe content, watermarks and aesthetics; nothing does as delivered."""
+
+    heads: Files = ()
+    """YAML files that describe a head each. Of several that measure the same, released pairs carry what the first of
+    them says that could score the picture."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,6 +190,7 @@ class Settings(BaseSettings):
     multilingual_encoder: EncoderOptions | None = None
     """A second encoder for text that is not English."""
     calibration: CalibrationOptions = CalibrationOptions()
+    scores: ScoreOptions = ScoreOptions()
     filter: FilterOptions = FilterOptions()
     deny: DenyOptions = DenyOptions()
     recipes: str = str(RECIPES)
@@ -255,6 +267,20 @@ class Settings(BaseSettings):
         other = self.multilingual_encoder or self.encoder
         return {group: self.encoder if group == "en" else other for group in LANGUAGE_GROUPS}
 
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads that score pictures, in their order.
+
+        Raises:
+            HeadError: a file describes none.
+        """
+        return read_heads(self.scores.heads)
+
+    def wants(self, table: str) -> bool:
+        """Whether the partitions of a table are to be built: those of an optional one where settings ask for them."""
+        declared = TABLES.get(table)
+        return declared is None or not declared.optional or bool(self.scores.heads)
+
     def open_lake(self, *, create: bool = True) -> Lake:
         """Open the lake these settings name."""
         return open_lake(self.lake, shards=self.shards, buckets=self.buckets, create=create)
@@ -278,12 +304,12 @@ class Settings(BaseSettings):
         externals = {name: digest for name, digest in found.items() if digest is not None}
         try:
             counted = [self._counted(shaping, partition) for shaping in TABLES[table].shaped_by]
-        except (EncoderError, _Missing) as error:  # in a lake that was moved, perhaps: whoever builds needs the file
-            return Expectation(settings_digest=None, externals=externals, missing=str(error))
+        except (EncoderError, HeadError, _Missing) as error:  # in a moved lake, perhaps: whoever builds needs the file
+            return Expectation(settings_digest=None, externals=externals, missing=str(error), wanted=self.wants(table))
         # One alone stands for itself, and none at all for nothing: recorded digests were taken so.
         value = counted if len(counted) > 1 else next(iter(counted), None)
         digest = json_digest(value, sort_keys=True, digits=16)
-        return Expectation(settings_digest=digest, externals=externals)
+        return Expectation(settings_digest=digest, externals=externals, wanted=self.wants(table))
 
     def _counted(self, shaping: Shaping, partition: Partition) -> Any:
         """What counts of settings that shape rows, as JSON has it; None of recipes where the partition is of none."""
@@ -297,8 +323,10 @@ class Settings(BaseSettings):
                     group: [options.model, encoder_identity(options), options.precision]
                     for group, options in self.encoders.items()
                 }
+            case Shaping.SCORES:
+                return self._heads_content()
             case Shaping.FILTER:
-                return asdict(self.filter)
+                return self._filter_content()
             case Shaping.SELECTION | Shaping.SCHEDULE if "recipe" not in partition:
                 return None
             case Shaping.SELECTION:
@@ -308,6 +336,26 @@ class Settings(BaseSettings):
                 return [recipe.of_training(), recipe.config_digest]
             case Shaping.EVALUATION:
                 return [getattr(self.evaluation, option) for option in shaping.options]
+
+    def _heads_content(self) -> list[Any]:
+        """What decides scores beside pictures and vectors; no head that the lake's vectors were not made for."""
+        for head in self.heads:
+            feeding(head, self.encoders)
+        return [head.content for head in self.heads]
+
+    def _filter_content(self) -> dict[str, Any]:
+        """The options of the filter. Bounds on scores count where they are set: digests were recorded before them."""
+        bounds = [bound for bound in SCORE_BOUNDS if getattr(self.filter, bound) is not None]
+        measured = {head.measures for head in self.heads} if bounds else set()
+        for bound in bounds:
+            measure = SCORE_BOUNDS[bound]
+            if measure not in measured:
+                raise _Missing(
+                    f"LAION_FILTER__{bound.upper()} is a bound on a score, and no head measures {measure}: name one in "
+                    "LAION_SCORES__HEADS, or leave the bound out"
+                )
+        given = asdict(self.filter)
+        return {name: value for name, value in given.items() if value is not None or name not in SCORE_BOUNDS}
 
     def _calibration_content(self) -> list[Any]:
         """What decides thresholds beside the encoder: what is in the file of pairs, wherever it lies."""

@@ -15,7 +15,7 @@ from laion_assets.common.quantities import counted
 from laion_assets.orchestration.planning.parts import MODELS, SCORES, TRAININGS, Place
 from laion_assets.orchestration.runs.status import STATES, LakeStatus, Standing, as_object
 from laion_assets.settings import Settings
-from laion_assets.tables.catalogue import PER_CRAWL, PER_RECIPE, PER_RELEASE, TABLES
+from laion_assets.tables.catalogue import PER_RECIPE, PER_RELEASE, TABLES
 
 if TYPE_CHECKING:
     from laion_assets.orchestration.runs.history import FailedBuild, RunHistory
@@ -106,7 +106,7 @@ def bar(counts: Mapping[str, int], cells: int = _BAR_CELLS) -> Text:
 
 
 def _print_bars(lake: LakeStatus) -> None:
-    counts = {table: lake.of_table(table) for table in PER_CRAWL}
+    counts = {table: lake.of_table(table) for table in lake.stages}
     counts |= {part: lake.beside.get(part, Counter()) for part in (MODELS, *TRAININGS, *SCORES, *PER_RELEASE)}
     shown = {part: found for part, found in counts.items() if found}
     grid = Table.grid(padding=(0, 1))
@@ -137,9 +137,9 @@ def _table_in_full(lake: LakeStatus) -> Table:
     table.add_column("crawl", no_wrap=True)
     for heading in columns:
         table.add_column(heading, justify="right")
-    for name in PER_CRAWL:
+    for name in lake.stages:
         for crawl in lake.crawls:
-            counts = lake.counts[name, crawl]
+            counts = lake.counts.get((name, crawl), Counter())
             cells = [
                 Text(str(counts[state] or ""), style=_LOOKS[state][1] if counts[state] else "") for state in columns
             ]
@@ -157,10 +157,10 @@ def _print_crawls(lake: LakeStatus, most: int) -> None:
     if undone[:most]:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         table.add_column("crawl", no_wrap=True)
-        for name in PER_CRAWL:
+        for name in lake.stages:
             table.add_column(TABLES[name].short, justify="right", no_wrap=True)
         for crawl in undone[:most]:
-            table.add_row(crawl, *(_cell(lake.counts[name, crawl]) for name in PER_CRAWL))
+            table.add_row(crawl, *(_cell(lake.counts.get((name, crawl), Counter())) for name in lake.stages))
         out.print(table)
     done = len(lake.crawls) - len(undone)
     words = [f"{counted(done, 'crawl')} done in every stage"]

@@ -36,6 +36,15 @@ def partitions_read(lake: Lake, read: Read, partition: Partition) -> list[Partit
     return [upstream for upstream in found if partition_name(upstream) in ledger.commits]
 
 
+def partitions_there(lake: Lake, read: Read, partition: Partition) -> list[Partition]:
+    """Those of :func:`partitions_read` that must be there: of an optional table those that were built."""
+    found = partitions_read(lake, read, partition)
+    if not lake.tables[read.table].optional:
+        return found
+    built = lake.ledger(read.table).commits
+    return [upstream for upstream in found if partition_name(upstream) in built]
+
+
 def _spread(lake: Lake, table: str, fixed: Mapping[str, Sequence[str | int]]) -> list[Partition]:
     names = lake.tables[table].partition_by
     ranges = (fixed[name] if name in fixed else lake.numbers(name) for name in names)

@@ -90,6 +90,8 @@ class Judge:
     ) -> PeriodStates:
         states, declared = {}, lake.catalogue.tables[table]
         for partition in partitions_of(lake, table, period):
+            if declared.optional and not expected.wanted and lake.commit(table, partition) is None:
+                continue
             state = judge(lake, declared, partition, expected, {}, inputs)
             states[state.name] = state
         self.judged += len(states)

@@ -23,6 +23,8 @@ class Expectation:
     settings_digest: str | None
     """None where it cannot be said: what was built is then taken to be built with the settings of now."""
     externals: Mapping[str, str] = field(default_factory=dict)
+    wanted: bool = True
+    """Whether partitions of an optional table are missed where they were never built."""
     missing: str | None = None
     """Why the digest cannot be said, and a partition cannot be built."""
 

@@ -110,6 +110,9 @@ class Table:
     of that column, or its name in capitals where all of the table is meant."""
     remake_whole: str = ""
     """The same for all of the table; empty: the same words."""
+    optional: bool = False
+    """Whether a lake is complete without it: a partition that was never built, and that nobody wants, is neither an
+    input nor missed."""
     entered: str = ""
     """What its rows are, in words, where people enter them. No build makes them again: the table is there from the
     first day, and its seals keep copies. Empty: steps build it."""

@@ -7,7 +7,17 @@ from typing import Any
 import dagster as dg
 
 from laion_assets.common.logs import console
-from laion_assets.orchestration.assets import crawl, embeddings, evaluation, images, pairs, releases, states, training
+from laion_assets.orchestration.assets import (
+    crawl,
+    embeddings,
+    evaluation,
+    images,
+    pairs,
+    releases,
+    scores,
+    states,
+    training,
+)
 from laion_assets.orchestration.assets.metadata import description
 from laion_assets.orchestration.assets.models import model_assets
 from laion_assets.orchestration.assets.step import StepFunction, stage_asset
@@ -49,6 +59,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         asset(images.images),
         asset(embeddings.calibrations, whole=embeddings.encoders_to_calibrate),
         asset(embeddings.clip_embeddings, warnings=score_check),
+        asset(scores.image_scores),
         asset(pairs.filtered_pairs),
         asset(evaluation.benchmark_images),
         asset(

@@ -21,9 +21,11 @@ from laion_assets.text.language import LANGUAGE_GROUPS, language_group_sql
 from laion_assets.text.rules import FILE_NAME_PATTERN, MARKUP_PATTERN
 
 _FILTERED_COLUMNS = """
-    pair_id, url, text, width, height, NULL::VARCHAR AS license, language, similarity, NULL::FLOAT AS punsafe,
-    NULL::FLOAT AS pwatermark, NULL::FLOAT AS aesthetic_score, subset, sha256, policy, threshold, encoder,
+    pair_id, url, text, width, height, NULL::VARCHAR AS license, language, similarity, punsafe,
+    pwatermark, aesthetic_score, subset, sha256, policy, threshold, encoder,
     encoder_sha256"""
+_SCORES = {"punsafe": "unsafe", "pwatermark": "watermark", "aesthetic_score": "aesthetic"}
+"""The columns of scores, and what heads measure of each."""
 _DROPPED_COLUMNS = (
     "reason, pair_id, url_id, url, text, language, subset, width, height, byte_size, sha256, similarity, threshold"
 )
@@ -57,6 +59,7 @@ def filter_pairs(
     encoders: Mapping[str, str],
     policy: Policy,
     output: Path,
+    scores: str | None = None,
     removals: Removals | None = None,
     threshold_overrides: Mapping[str, float] | None = None,
     dropped: Path | None = None,
@@ -66,8 +69,10 @@ def filter_pairs(
 
     A pair is dropped under the first reason that holds: ``image_missing`` (no row in images), ``image_failed``,
     ``not_embedded`` (by its group's encoder, from the picture that images has now, with a similarity that is a
-    number), ``removed_url, removed_domain, removed_hash, removed_pair, removed_sha256``, ``too_short, file_name,
-    markup, too_few_bytes, too_small, aspect, below_threshold_en, below_threshold_multi, below_threshold_nolang``.
+    number), ``removed_url, removed_domain, removed_hash, removed_pair, removed_sha256``, ``unsafe`` or
+    ``unsafe_unknown`` (no head could say), ``too_short, file_name, markup, too_few_bytes, too_small, aspect``,
+    ``watermark, watermark_unknown, unaesthetic, aesthetic_unknown``, ``below_threshold_en, below_threshold_multi,
+    below_threshold_nolang``.
     A url is removed by the address that was asked last, too. Hash lists can match a picture by its sha256 only: by md5
     and sha1 they are matched while it is downloaded.
 
@@ -88,10 +93,11 @@ def filter_pairs(
         output: The Parquet file to write: the columns of filtered_pairs without crawl and bucket. Width and height
             are those of the picture as it was published. The threshold is a float32, as the similarity is, and null
             where the policy uses none.
+        scores: Name of a view of image_scores (``sha256, measures, priority, value``); None: nothing was scored.
         removals: What must not come out, whenever it came in.
         threshold_overrides: Thresholds by language group, in place of those of the encoder.
         dropped: A Parquet file to write a sample of the dropped pairs to: those with the lowest pair_id for each
-            reason, without what was removed (which nobody should have to look at).
+            reason, without what was removed or is unsafe (which nobody should have to look at).
         dropped_per_reason: How many dropped pairs of each reason the sample holds at most.
 
     Raises:
@@ -101,7 +107,7 @@ def filter_pairs(
     groups = _groups(encoders, thresholds, threshold_overrides or {}, policy)
     judged = output.with_name(f"{output.name}.judged")
     try:
-        joined = _joined(pairs, images, embeddings)
+        joined = _joined(pairs, images, embeddings, scores)
         _judge(connection, joined, groups, policy, removals or Removals.none(), judged)
         staged = f"read_parquet({quoted(judged)})"
         counts = FilterCounts(
@@ -163,27 +169,37 @@ def _groups(
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _joined(pairs: str, images: str, embeddings: str) -> str:
-    """Every pair once, with its picture and the embedding of its group's encoder, where there are such."""
+def _joined(pairs: str, images: str, embeddings: str, scores: str | None) -> str:
+    """Every pair once, with its picture, its scores and the embedding of its group's encoder, where there are such."""
+    said = {name: f"(arg_min(value, priority) FILTER (measures = '{kind}'))::FLOAT" for name, kind in _SCORES.items()}
+    if scores is None:
+        scored, known = "", ", ".join(f"NULL::FLOAT AS {name}" for name in said)
+    else:
+        by_picture = ", ".join(f"{value} AS {name}" for name, value in said.items())
+        rows = f"SELECT sha256, {by_picture} FROM {scores} GROUP BY sha256"
+        scored = f"LEFT JOIN ({rows}) AS score ON score.sha256 = image.sha256"
+        known = ", ".join(f"score.{name}" for name in said)
     return f"""
         SELECT pair.pair_id, pair.url_id, pair.url, pair.text, pair.language, language_group.subset,
                language_group.threshold, image.final_url, image.status, image.byte_size, image.sha256,
                coalesce(image.original_width, image.width) AS width,
                coalesce(image.original_height, image.height) AS height,
-               embedding.encoder, embedding.encoder_sha256, embedding.similarity
+               embedding.encoder, embedding.encoder_sha256, embedding.similarity, {known}
         FROM {pairs} AS pair
         JOIN _filter_groups AS language_group
           ON language_group.subset = {language_group_sql("pair.language")}
         LEFT JOIN {images} AS image ON image.url_id = pair.url_id AND image.url = pair.url
         LEFT JOIN {embeddings} AS embedding
           ON embedding.pair_id = pair.pair_id AND embedding.encoder_sha256 = language_group.group_encoder
-         AND embedding.sha256 = image.sha256"""
+         AND embedding.sha256 = image.sha256
+        {scored}"""
 
 
 def reason_sql(policy: Policy) -> str:
     """SQL: the first reason for which the policy drops a joined pair, null if it is kept.
 
-    The pair has the columns ``status, similarity, removal, text, byte_size, width, height, threshold, subset``.
+    The pair has the columns ``status, similarity, removal, text, byte_size, width, height, threshold, subset, punsafe,
+    pwatermark, aesthetic_score``.
     """
     removed = " ".join(f"WHEN removal = '{kind}' THEN '{reason}'" for kind, reason in REMOVAL_DROPS.items())
     branches = [
@@ -191,6 +207,7 @@ def reason_sql(policy: Policy) -> str:
         "WHEN status <> 'success' THEN 'image_failed'",
         "WHEN similarity IS NULL OR isnan(similarity) THEN 'not_embedded'",
         removed,
+        *_bounded("punsafe", ">", policy.max_punsafe, "unsafe", "unsafe_unknown"),
         f"WHEN length(text) < {int(policy.min_text_length)} THEN 'too_short'",
     ]
     if policy.drop_file_names:
@@ -204,9 +221,18 @@ def reason_sql(policy: Policy) -> str:
     if policy.max_aspect_ratio is not None:
         long_side = f"greatest(width, height) > least(width, height) * {float(policy.max_aspect_ratio)}::DOUBLE"
         branches.append(f"WHEN coalesce({long_side}, true) THEN 'aspect'")
+    branches += _bounded("pwatermark", ">", policy.max_pwatermark, "watermark", "watermark_unknown")
+    branches += _bounded("aesthetic_score", "<", policy.min_aesthetic, "unaesthetic", "aesthetic_unknown")
     if policy.use_similarity:
         branches.append("WHEN similarity < threshold THEN 'below_threshold_' || subset")
     return f"CASE {' '.join(branches)} END"
+
+
+def _bounded(score: str, beyond: str, bound: float | None, reason: str, unknown: str) -> list[str]:
+    """Nothing where there is no bound. What nobody scored does not pass: a bound that lets it through is none."""
+    if bound is None:
+        return []
+    return [f"WHEN {score} IS NULL THEN '{unknown}'", f"WHEN {score} {beyond} {float(bound)}::FLOAT THEN '{reason}'"]
 
 
 def _write_kept(connection: duckdb.DuckDBPyConnection, staged: str, policy: Policy, output: Path) -> int:
@@ -225,7 +251,7 @@ def _write_dropped(connection: duckdb.DuckDBPyConnection, staged: str, dropped: 
             SELECT {_DROPPED_COLUMNS} FROM {staged}
             JOIN (
                 SELECT reason, unnest(min(pair_id, {int(per_reason)})) AS pair_id FROM {staged}
-                WHERE reason IS NOT NULL AND NOT starts_with(reason, 'removed_') GROUP BY reason
+                WHERE reason IS NOT NULL AND NOT starts_with(reason, 'removed_') AND reason <> 'unsafe' GROUP BY reason
             ) USING (reason, pair_id)
             ORDER BY reason, pair_id
         ) TO {quoted(dropped)} (FORMAT parquet, COMPRESSION zstd)""")

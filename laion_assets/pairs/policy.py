@@ -1,8 +1,9 @@
 """Filter policies: which pairs of an embedded crawl are released, as values. ``filter`` applies them."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Final
 
 from laion_assets.text.language import LANGUAGE_GROUPS
 
@@ -25,6 +26,12 @@ class Policy:
     """Drop texts that are the name of a file."""
     drop_markup: bool = False
     """Drop texts that hold markup."""
+    max_punsafe: float | None = None
+    """Largest probability of unsafe content; None for no bound. A picture that no head could score is dropped too."""
+    max_pwatermark: float | None = None
+    """The same for watermarks."""
+    min_aesthetic: float | None = None
+    """Smallest aesthetic score; None for no bound. A picture that no head could score is dropped too."""
     use_similarity: bool = False
     """Ask for the similarity threshold of the pair's language group."""
 
@@ -46,6 +53,12 @@ POLICIES = {
 }
 """``none`` keeps every embedded pair; ``laion`` is what LAION-5B published; ``laion_clean`` also drops texts that say
 nothing about the picture, whatever their similarity."""
+
+
+SCORE_BOUNDS: Final[Mapping[str, str]] = {
+    "max_punsafe": "unsafe", "max_pwatermark": "watermark", "min_aesthetic": "aesthetic"
+}  # fmt: skip
+"""The bounds on scores, and what heads measure of each."""
 
 
 def policy_named(name: str) -> Policy:
@@ -81,6 +94,14 @@ class FilterOptions:
     """Whether to drop texts that are the name of a file; None for what the policy says."""
     drop_markup: bool | None = None
     """Whether to drop texts that hold markup; None for what the policy says."""
+    max_punsafe: float | None = None
+    """Largest probability (0 to 1) of unsafe content; pictures that could not be scored are dropped too; None for what
+    the policy says."""
+    max_pwatermark: float | None = None
+    """The same for watermarks."""
+    min_aesthetic: float | None = None
+    """Smallest aesthetic score, about 1 to 10; pictures that could not be scored are dropped too; None for what the
+    policy says."""
     threshold_en: float | None = None
     """Smallest similarity (cosine, -1 to 1) of English pairs, in place of the encoder's calibrated or published one."""
     threshold_multi: float | None = None
@@ -97,6 +118,12 @@ class FilterOptions:
                 raise ValueError(f"{name} must be 0 or more, got {value}")
         if self.max_aspect_ratio is not None and not self.max_aspect_ratio >= 1:
             raise ValueError(f"max_aspect_ratio must be 1 or more, got {self.max_aspect_ratio}")
+        for name in ("max_punsafe", "max_pwatermark"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{name} must be a probability from 0 to 1, got {value}")
+        if self.min_aesthetic is not None and not math.isfinite(self.min_aesthetic):
+            raise ValueError(f"min_aesthetic must be a number, got {self.min_aesthetic}")
         for group, threshold in self.thresholds.items():
             if not -1 <= threshold <= 1:
                 raise ValueError(f"threshold_{group} must be a cosine from -1 to 1, got {threshold}")

@@ -11,7 +11,7 @@ from laion_assets.common.digests import json_digest
 from laion_assets.delta.build import PartitionBuild, lake_build
 from laion_assets.delta.commits import Commit, Provenance
 from laion_assets.delta.errors import CheckOutcome, ValidationFailed
-from laion_assets.delta.flow import partitions_read
+from laion_assets.delta.flow import partitions_there
 from laion_assets.delta.inputs import Inputs, Judged
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, literal, partition_name
@@ -93,7 +93,8 @@ def partitions_of_model(lake: Lake, model: Model) -> list[Partition]:
     """The partitions a model has in this lake: one for each crawl, or one."""
     if not model.is_incremental:
         return [{}]
-    return [{"crawl": crawl} for crawl in lake.periods]
+    scored = None if model.only_with is None else {*lake.ledger(model.only_with).periods}
+    return [{"crawl": crawl} for crawl in lake.periods if scored is None or crawl in scored]
 
 
 def model_state(
@@ -182,7 +183,7 @@ def open_inputs(
     Raises:
         LakeError: an input was never built, was written without validation, or its tests failed.
     """
-    places = {read.table: partitions_read(build.lake, read, partition) for read in stage_of(project, name).reads}
+    places = {read.table: partitions_there(build.lake, read, partition) for read in stage_of(project, name).reads}
     for table, partitions in places.items() if tables else ():
         build.view(table, table, partitions)
     create_macros(build.con)

@@ -12,11 +12,12 @@ from laion_assets.sql.row_tests import RowTest, read_test
 from laion_assets.sql.template import CRAWL_NOT_KNOWN, Template
 from laion_assets.sql.types import arrow_type
 from laion_assets.sql.verdicts import refusal_of
+from laion_assets.tables.catalogue import CATALOGUE
 
 Materialized = Literal["view", "table", "incremental_by_crawl"]
 LAYERS = ("staging", "marts", "release")
 
-_KEYS = {"materialized", "description", "columns", "tests", "disabled"}
+_KEYS = {"materialized", "description", "columns", "tests", "disabled", "only_with"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class Model:
     singular_tests: tuple[SingularTest, ...] = ()
     disabled: str | None = None
     """Why it cannot run; None where it can. Its author says so, or it is broken, or waits for one that is."""
+    only_with: str | None = None
+    """The table without which it would say nothing: it has a partition for each crawl that this has one of."""
     faults: tuple[Fault, ...] = ()
     """What is wrong with its file, or a test of it."""
     waits_for: str | None = None
@@ -155,6 +158,9 @@ def read_model(template: Template, header: Mapping[str, Any], lines: Mapping[str
         fault("tests", f"more than one test is called {', '.join(repeated)}")
     if materialized != "incremental_by_crawl" and template.crawl_line is not None and not header.get("disabled"):
         faults.append(Fault(template.file, template.crawl_line, CRAWL_NOT_KNOWN))
+    only_with = header.get("only_with")
+    if only_with is not None and (only_with not in CATALOGUE.by_period or materialized != "incremental_by_crawl"):
+        fault("only_with", f"only_with: expected a table of each crawl, of a model by crawl, found {only_with!r}")
     if faults:
         raise ModelError(faults)
     disabled = header.get("disabled")
@@ -166,6 +172,7 @@ def read_model(template: Template, header: Mapping[str, Any], lines: Mapping[str
         template=template,
         described=described,
         tests=tuple(tests),
+        only_with=only_with,
         disabled=" ".join(str(disabled).split()) if disabled else None,
     )
 

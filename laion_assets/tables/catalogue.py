@@ -14,11 +14,14 @@ from laion_assets.tables import (
     pairs,
     release,
     releases,
+    scores,
     training,
 )
 from laion_assets.tables.declaration import Declaration, DeclarationError
 
-_SUBJECTS = (imports, crawl, pairs, images, release, consent, models, training, evaluation, releases, operations)
+_SUBJECTS = (
+    imports, crawl, pairs, images, scores, release, consent, models, training, evaluation, releases, operations,
+)  # fmt: skip
 
 TABLES: Mapping[str, Declaration] = {
     table.name: table for subject in _SUBJECTS for table in vars(subject).values() if isinstance(table, Declaration)

@@ -44,6 +44,7 @@ class Shaping(_Named):
         ("LAION_ENCODER__…", "LAION_MULTILINGUAL_ENCODER__…"),
         ("model", "pretrained", "precision"),
     )
+    SCORES = ("the heads", ("LAION_SCORES__…",))
     FILTER = ("the policy", ("LAION_FILTER__…",))
     SELECTION = ("what of a recipe shapes its training set", ("LAION_RECIPES",))
     SCHEDULE = ("what of a recipe shapes its weights", ("LAION_RECIPES",))

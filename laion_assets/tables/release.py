@@ -29,7 +29,8 @@ FILTERED_PAIRS = Declaration(
     group=groups.PAIRS,
     code_version="2",
     reads=tuple(
-        Read(table=table) for table in ("unique_pairs", "images", "clip_embeddings", "calibrations", "takedowns")
+        Read(table=table)
+        for table in ("unique_pairs", "images", "clip_embeddings", "image_scores", "calibrations", "takedowns")
     ),
     kinds=("duckdb",),
     need=Need(cpus=2),

@@ -301,13 +301,14 @@ def test_a_crawl_of_a_model_depends_on_that_crawl_alone(graph, instance, name):
         assert found == {key for key in every if crawl_of(key) == TWO_CRAWLS[1]}
 
 
-def test_a_disabled_model_is_shown_with_its_reason(graph):
-    disabled = [model for model in load_project().models.values() if model.disabled]
-    assert disabled
-    for model in disabled:
-        node = graph.get(dg.AssetKey(model.name))
-        assert not node.is_materializable
-        assert model.disabled in node.description
+def test_a_disabled_model_is_shown_with_its_reason(tmp_path):
+    write_model(
+        tmp_path / "project", "off", "SELECT 1 AS n", header="materialized: view\ndisabled: Nobody measured it."
+    )
+    settings = Settings(_env_file=None, lake=str(tmp_path / "lake"), models=str(tmp_path / "project"))  # type: ignore[call-arg]
+    node = build_definitions(settings).resolve_asset_graph().get(dg.AssetKey("off"))
+    assert not node.is_materializable
+    assert "Nobody measured it." in node.description
 
 
 _LOAD_MODELS = """

@@ -41,7 +41,7 @@ columns:
     tests: [not_null, {range: {min: 0, max: 1}}]
 tests:
   - unique: [crawl, bucket, pair_id]
-disabled: aesthetic_score, pwatermark and punsafe are null until safety_tags exists, so it would select nothing.
+only_with: image_scores
 */
 WITH parameters AS (
     SELECT

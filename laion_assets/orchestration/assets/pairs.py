@@ -41,6 +41,7 @@ def filtered_pairs(step: Step) -> Metadata:
         pairs=step.read("unique_pairs"),
         images=step.read("images"),
         embeddings=step.read("clip_embeddings"),
+        scores=step.read("image_scores"),
         thresholds=thresholds,
         threshold_overrides=options.thresholds,
         encoders=encoders,

@@ -18,7 +18,7 @@ from laion_assets.consent.removals import Removals, load_removals
 from laion_assets.delta.build import PartitionBuild, lake_build
 from laion_assets.delta.commits import Provenance
 from laion_assets.delta.errors import LakeError
-from laion_assets.delta.flow import partitions_read
+from laion_assets.delta.flow import partitions_read, partitions_there
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition
 from laion_assets.delta.validation import CHECKS
@@ -89,8 +89,16 @@ class Step:
         """Make a view of what this stage reads of ``table``; gives its name."""
         name = view or table
         read = TABLES[self.table].read(table, crawls)
-        self.build.view(name, table, partitions_read(self.lake, read, self.partition), columns=columns, where=where)
+        which = partitions_read if self.settings.wants(table) else partitions_there
+        self.build.view(name, table, which(self.lake, read, self.partition), columns=columns, where=where)
         return name
+
+    def own_rows_of_this_code(self, view: str) -> None:
+        """Make ``view`` over what this partition holds now; empty where other code made it."""
+        commit = self.lake.commit(self.table, self.partition)
+        same = commit is None or commit.code_version == TABLES[self.table].code_version
+        self.build.own_earlier_rows("_own_earlier_rows")
+        self.build.con.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM _own_earlier_rows WHERE {same}")
 
     def frame(self, table: str, **options: Any) -> pl.DataFrame:
         """What this stage reads of a small ``table``, in memory."""

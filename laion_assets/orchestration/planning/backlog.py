@@ -177,7 +177,8 @@ class Backlog:
                 nothing = not self._lake.lake.ledger(asset).commits
                 coming = any(self._unready[asset, crawl] for crawl in self._lake.registered)
                 found.waits |= coming and (self._patient or nothing)
-                found.blocked |= nothing and not coming
+                optional = asset in TABLES and TABLES[asset].optional
+                found.blocked |= nothing and not coming and not optional
             elif asset in project.models:
                 found.take(asset, self.outlooks.get((asset, state.name)), chained=True)
             else:

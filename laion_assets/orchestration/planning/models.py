@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from laion_assets.delta.flow import partitions_read
+from laion_assets.delta.flow import partitions_read, partitions_there
 from laion_assets.delta.partition import Partition, partition_name
 from laion_assets.delta.states import State
 from laion_assets.orchestration.planning.parts import MODELS, Place
@@ -80,7 +80,9 @@ def _is_ready(site: Site, name: str, partition: Partition) -> bool:
         partition_name(upstream) in site.lake.ledger(read.table).commits
         for read in stage_of(site.project, name).reads
         if read.table in PER_CRAWL
-        for upstream in partitions_read(site.lake, read, partition)
+        for upstream in (partitions_read if site.settings.wants(read.table) else partitions_there)(
+            site.lake, read, partition
+        )
     )
     models = site.project.models
     return built and all(_is_ready(site, n, partition) for n in site.project.upstream(name) if models[n].is_incremental)

@@ -84,6 +84,12 @@ class LakeStatus:
         """The crawls, the earliest first, as they were judged."""
         return list(dict.fromkeys(crawl for _, crawl in self.counts))
 
+    @property
+    def stages(self) -> list[str]:
+        """The stages of crawls, in order, without optional ones of which there is nothing."""
+        there = {table for table, _ in self.counts}
+        return [table for table in PER_CRAWL if table in there or not TABLES[table].optional]
+
     def of_table(self, table: str) -> Counter[str]:
         """How many partitions of a table stand how, over all crawls."""
         return sum((counts for (name, _), counts in self.counts.items() if name == table), Counter())
@@ -141,9 +147,10 @@ def as_object(status: LakeStatus, failures: Mapping[Place, "FailedBuild"]) -> di
     return {
         "lake": status.lake,
         "faults": [str(fault) for fault in status.faults],
-        "stages": {table: _in_full(status.of_table(table)) for table in PER_CRAWL},
+        "stages": {table: _in_full(status.of_table(table)) for table in status.stages},
         "crawls": {
-            crawl: {table: _in_full(status.counts[table, crawl]) for table in PER_CRAWL} for crawl in status.crawls
+            crawl: {table: _in_full(status.counts.get((table, crawl), {})) for table in status.stages}
+            for crawl in status.crawls
         },
         "models": {name: _in_full(counts) for name, counts in models.items()},
         "trainings": {table: _in_full(status.beside[table]) for table in TRAININGS if table in status.beside},

@@ -225,6 +225,54 @@ def test_every_reason_is_counted(tmp_path: Path) -> None:
     assert kept["pair_id"].to_list() == [16]
 
 
+SCORES = pl.Schema({"sha256": pl.String, "measures": pl.String, "priority": pl.Int32, "value": pl.Float32})
+
+
+def scored(crawl: Crawl, *scores: tuple[int, str, int, float]) -> str:
+    """Register scores (number of the picture, what is measured, place of the head, value) as a view; gives its name."""
+    rows = [(crawl.images[number]["sha256"], *rest) for number, *rest in scores]
+    CONNECTION.register("scores", pl.DataFrame(rows, SCORES, orient="row").to_arrow())
+    return "scores"
+
+
+def test_a_released_pair_carries_what_the_first_head_of_each_kind_said(tmp_path: Path) -> None:
+    crawl = Crawl()
+    for _ in range(3):
+        crawl.add()
+    scores = scored(
+        crawl, (0, "unsafe", 1, 0.9), (0, "unsafe", 0, 0.25), (0, "aesthetic", 3, 5.5), (1, "watermark", 2, 0.5)
+    )
+    kept, _ = crawl.filter(tmp_path, scores=scores)
+    assert kept.select("punsafe", "pwatermark", "aesthetic_score").rows() == [
+        (0.25, None, 5.5), (None, 0.5, None), (None, None, None),
+    ]  # fmt: skip
+    assert kept.schema == FILTERED
+
+
+def test_bounds_drop_what_is_beyond_them_and_what_nobody_scored(tmp_path: Path) -> None:
+    crawl = Crawl()
+    for text in ["a red cube"] * 6 + ["four"]:
+        crawl.add(text=text)
+    fine = [(n, what, 0, value) for n in range(4) for what, value in (("unsafe", 0.2), ("watermark", 0.5))]
+    scores = scored(
+        crawl, *fine, (0, "aesthetic", 0, 4.5), (1, "aesthetic", 0, 4.4), (3, "aesthetic", 0, 9),
+        (4, "unsafe", 0, 0.21), (6, "unsafe", 0, 1.0), (5, "watermark", 0, 0.1),
+    )  # fmt: skip
+    policy = FilterOptions(max_punsafe=0.2, max_pwatermark=0.5, min_aesthetic=4.5).resolve()
+    kept, counts = crawl.filter(tmp_path, policy, scores=scores, dropped=tmp_path / "dropped.parquet")
+    assert kept["pair_id"].to_list() == [0, 3]
+    assert counts.drops == {"aesthetic_unknown": 1, "unaesthetic": 1, "unsafe": 2, "unsafe_unknown": 1}
+    assert set(kept["policy"]) == {"laion+max_punsafe=0.2+max_pwatermark=0.5+min_aesthetic=4.5"}
+    # Nobody is shown what is unsafe.
+    assert set(pl.read_parquet(tmp_path / "dropped.parquet")["reason"]) == {*counts.drops} - {"unsafe"}
+
+    policy = FilterOptions(max_pwatermark=0.4).resolve()
+    assert crawl.filter(tmp_path, policy, scores=scores)[1].drops == {
+        "too_short": 1, "watermark": 4, "watermark_unknown": 1,
+    }  # fmt: skip
+    assert crawl.filter(tmp_path, policy)[1].drops == {"too_short": 1, "watermark_unknown": 6}
+
+
 def test_a_picture_that_changed_since_it_was_embedded_is_not_embedded(tmp_path: Path) -> None:
     crawl = Crawl()
     crawl.add()

@@ -35,6 +35,9 @@ def test_thresholds_are_those_that_were_given() -> None:
         ({"min_bytes": -1}, "min_bytes must be 0 or more, got -1"),
         ({"max_aspect_ratio": 0.5}, "max_aspect_ratio must be 1 or more, got 0.5"),
         ({"max_aspect_ratio": float("nan")}, "max_aspect_ratio must be 1 or more, got nan"),
+        ({"max_punsafe": 45.0}, "max_punsafe must be a probability from 0 to 1, got 45.0"),
+        ({"max_pwatermark": -0.1}, "max_pwatermark must be a probability from 0 to 1, got -0.1"),
+        ({"min_aesthetic": float("nan")}, "min_aesthetic must be a number, got nan"),
         ({"threshold_en": 28.0}, "threshold_en must be a cosine from -1 to 1, got 28.0"),
     ],
 )
@@ -49,6 +52,7 @@ def test_options_out_of_range_are_refused(options: dict[str, object], message: s
         FilterOptions(),
         FilterOptions(policy="none"),
         FilterOptions(policy="laion_clean", drop_file_names=False, drop_markup=False),
+        FilterOptions(max_punsafe=0.45, max_pwatermark=0.5, min_aesthetic=5.0),
         FilterOptions(min_text_length=0, min_bytes=0, min_side=16, max_aspect_ratio=3.0, drop_markup=True),
     ],
 )

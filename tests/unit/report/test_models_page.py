@@ -123,20 +123,12 @@ def test_a_model_links_to_what_it_is_built_from_and_what_is_built_on_it(page):
     assert tree.css_first("a[href='#scored_pairs.pair_id']") is not None
 
 
-def test_a_disabled_model_says_why(page, shipped):
-    tree = LexborHTMLParser(page)
-    model = shipped.models["aesthetic"]
-    assert model.disabled is not None
-    assert tree.css_first("#aesthetic .warning").text() == f"Disabled: {model.disabled}"
-    assert [row[0] for row in tables(tree, "aesthetic")["Columns"]] == list(model.described)
-
-
 def test_without_a_lake_nothing_is_said_of_one(page):
     tree = LexborHTMLParser(page)
     assert "not known" in tree.css_first("header").text()
     assert not tree.css("time, header .warning")
     states = {row[4] for row in cells(tree.css_first("#all-models table"))}
-    assert states == {"–", "disabled"}
+    assert states == {"–"}
     headings = {heading.text() for heading in tree.css("thead th")}
     assert not headings & {"rows", "found last"}
 
@@ -217,6 +209,7 @@ def test_what_models_say_of_themselves_stays_text(text, lake, tmp_path):
     plain = text.replace("`", "")
     assert tree.css_first("#bad .describes").text() == plain
     assert tree.css_first("#off .warning").text() == f"Disabled: {text}"
+    assert [row[0] for row in tables(tree, "off")["Columns"]] == ["n"]
     changed = "other"
     last = tables(tree, "bad")["Columns"][-1]
     assert last[0] == changed

@@ -54,6 +54,14 @@ def rows(lake, table):
     return sorted(pl.read_delta(lake.path(table)).rows())
 
 
+def test_a_model_that_needs_a_table_is_built_for_the_crawls_that_it_has(lake, folder):
+    for needed in ("wat_files", "candidate_pairs"):
+        write_model(folder, f"with_{needed}", COUNTS, header=f"{BY_CRAWL}\ndescription: It.\nonly_with: {needed}")
+    project = declared(lake, folder)
+    assert partitions_of_model(lake, project.models["with_wat_files"]) == [{"crawl": OLD}, {"crawl": NEW}]
+    assert partitions_of_model(lake, project.models["with_candidate_pairs"]) == []
+
+
 def build(lake, folder, name, partition=None):
     return build_model(lake, declared(lake, folder), name, partition or {}, "run")
 

@@ -308,6 +308,16 @@ def test_a_disabled_model_says_why_and_cannot_be_built_on(tmp_path):
     assert faults(tmp_path) == [("now.sql", 5, "ref('later') is disabled: There are no scores yet.")]
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["materialized: table\nonly_with: wat_files", "materialized: incremental_by_crawl\nonly_with: robustness"],
+)
+def test_what_a_model_needs_is_a_table_of_each_of_its_crawls(tmp_path, header):
+    write_model(tmp_path, "odd", "SELECT crawl FROM {{ source('wat_files') }}", header=f"{header}\ndescription: It.")
+    ((_, _, said),) = faults(tmp_path)
+    assert said.startswith("only_with: expected a table of each crawl")
+
+
 def test_a_singular_test_belongs_to_the_last_model_it_names(tmp_path):
     write_model(tmp_path, "first", "SELECT 1 AS n")
     write_model(tmp_path, "second", "SELECT n FROM {{ ref('first') }}")

@@ -12,7 +12,9 @@ from laion_assets.tables.catalogue import STAGES
 from laion_assets.tables.limits import NEEDS, SQL_MODELS, Sizes, need_of
 from laion_assets.tables.needs import POOLS, op_tags
 
-GPU_STEPS = {"clip_embeddings", "calibrations", "clip_checkpoints", "zero_shot_scores", "retrieval_scores"}
+GPU_STEPS = {
+    "clip_embeddings", "image_scores", "calibrations", "clip_checkpoints", "zero_shot_scores", "retrieval_scores"
+}  # fmt: skip
 READS_THE_WEB = {"crawl_snapshots", "wat_files", "candidate_pairs", "images"}
 
 
