@@ -82,6 +82,8 @@ case $$lake in
         case $${HOME:-/}/ in "$${lake%/}"/*) refuse "LAION_LAKE=$$lake holds your home folder" ;; esac
         [ "$$lake" = "$$here/lake" ] || is_lake "$$lake" || refuse "LAION_LAKE=$$lake is a folder, and no lake"
         set -- "$$lake"
+        released=$$(dirname "$$lake")/sample-release
+        if [ "$$lake" = "$$here/lake" ] && [ -d "$$released" ] && [ ! -L "$$released" ]; then set -- "$$lake" "$$released"; fi
     fi ;;
 esac
 for place in "$$LAION_SOURCE" "$$DAGSTER_HOME"; do

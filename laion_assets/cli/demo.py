@@ -1,6 +1,7 @@
 """The demo: a sample web with known truth, from publishing to the filter's measured quality."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,10 +22,11 @@ _TRAINING_PICTURES = 12_000
 _CALIBRATION_PICTURES = 3_000
 _BENCHMARK_PICTURES = 600
 _ARMS = ("sample-filtered-32k", "sample-unfiltered-32k")
+_RELEASE = "sample"
 
 
 def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False) -> None:
-    """Publish, build, measure the filter, then train on what it kept and on all; what was done before is left out.
+    """Publish, build, measure the filter, release, then train on what was kept and on all; what is done is left out.
 
     Args:
         lake: folder of the lake.
@@ -67,7 +69,7 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
     opened = settings.open_lake()
     print_funnel(opened, console)
     print_score(opened, sample.truth, console)
-    built = outcome.built + models.built
+    built = outcome.built + models.built + _release(settings, lake.parent / "sample-release", console)
     if not quick:
         built += _train_arms(settings, console)
     console.print(
@@ -76,6 +78,42 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
         "Next: `laion ui`, `laion status`, `laion sql`",
         highlight=False,
     )
+
+
+def _release(settings: Settings, folder: Path, console: Console) -> int:
+    """Release the English pairs that were kept, with their pictures, as a folder that other tools read."""
+    from laion_assets.cli.display import build_display
+    from laion_assets.orchestration.planning.releases import ReleaseRequest
+    from laion_assets.orchestration.runs.builder import Builder
+    from laion_assets.orchestration.runs.home import dagster_instance
+    from laion_assets.release.begun import begun_release
+    from laion_assets.release.manifest import MANIFEST
+    from laion_assets.release.options import ReleaseOptions
+    from laion_assets.release.place import open_place
+
+    if begun_release(settings.open_lake(), _RELEASE) is None and (folder / MANIFEST).is_file():
+        shutil.rmtree(folder)  # of a demo whose lake is gone
+    options = ReleaseOptions(
+        selection="subset = 'en'",
+        has_pictures=True,
+        destination=open_place(str(folder)).uri,
+        description="English pairs of the sample web: drawn shapes, and texts that name them.",
+        license="CC0-1.0",
+        creator="laion demo",
+        contact="whoever ran the demo",
+    )
+    with build_display(console) as reporter:
+        request = ReleaseRequest(name=_RELEASE, options=options)
+        outcome = Builder(settings, dagster_instance(), reporter).build(request)
+    if outcome.failures:
+        raise SystemExit(1)
+    told = begun_release(settings.open_lake(), _RELEASE)
+    if told is not None:
+        console.print(
+            f"released {told.pairs:,} English pairs with their pictures in {folder}: `README.md` there is its card",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    return outcome.built
 
 
 def _train_arms(settings: Settings, console: Console) -> int:

@@ -218,8 +218,9 @@ def demo(
     """Build two sample crawls through every stage, measure the filter, and train CLIP on what it kept.
 
     Renders a small web with pages and pictures, publishes it as Common Crawl does, serves it on loopback, trains a
-    small CLIP on clean pairs as the filter's encoder, and builds both crawls as Dagster runs. Then trains one recipe
-    on the kept pairs and its twin on all of them, and measures both. `make ui` shows everything.
+    small CLIP on clean pairs as the filter's encoder, and builds both crawls as Dagster runs. Writes the English pairs
+    as a release beside the lake, `sample-release`. Then trains one recipe on the kept pairs and its twin on all of
+    them, and measures both. `make ui` shows everything.
     """
     from laion_assets.cli.demo import run_demo
 

@@ -15,7 +15,14 @@ from tests.infra.files import REPOSITORY
 def checkout(tmp_path: Path) -> Path:
     """A checkout with a lake, a sample and a history, and a lake elsewhere."""
     place = tmp_path / "check out"
-    for file in ("lake/lake.json", "sample-web/sample.json", ".dagster/dagster.yaml", "kept/x", "../there/lake.json"):
+    for file in (
+        "lake/lake.json",
+        "sample-web/sample.json",
+        "sample-release/x",
+        ".dagster/dagster.yaml",
+        "kept/x",
+        "../there/lake.json",
+    ):
         path = place / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
@@ -50,7 +57,7 @@ def left(checkout: Path) -> set[str]:
     return folders | {path.name for path in checkout.parent.iterdir() if path != checkout}
 
 
-ALL = {"lake", "sample-web", ".dagster", "kept", "there"}
+ALL = {"lake", "sample-web", "sample-release", ".dagster", "kept", "there"}
 
 
 @pytest.mark.parametrize("answer", ["y\n", "yes\n"])
@@ -84,7 +91,7 @@ def test_yes_may_come_from_the_environment(checkout: Path) -> None:
 @pytest.mark.parametrize("named", ["{}/there", "file://{}/there", "../there", "{}/there/"])
 def test_the_lake_that_is_named_goes_and_no_other(checkout: Path, named: str) -> None:
     assert clean(checkout, "YES=1", LAION_LAKE=named.format(checkout.parent))[0] == 0
-    assert left(checkout) == {"lake", "kept"}
+    assert left(checkout) == {"lake", "sample-release", "kept"}
 
 
 def test_a_lake_in_a_bucket_a_source_and_a_history_elsewhere_are_left_alone(checkout: Path) -> None:
