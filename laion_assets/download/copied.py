@@ -38,6 +38,8 @@ from laion_assets.webdataset.reader import TarReader
 from laion_assets.webdataset.samples import PICTURE_EXTENSIONS, key_and_extension
 from laion_assets.webdataset.writer import write_samples
 
+PLACES: Final = ("path", "file_number", "record_offset", "expected_sha256", "expected_md5", "original_sha256")
+"""What of a pair says where its picture lies, and what it has to be."""
 _FORMAT_VERSION: Final = 1
 _TAR_NUMBER_DIGITS: Final = 5
 _BOUNDS: Final = ("max_bytes", "min_image_size", "max_image_area", "max_aspect_ratio", "urls_per_tar")
@@ -125,8 +127,7 @@ def copy_bucket(
 
     Args:
         con: has the table ``attempted``.
-        pairs: relation with ``url, path, file_number, record_offset``, what a picture must have, where that is known
-            (``expected_sha256, expected_md5``), and what it had before it was encoded anew (``original_sha256``).
+        pairs: relation with ``url`` and ``PLACES``.
         tars: the tars that ``path`` names.
         root: folder that the rows' ``shard_path`` is relative to.
         output: folder for the tars, below ``root``.
@@ -163,9 +164,7 @@ def _wanted(con: duckdb.DuckDBPyConnection, pairs: str) -> list[_Wanted]:
         SELECT url_id, url, list([path, record_offset::VARCHAR, expected_sha256, expected_md5,
                                   original_sha256]
                                  ORDER BY file_number, record_offset)
-        FROM attempted JOIN (SELECT DISTINCT url, path, file_number, record_offset, expected_sha256, expected_md5,
-                                             original_sha256
-                             FROM {pairs}) USING (url)
+        FROM attempted JOIN (SELECT DISTINCT url, {", ".join(PLACES)} FROM {pairs}) USING (url)
         GROUP BY url_id, url ORDER BY min((file_number, record_offset)), url_id, url
     """).fetchall()
     return [
