@@ -74,8 +74,9 @@ def plan_attempts(
         removals: takedowns and deny lists.
         output: Parquet file to write.
         refetch: attempt everything that is not removed.
-        copied: whether this crawl's pictures are copied out of tars: whatever other crawls failed of is in there all
-            the same, and is left alone only where somebody said no to it.
+        copied: whether this crawl's pictures are copied out of tars: what other crawls could not have is in there all
+            the same, and is left alone only where somebody said no to it; what it failed of itself is looked at anew,
+            which costs nobody anything.
     """
     registered = removals.register(con)
     transient = f"failure IN {tuple(f.value for f in TRANSIENT_FAILURES)!r} OR http_status IN {PASSING_REFUSALS!r}"
@@ -85,22 +86,24 @@ def plan_attempts(
     # Where a list names bodies by md5 or sha1, nobody can say by the sha256 alone that one is on no list any more.
     listed_no_more = "failure = 'hash_listed' AND sha256 IS NOT NULL AND removal IS NULL"
     let_in = "false" if removals.lists_bodies_by_other_digests else listed_no_more
-    theirs = f"failure IN {_SAYS_NO!r}" if copied else "attempts > 0 AND failure <> 'hash_mismatch'"
+    kept = "is_own OR (attempts > 0 AND failure <> 'hash_mismatch')"
+    if copied:
+        kept = f"NOT is_own AND failure IN {_SAYS_NO!r}"
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE known AS
         SELECT *, status = 'success' AND removal IS NOT NULL AS gone
         FROM (
-            SELECT *, row_number() OVER (PARTITION BY url ORDER BY crawl <> ?, crawl) AS place
-            FROM ({matched})
+            SELECT *, row_number() OVER (PARTITION BY url ORDER BY NOT is_own, crawl) AS place
+            FROM (SELECT *, crawl = ? AS is_own FROM ({matched}))
             WHERE coalesce(removal, '') NOT IN ('url', 'domain')
               AND (status = 'success' OR NOT coalesce(({transient}) OR failure = 'deny_listed' OR ({let_in}), false))
-              AND (status = 'success' OR crawl = ? OR {theirs})
+              AND (status = 'success' OR {kept})
               AND (removal IS NOT NULL OR NOT {_OUTGROWN})
         )
         WHERE place = 1 AND ({not refetch} OR (status = 'success' AND removal IS NOT NULL))
     """,
-        [crawl, crawl],
+        [crawl],
     )
     names = ", ".join(_after_removal(name) for name in columns)
     con.execute(f"COPY (SELECT {names} FROM known) TO {quoted(output)} (FORMAT parquet, COMPRESSION zstd)")

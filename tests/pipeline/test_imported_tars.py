@@ -5,7 +5,8 @@ import io
 import json
 import socket
 import tarfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from laion_assets.clip.options import EncoderOptions
+from laion_assets.delta.lake import Lake
 from laion_assets.orchestration.planning.crawls import CrawlRequest
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.settings import Settings
+from laion_assets.webdataset.reader import TarReader
 from laion_assets.webdataset.samples import read_pictures
-from tests.pipeline.conftest import usual_settings
+from tests.pipeline.conftest import Quiet, tars, unfinished, usual_settings, verified
 
 NAME = "foreign"
 
@@ -48,56 +51,126 @@ def write_tar(tar: Path, numbers: range, **told: Any) -> None:
                 archive.addfile(info, io.BytesIO(content))
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three tars of eight pictures, the last of them cut off within its last sample, and one without urls."""
-    made = tmp_path / "tars"
-    made.mkdir()
+    place = tmp_path_factory.mktemp("import")
+    tars = place / "tars"
+    tars.mkdir()
     for number in range(3):
-        write_tar(made / f"{number:05d}.tar", range(number * 8, number * 8 + 8), sha256="ab" * 32)
-    cut_off = made / "00002.tar"
-    cut_off.write_bytes(cut_off.read_bytes()[:-11_000])
-    write_tar(made / "00003.tar", range(90, 92), url=None)
-    return made
+        write_tar(tars / f"{number:05d}.tar", range(number * 8, number * 8 + 8), sha256=f"{number:02d}" * 32)
+    cut_off = tars / "00002.tar"
+    with tarfile.open(cut_off) as archive:
+        last = archive.getmember("000000023.json").offset_data
+    cut_off.write_bytes(cut_off.read_bytes()[: last + 20])
+    write_tar(tars / "00003.tar", range(90, 92), url=None)
+    return place
 
 
-@pytest.fixture
-def settings(tmp_path: Path, encoder: EncoderOptions) -> Settings:
+@pytest.fixture(scope="module")
+def settings(place: Path, encoder: EncoderOptions) -> Settings:
     """A lake whose source is not there."""
-    usual = usual_settings(tmp_path / "no source", encoder, tmp_path / "no calibration")
-    return Settings(_env_file=None, lake=str(tmp_path / "lake"), **usual)  # type: ignore[call-arg]
+    usual = usual_settings(place / "no source", encoder, place / "no calibration")
+    return Settings(_env_file=None, lake=str(place / "lake"), **usual)  # type: ignore[call-arg]
 
 
 @pytest.fixture
-def laion(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def laion(settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Calls the command line, and gives what it says."""
     from laion_assets.cli.main import app
 
-    monkeypatch.setenv("LAION_LAKE", settings.lake)
-    monkeypatch.setenv("LAION_SHARDS", "2")
-    monkeypatch.setenv("LAION_BUCKETS", "2")
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "200")
-    return lambda *arguments: CliRunner().invoke(app, arguments)
+    shown = {"LAION_LAKE": settings.lake, "LAION_SHARDS": "2", "LAION_BUCKETS": "2", "COLUMNS": "200"}
+    for name, value in {**shown, "DAGSTER_HOME": str(place / "home")}.items():
+        monkeypatch.setenv(name, value)
+
+    def call(*arguments: str) -> str:
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, f"{result.output} {result.exception}"
+        return result.output
+
+    return call
 
 
 @pytest.fixture
-def nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def refuse(self: socket.socket, address: Any) -> None:
-        raise AssertionError(f"{address} was asked")
+def nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is connected to, or looked up, fails the test; downloads do so in processes of their own, as rows."""
+
+    def refuse(*asked: Any, **_: Any) -> None:
+        raise AssertionError(f"{asked} was asked")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    yield
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def build(settings: Settings, until: str) -> Lake:
+    with dg.DagsterInstance.ephemeral() as instance:
+        outcome = Builder(settings, instance, Quiet()).build(CrawlRequest(crawls=[NAME], until=until))
+    assert outcome.failures == []
+    return settings.open_lake(create=False)
+
+
+def pictures(lake: Lake) -> dict[str, bytes]:
+    """By url, the picture that its row names."""
+    stored = lake.scan("images").filter(status="success").select("url", "shard_path", "sample_key").collect()
+    return {url: read_pictures(lake.root / tar, [key])[key] for url, tar, key in stored.iter_rows()}
 
 
 def test_imported_tars_become_pictures_and_vectors(
-    folder: Path, settings: Settings, laion: Callable[..., Result], builder: Callable[[Settings], Builder], nobody_is_asked: None
+    place: Path, settings: Settings, laion: Callable[..., str], nobody_is_asked: None
 ) -> None:
-    told = laion("import", NAME, "--tars", str(folder))
-    assert told.exit_code == 0, told.output
-    print(told.output)
-    outcome = builder(settings).build(CrawlRequest(crawls=[NAME], until="clip_embeddings"))
-    assert outcome.failures == []
-    lake = settings.open_lake(create=False)
-    rows = lake.scan("images").collect()
-    print(rows)
-    print(lake.scan("clip_embeddings").collect())
+    told = laion("import", NAME, "--tars", str(place / "tars"))
+    assert "4 tars, 25 samples, 25 pictures, img2dataset and webdataset layout" in told
+    assert "00002.tar is cut off" in told
+    assert "taken: url from url, text from .txt, original_sha256 from sha256" in told
+    assert "2 pictures without a url" in told
+    lake = build(settings, "clip_embeddings")
+
+    candidates = lake.scan("candidate_pairs").collect()
+    assert sorted(candidates["url"]) == sorted(map(url, range(23)))
+    counts: Counter[str] = Counter()
+    for commit in lake.ledger("candidate_pairs").commits.values():
+        counts.update({"rows": commit.rows, "rows in": commit.rows_in, **commit.drops, **commit.counts})
+    assert (counts["rows in"], counts["rows"], counts["no_url"]) == (25, 23, 2)
+    assert counts["bad record: damaged_tar"] == 1
+    for row in candidates.iter_rows(named=True):  # lineage ends at a picture in a tar
+        with TarReader(Path(row["path"])) as tar:
+            member = tar.member_at(row["record_offset"])
+            assert tar.read(member.offset, member.size) == picture(int(Path(row["url"]).stem))
+
+    images = lake.scan("images").collect()
+    assert images["bucket"].unique().sort().to_list() == [0, 1]
+    assert pictures(lake) == {url(number): picture(number) for number in range(23)}
+    assert images.select(pl.col("attempts").sum(), pl.col("http_status", "final_url").count()).row(0) == (0, 0, 0)
+    assert dict(images.select("url", "sha256").iter_rows()) == {
+        url(number): hashlib.sha256(picture(number)).hexdigest() for number in range(23)
+    }
+    vectors = lake.scan("clip_embeddings").collect()
+    assert sorted(vectors["sha256"]) == sorted(images["sha256"])
+    assert unfinished(settings, [NAME]).keys() <= {"calibrations", "filtered_pairs"}
+    assert verified(settings).faults == []
+
+
+def test_a_removed_picture_goes_and_the_others_stay_where_they_are(
+    settings: Settings, laion: Callable[..., str], nobody_is_asked: None
+) -> None:
+    """By its url; and by the digest of the picture that it was made from, which the tar told."""
+    before = tars(settings.open_lake(create=False))
+    laion("takedown", "url", url(3))
+    laion("takedown", "sha256", "01" * 32)
+    lake = build(settings, "images")
+    left = {url(number): picture(number) for number in range(23) if number != 3 and number // 8 != 1}
+    assert pictures(lake) == left
+    assert tars(lake).items() <= before.items()
+
+
+def test_a_tar_that_changed_since_is_not_read(place: Path, settings: Settings, laion: Callable[..., str]) -> None:
+    changed = place / "tars" / "00001.tar"
+    write_tar(changed, range(30, 38))
+    laion("import", NAME, "--tars", str(place / "tars"))
+    write_tar(changed, range(40, 48))
+    with dg.DagsterInstance.ephemeral() as instance:
+        outcome = Builder(settings, instance, Quiet()).build(CrawlRequest(crawls=[NAME], until="images"))
+    assert any(f"{changed} changed since it was imported" in error for _, _, error in outcome.failures)
+    assert not {url(number) for number in range(40, 48)} & {
+        *settings.open_lake(create=False).scan("images").collect()["url"]
+    }
