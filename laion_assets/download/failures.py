@@ -41,6 +41,8 @@ class Failure(StrEnum):
     """A scheme other than http and https, a port of another protocol, or an address outside the public internet."""
     HASH_LISTED = "hash_listed"
     """The url's or the body's hash is on a list of hashes to remove."""
+    HASH_MISMATCH = "hash_mismatch"
+    """The picture is not the one that a list promised: its bytes have another digest. It changed since, for good."""
     DENY_LISTED = "deny_listed"
     """The url or its domain is on a deny list or in a takedown."""
     OTHER = "other"

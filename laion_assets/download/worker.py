@@ -4,6 +4,7 @@ Runs only in the worker processes that ``host`` forks. What img2dataset has no c
 url; what it loses (it prints exceptions of a sample and goes on) is found by comparing urls and rows.
 """
 
+import hashlib
 import io
 import json
 import pickle
@@ -47,7 +48,7 @@ class TarTask:
     request: str
     """Digest of what is asked for."""
     urls: str
-    """Arrow file of url_id and url, read and deleted by img2dataset."""
+    """Arrow file of url_id, url and the digests that are expected, read and deleted by img2dataset."""
     scratch: str
     """Folder of this tar's unfinished files, on the file system of the tar."""
     options: DownloadOptions
@@ -81,7 +82,7 @@ def run_tar(task: TarTask, slots: Slots | None, count: Callable[[], None]) -> No
     options = task.options
     with pa.OSFile(task.urls) as file:
         urls = pa.ipc.open_file(file).read_all().to_pylist()
-    notes = _Notes(task, count)
+    notes = _Notes(task, count, {entry["url"]: entry["expected"] for entry in urls if entry["expected"]})
     fetcher = Fetcher(options, _read_removals(task.removals), slots=slots)
     library.ThreadPool = lambda _: _Fetching(fetcher, notes)
     downloader = library.Downloader(
@@ -130,6 +131,8 @@ class _Notes:
 
     task: TarTask
     count: Callable[[], None]
+    expected: dict[str, str] = field(default_factory=dict)
+    """By url, the digests of which its picture must have one; none where anything will do."""
     fetched: dict[str, tuple[Fetched, datetime]] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     broken: OSError | None = None
@@ -164,6 +167,7 @@ class _Notes:
             exif=None if stored is None else fetched.exif,
             shard_path=None if stored is None else self.task.shard_path,
             sample_key=None if stored is None else meta["key"],
+            expected=self.expected.get(meta["url"]),
             fetched_at=fetched_at,
         )
 
@@ -203,7 +207,7 @@ class _Fetching:
     ) -> Iterator[tuple[int, io.BytesIO | None, str | None]]:
         """What img2dataset's own function for one url returns, for all of them."""
         for (key, url), outcome in self._fetcher.fetch_all(((key, url), url) for key, url in urls):
-            body, outcome.body = outcome.body, None
+            body, outcome.body = _as_expected(outcome, self._notes.expected.get(url)), None
             self._notes.fetched[url] = (outcome, datetime.now(UTC))
             outcome.exif = None if body is None else exif_tags(body)
             yield (key, None, str(outcome.failure)) if body is None else (key, io.BytesIO(body), None)
@@ -219,6 +223,18 @@ class _Fetching:
 
     def join(self) -> None:
         """There is no thread to wait for."""
+
+
+def _as_expected(outcome: Fetched, expected: str | None) -> bytes | None:
+    """The body, if it is one that was expected; otherwise what became of the url is that it is another one."""
+    if outcome.body is None or expected is None:
+        return outcome.body
+    found = {outcome.sha256, hashlib.md5(outcome.body, usedforsecurity=False).hexdigest()}
+    if not found.isdisjoint(expected.split()):
+        return outcome.body
+    outcome.failure = Failure.HASH_MISMATCH
+    outcome.failure_detail = f"SHA-256 {outcome.sha256}, and {expected.replace(' ', ' or ')} was expected"
+    return None
 
 
 def _sample_writer(notes: _Notes) -> type:

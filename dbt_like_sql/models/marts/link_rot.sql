@@ -1,7 +1,7 @@
 /*
 materialized: incremental_by_crawl
-description: Why urls gave no picture, by host. dns, connect, timeout, protocol, http_4xx, http_5xx, not_an_image and
-  decode are rot; the others are rules of ours or of the site (opted_out, blocked_address, deny_listed, hash_listed,
+description: Why urls gave no picture, by host. dns, connect, timeout, protocol, http_4xx, http_5xx, not_an_image, decode
+  and hash_mismatch are rot; the others are rules of ours or of the site (opted_out, blocked_address, deny_listed, hash_listed,
   too_small, too_large, too_costly, aspect).
 columns:
   crawl:
@@ -14,7 +14,7 @@ columns:
     tests:
       - not_null
       - accepted_values: [dns, connect, timeout, protocol, http_4xx, http_5xx, not_an_image, decode, too_small, too_large,
-          too_costly, aspect, opted_out, blocked_address, hash_listed, deny_listed, other]
+          too_costly, aspect, opted_out, blocked_address, hash_listed, hash_mismatch, deny_listed, other]
   urls:
     description: Distinct urls that failed so, at their last attempt.
     tests: [not_null, {range: {min: 1}}]

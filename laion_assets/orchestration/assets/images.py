@@ -22,7 +22,7 @@ def images(step: Step) -> Metadata:
     known = step.build.folder.path / "known.parquet"
     reuse = plan_attempts(
         step.build.con,
-        pairs=step.read("unique_pairs", columns=("url_id", "url")),
+        pairs=step.read("unique_pairs", columns=("url_id", "url", "expected_md5", "expected_sha256")),
         earlier=_earlier_rows(step),
         crawl=step.crawl,
         columns=tuple(step.build.schema.names),
