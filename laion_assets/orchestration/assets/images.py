@@ -28,7 +28,9 @@ def images(step: Step) -> Metadata:
     tars = imported.foreign_tars(step)
     reuse = plan_attempts(
         step.build.con,
-        pairs=step.read("unique_pairs", columns=("url_id", "url", *(PLACES if tars else ()))),
+        pairs=step.read(
+            "unique_pairs", columns=("url_id", "url", "expected_md5", "expected_sha256", *(PLACES if tars else ()))
+        ),
         earlier=_earlier_rows(step),
         crawl=step.crawl,
         columns=tuple(step.build.schema.names),
