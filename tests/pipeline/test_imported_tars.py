@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from laion_assets.cli.common import UsageError
 from laion_assets.clip.options import EncoderOptions
 from laion_assets.delta.lake import Lake
 from laion_assets.orchestration.planning.crawls import CrawlRequest
@@ -85,6 +86,8 @@ def laion(settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
     def call(*arguments: str) -> str:
         result = CliRunner().invoke(app, arguments)
+        if isinstance(result.exception, UsageError):
+            raise result.exception
         assert result.exit_code == 0, f"{result.output} {result.exception}"
         return result.output
 
@@ -146,6 +149,10 @@ def test_imported_tars_become_pictures_and_vectors(
     }
     vectors = lake.scan("clip_embeddings").collect()
     assert sorted(vectors["sha256"]) == sorted(images["sha256"])
+    pair = candidates.row(0, named=True)
+    told = " ".join(laion("lineage", "--table", "unique_pairs", "--", str(pair["pair_id"])).split())
+    assert "the picture of the tar" in told
+    assert f"{pair['record_offset']} bytes into the file" in told
     assert unfinished(settings, [NAME]).keys() <= {"calibrations", "filtered_pairs"}
     assert verified(settings).faults == []
 
@@ -174,3 +181,25 @@ def test_a_tar_that_changed_since_is_not_read(place: Path, settings: Settings, l
     assert not {url(number) for number in range(40, 48)} & {
         *settings.open_lake(create=False).scan("images").collect()["url"]
     }
+
+
+def test_a_folder_that_cannot_be_imported_is_refused_in_one_line(
+    tmp_path: Path, settings: Settings, laion: Callable[..., str]
+) -> None:
+    del settings
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bare").mkdir()
+    write_tar(tmp_path / "bare" / "0.tar", range(3), url=None)
+    for arguments, complaint in (
+        (("--tars", f"{tmp_path}/empty"), "expected a folder of tars (*.tar), found none in"),
+        (("--tars", f"{tmp_path}/bare"), "tells the url of its picture, which is half of a pair's name"),
+        (
+            ("--tars", f"{tmp_path}/bare", "--map", "url=address"),
+            "tells anything under address, which is to be the url",
+        ),
+        (("--tars", f"{tmp_path}/bare", "list.csv"), "one of both"),
+        ((), "one of both"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            laion("import", "other", *arguments)
+        assert complaint in str(refused.value)

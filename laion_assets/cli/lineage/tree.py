@@ -159,6 +159,8 @@ class LineageTree:
         for kept, row in listed[:_MANY_ROWS]:
             if row.get("row_number") is not None:
                 place = f"row {row['row_number']} of {row['path']}"
+                if row["record_offset"] is not None:  # of a tar
+                    place = f"picture at {row['record_offset']} of {row['path']}"
             else:
                 place = f"file {row['file_number']}, record at {row['record_offset']}, link {row['link_position']}"
             name = "kept" if kept else "duplicate" if known else "candidate"
@@ -180,13 +182,17 @@ def record_parts(trace: PairTrace) -> Iterator[RenderableType]:
     """Where in the crawl, or in which list, the pair was found."""
     for record in trace.records:
         is_row = record.row_number is not None
-        yield Text("\nthe row of the list" if is_row else "\nthe crawl record", "bold")
+        is_sample = is_row and record.record_offset is not None
+        what = "the picture of the tar" if is_sample else "the row of the list" if is_row else "the crawl record"
+        yield Text(f"\n{what}", "bold")
         shown = {
             "source": record.source_uri or "unknown: its row of crawl_snapshots is gone",
             "file": record.path,
             "SHA-256": record.file_sha256,
-            "row number": f"{record.row_number}, counted from 0" if is_row else None,
-            "record offset": None if is_row else f"{record.record_offset} bytes into the file",
+            "sample" if is_sample else "row number": f"{record.row_number}, counted from 0" if is_row else None,
+            "header" if is_sample else "record offset": (
+                None if record.record_offset is None else f"{record.record_offset} bytes into the file"
+            ),
             "link position": None if is_row else str(record.link_position),
             "page": record.page_url,
             "WARC file": record.warc_filename,
