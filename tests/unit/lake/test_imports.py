@@ -40,7 +40,8 @@ def unique(lake: Lake, crawl: str, numbers: Sequence[int]) -> None:
     rows = pl.DataFrame({"pair_id": numbers}, schema={"pair_id": pl.Int64}).with_columns(
         url_id=pl.col("pair_id"), url=pl.lit("u"), text=pl.lit("t"), language=pl.lit("en"),
         language_confidence=pl.lit(1.0), page_url=pl.lit(None, pl.String), file_number=0, path=pl.lit("p"),
-        record_offset=pl.lit(None, pl.Int64), link_position=pl.lit(None, pl.Int32), warc_filename=pl.lit(None, pl.String),
+        record_offset=pl.lit(None, pl.Int64), link_position=pl.lit(None, pl.Int32),
+        warc_filename=pl.lit(None, pl.String),
         warc_offset=pl.lit(None, pl.Int64), row_number=pl.col("pair_id"), duplicate_count=1,
     )  # fmt: skip
     partition = {"crawl": crawl, "bucket": 0}

@@ -101,9 +101,8 @@ def test_every_bad_row_is_dropped_under_a_name(imported: Import, tmp_path: Path)
         (b"https://a.example/" + b"y" * 5000, b"a very long address"),
         (b"https://a.example/7.jpg", b"a good text"),
     ]
-    table = pa.table(
-        {name: pa.array(column, pa.binary()) for name, column in zip(("url", "text"), zip(*rows), strict=True)}
-    )
+    urls, texts = (pa.array(column, pa.binary()) for column in zip(*rows, strict=True))
+    table = pa.table({"url": urls, "text": texts})
     pq.write_table(table, path := tmp_path / "bad.parquet")
     _, pairs, drops = imported(path)
     assert pairs["row_number"].to_list() == [0, 11]
