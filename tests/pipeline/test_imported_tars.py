@@ -150,7 +150,7 @@ def test_imported_tars_become_pictures_and_vectors(
     vectors = lake.scan("clip_embeddings").collect()
     assert sorted(vectors["sha256"]) == sorted(images["sha256"])
     pair = candidates.row(0, named=True)
-    told = " ".join(laion("lineage", "--table", "unique_pairs", "--", str(pair["pair_id"])).split())
+    told = " ".join(laion("lineage", "unique_pairs", f"--pair-id={pair['pair_id']}").split())
     assert "the picture of the tar" in told
     assert f"{pair['record_offset']} bytes into the file" in told
     assert unfinished(settings, [NAME]).keys() <= {"calibrations", "filtered_pairs"}
