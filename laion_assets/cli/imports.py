@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, existing_lake, out, settings_of
+from laion_assets.cli.imported_tars import tars_in
 from laion_assets.common.quantities import counted
 
 if TYPE_CHECKING:
@@ -19,12 +20,21 @@ if TYPE_CHECKING:
 def import_(
     name: Annotated[str, typer.Argument(help="What the crawl is to be called.")],
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             help="Files, folders and patterns; `s3://bucket/file`, `s3://bucket/folder/`; `https://host/file`.",
             metavar="FILE…",
         ),
-    ],
+    ] = None,
+    tars: Annotated[
+        str | None,
+        typer.Option(
+            "--tars",
+            help="A folder, or `s3://bucket/folder/`, of webdataset tars that hold the pictures already, as "
+            "img2dataset writes them. They are copied, and nothing is downloaded.",
+            metavar="FOLDER",
+        ),
+    ] = None,
     map: Annotated[
         list[str] | None,
         typer.Option(
@@ -43,7 +53,12 @@ def import_(
     The crawl stands after all that are in the lake now, whatever its name, and gives way to them: pairs that one of
     them has are dropped. The same command again, with other files, makes these the import's; it keeps its place. The
     files stay where they are: `laion build` reads them there, and fails where they changed since.
+
+    With `--tars` the pictures come from webdataset tars (`KEY.jpg` or `.png`, `.webp`; `KEY.txt`; `KEY.json` with `url`
+    and `caption`): they are copied byte for byte into the tars of their bucket, and no host is asked for anything.
     """
+    if (files is None) == (tars is None):
+        raise UsageError("name the lists to import, or a folder of tars with --tars: one of both")
     from laion_assets.lake.imports import ensure_import_name, register_import
     from laion_assets.orchestration.registration import register
     from laion_assets.orchestration.runs.home import dagster_instance
@@ -52,7 +67,7 @@ def import_(
     settings = settings_of(lake)
     opened = settings.open_lake(create=not dry_run)
     ensure_import_name(opened, name)
-    described = _described(files, said, dry_run=dry_run)
+    described = tars_in(tars, said) if tars else _described(files or [], said, dry_run=dry_run)
     if dry_run:
         return
     registered = register_import(opened, name, described)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, unquote
 
 import polars as pl
@@ -320,7 +320,7 @@ class Lake:
     def scan(self, table: str) -> pl.LazyFrame:
         """All rows of a declared table as it is now; none where it was never made."""
         if not self.exists(table):
-            return pl.LazyFrame(schema=pl.from_arrow(self.tables[table].schema.empty_table()).schema)
+            return cast("pl.DataFrame", pl.from_arrow(self.tables[table].schema.empty_table())).lazy()
         # polars looks for files of a folder under their url: `a%20lake`.
         is_other_as_url = self.storage.is_local and quote(self.uri) != self.uri
         return pl.scan_delta(

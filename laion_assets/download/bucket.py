@@ -104,7 +104,9 @@ def attempts_token(con: duckdb.DuckDBPyConnection, previous: int) -> str:
         con: has the table ``attempted`` that ``plan_attempts`` leaves.
         previous: version of the rows that the urls are attempted on top of, -1 for none.
     """
-    digest = con.execute("SELECT count(*), sum(md5_number_lower(url)::HUGEINT) FROM attempted").fetchone()
+    digest = con.execute(
+        "SELECT count(*), sum(md5_number_lower(concat_ws(' ', url, expected))::HUGEINT) FROM attempted"
+    ).fetchone()
     return text_digest(repr((digest, previous)), digits=32)
 
 

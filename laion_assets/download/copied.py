@@ -27,7 +27,7 @@ from laion_assets.download.bucket import FetchedTar
 from laion_assets.download.driver import only_writer, rows_of
 from laion_assets.download.failures import Failure, FetchFailed
 from laion_assets.download.options import DownloadOptions
-from laion_assets.download.refusals import refuse_listed, refuse_listed_body, refuse_out_of_bounds
+from laion_assets.download.refusals import refuse_listed, refuse_listed_body, refuse_out_of_bounds, refuse_unexpected
 from laion_assets.download.results import Row, answers, write_rows
 from laion_assets.images.decode import decoded
 from laion_assets.images.exif import exif_tags
@@ -38,6 +38,8 @@ from laion_assets.webdataset.reader import TarReader
 from laion_assets.webdataset.samples import PICTURE_EXTENSIONS, key_and_extension
 from laion_assets.webdataset.writer import write_samples
 
+PLACES: Final = ("path", "file_number", "record_offset", "original_sha256")
+"""What of a pair says where its picture lies, and what it was made from."""
 _FORMAT_VERSION: Final = 1
 _TAR_NUMBER_DIGITS: Final = 5
 _BOUNDS: Final = ("max_bytes", "min_image_size", "max_image_area", "max_aspect_ratio", "urls_per_tar")
@@ -63,20 +65,15 @@ class _Place(NamedTuple):
 
     path: str
     offset: int
-    sha256: str | None
-    md5: str | None
     original_sha256: str | None
     """Of the picture as it was downloaded, before somebody encoded it anew."""
-
-    @property
-    def told(self) -> list[str]:
-        """All digests that the sample tells."""
-        return [digest for digest in (self.sha256, self.md5, self.original_sha256) if digest is not None]
 
 
 class _Wanted(NamedTuple):
     url_id: int
     url: str
+    expected: str | None
+    """Digests of which the picture must have one."""
     places: tuple[_Place, ...]
 
 
@@ -124,9 +121,8 @@ def copy_bucket(
     url, the first that gives a picture counts.
 
     Args:
-        con: has the table ``attempted``.
-        pairs: relation with ``url, path, file_number, record_offset``, what a picture must have, where that is known
-            (``expected_sha256, expected_md5``), and what it had before it was encoded anew (``original_sha256``).
+        con: has the table ``attempted``, with the digests of which each picture must have one, where such are known.
+        pairs: relation with ``url`` and ``PLACES``.
         tars: the tars that ``path`` names.
         root: folder that the rows' ``shard_path`` is relative to.
         output: folder for the tars, below ``root``.
@@ -160,17 +156,14 @@ def copy_bucket(
 def _wanted(con: duckdb.DuckDBPyConnection, pairs: str) -> list[_Wanted]:
     """The urls, in the order in which their first pictures lie in the tars."""
     found = con.execute(f"""
-        SELECT url_id, url, list([path, record_offset::VARCHAR, expected_sha256, expected_md5,
-                                  original_sha256]
-                                 ORDER BY file_number, record_offset)
-        FROM attempted JOIN (SELECT DISTINCT url, path, file_number, record_offset, expected_sha256, expected_md5,
-                                             original_sha256
-                             FROM {pairs}) USING (url)
-        GROUP BY url_id, url ORDER BY min((file_number, record_offset)), url_id, url
+        SELECT url_id, url, expected, list([path, record_offset::VARCHAR, original_sha256]
+                                           ORDER BY file_number, record_offset)
+        FROM attempted JOIN (SELECT DISTINCT url, {", ".join(PLACES)} FROM {pairs}) USING (url)
+        GROUP BY url_id, url, expected ORDER BY min((file_number, record_offset)), url_id, url
     """).fetchall()
     return [
-        _Wanted(url_id, url, tuple(_Place(path, int(offset), *told) for path, offset, *told in places))
-        for url_id, url, places in found
+        _Wanted(url_id, url, expected, tuple(_Place(path, int(offset), told) for path, offset, told in places))
+        for url_id, url, expected, places in found
     ]
 
 
@@ -256,12 +249,13 @@ class _Copier:
         listed: FetchFailed | None = None
         try:
             refuse_listed(self._removals, entry.url)
-            if any(map(self._removals.match_digest, place.told)):
+            told = [*(entry.expected or "").split(), *([place.original_sha256] if place.original_sha256 else [])]
+            if any(map(self._removals.match_digest, told)):
                 raise FetchFailed(Failure.HASH_LISTED, "the body that it was made from is on a list of hash entries")
         except FetchFailed as refused:
             listed = refused
         found = self._read(place, leave_out=listed is not None)
-        return self._pool.submit(self._look_at, entry, place, found, listed)
+        return self._pool.submit(self._look_at, entry, found, listed)
 
     def _read(self, place: _Place, *, leave_out: bool) -> _Found:
         if self._open is None or self._open[0] != place.path:
@@ -281,7 +275,7 @@ class _Copier:
             self._open[1].__exit__()
             self._open = None
 
-    def _look_at(self, entry: _Wanted, place: _Place, found: _Found, refused: FetchFailed | None) -> _Result:
+    def _look_at(self, entry: _Wanted, found: _Found, refused: FetchFailed | None) -> _Result:
         row = _nothing(entry, found)
         try:
             if refused is not None:
@@ -290,7 +284,7 @@ class _Copier:
                 raise FetchFailed(Failure.TOO_LARGE, f"{found.size} bytes, over {self._options.max_bytes}")
             row["byte_size"], row["sha256"] = found.size, hashlib.sha256(found.content).hexdigest()
             refuse_listed_body(self._removals, found.content)
-            _verify(place, found.content)
+            refuse_unexpected(found.content, entry.expected)
             extension = self._fill(row, found)
         except FetchFailed as failed:
             row["status"], row["failure"], row["failure_detail"] = "failed", failed.failure.value, failed.detail
@@ -320,12 +314,6 @@ class _Copier:
         return _EXTENSIONS.get(header.format, found.extension)
 
 
-def _verify(place: _Place, content: bytes) -> None:
-    for kind, told in (("sha256", place.sha256), ("md5", place.md5)):
-        if told is not None and hashlib.new(kind, content, usedforsecurity=False).hexdigest() != told:
-            raise FetchFailed(Failure.HASH_MISMATCH, f"its sample promises another {kind}")
-
-
 def _nothing(entry: _Wanted, found: _Found) -> Row:
     return Row(
         url_id=entry.url_id,
@@ -347,6 +335,7 @@ def _nothing(entry: _Wanted, found: _Found) -> Row:
         exif=None,
         shard_path=None,
         sample_key=None,
+        expected=entry.expected,
         fetched_at=found.fetched_at,
     )
 

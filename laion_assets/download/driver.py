@@ -57,7 +57,8 @@ def download(
     having been killed, say) finished tars are not downloaded again. Nothing is downloaded before the first ``next``.
 
     Args:
-        urls: columns ``url_id`` (int64) and ``url``; repeated rows count once.
+        urls: columns ``url_id`` (int64) and ``url``; repeated rows count once. Where there is a column ``expected``:
+            hex digests (MD5, SHA-256) with spaces between them, of which the picture must have one; null: any will do.
         output: local folder for the tars, ``00000.tar`` and on; made if absent. One download at a time writes there.
         options: limits, manners and format; by default those of ``DownloadOptions()``.
         removals: what must not be fetched: a file written by ``Removals.write``, or a matcher that can be pickled.
@@ -78,8 +79,11 @@ def download(
     problems = {"url_id", "url"} - set(urls.columns)
     if problems:
         raise ValueError(f"urls to download need columns url_id and url; missing: {', '.join(sorted(problems))}")
-    distinct = urls.select(pl.col("url_id").cast(pl.Int64), pl.col("url").cast(pl.String)).unique()
-    if sum(distinct.null_count().row(0)):
+    expected = pl.col("expected") if "expected" in urls.columns else pl.lit(None).alias("expected")
+    distinct = urls.select(
+        pl.col("url_id").cast(pl.Int64), pl.col("url").cast(pl.String), expected.cast(pl.String)
+    ).unique()
+    if sum(distinct.select("url_id", "url").null_count().row(0)):
         raise ValueError("urls to download have null values in url_id or url")
     options = options or DownloadOptions()
     _check_certificates(options.ca_bundle)
@@ -157,8 +161,9 @@ class _Job:
         for number, (start, end) in enumerate(itertools.pairwise(bounds)):
             urls = self.urls.slice(start, end - start)
             request = hashlib.sha256(common.encode())
-            for url_id, url in urls.iter_rows():
-                request.update(f"\n{url_id} {url}".encode("utf-8", "surrogatepass"))
+            for url_id, url, expected in urls.iter_rows():
+                told = f"\n{url_id} {url}" + (f" {expected}" if expected else "")
+                request.update(told.encode("utf-8", "surrogatepass"))
             rows = self.folder / f"{number:0{TAR_NUMBER_DIGITS}d}.parquet"
             tars.append(_Tar(number=number, urls=urls, request=request.hexdigest(), rows=rows))
         return tars

@@ -42,7 +42,7 @@ class Failure(StrEnum):
     HASH_LISTED = "hash_listed"
     """The url's or the body's hash is on a list of hashes to remove."""
     HASH_MISMATCH = "hash_mismatch"
-    """The bytes are not those that a list or a tar promised by their md5 or sha256."""
+    """The picture is not the one that a list or a tar promised: its bytes have another digest, and for good."""
     DENY_LISTED = "deny_listed"
     """The url or its domain is on a deny list or in a takedown."""
     OTHER = "other"

@@ -1,5 +1,6 @@
 """What is refused of a url or a picture, wherever its bytes come from: lists of removals, and bounds of size."""
 
+import hashlib
 from typing import Protocol
 
 from laion_assets.download.failures import Failure, FetchFailed
@@ -42,6 +43,24 @@ def refuse_listed_body(removals: Removal | None, body: bytes) -> None:
     """
     if removals is not None and removals.match_body(body):
         raise FetchFailed(Failure.HASH_LISTED, "the body is on a list of hash entries")
+
+
+def refuse_unexpected(body: bytes, expected: str | None) -> None:
+    """Refuse bytes that are not those that were promised.
+
+    Args:
+        body: the bytes.
+        expected: hex digests (MD5, SHA-256) with spaces between them, of which they must have one; None: any will do.
+
+    Raises:
+        FetchFailed: they have another digest.
+    """
+    if expected is None:
+        return
+    sha256 = hashlib.sha256(body).hexdigest()
+    if {sha256, hashlib.md5(body, usedforsecurity=False).hexdigest()}.isdisjoint(expected.split()):
+        told = f"SHA-256 {sha256}, and {expected.replace(' ', ' or ')} was expected"
+        raise FetchFailed(Failure.HASH_MISMATCH, told)
 
 
 def refuse_out_of_bounds(header: PictureHeader, options: DownloadOptions) -> None:

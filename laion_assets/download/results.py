@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("exif", pa.string()),
         ("shard_path", pa.string()),
         ("sample_key", pa.string()),
+        ("expected", pa.string()),
         ("fetched_at", pa.timestamp("us", tz="UTC")),
     ]
 )
@@ -61,6 +62,7 @@ class Row(TypedDict):
     exif: str | None
     shard_path: str | None
     sample_key: str | None
+    expected: str | None
     fetched_at: datetime
 
 

@@ -26,6 +26,11 @@ took for final."""
 _SAYS_NO = ("hash_listed", "opted_out")
 """Failures by which a url's picture must not be had, whoever has a copy of it."""
 
+_AS_EXPECTED = """(expected IS NOT DISTINCT FROM wanted OR CASE status
+    WHEN 'success' THEN wanted IS NULL OR coalesce(list_contains(string_split(wanted, ' '), sha256), false)
+    ELSE failure <> 'hash_mismatch' END)"""
+"""Whether a row says what it would say had it been held against the digests that are expected now."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reuse:
@@ -54,19 +59,20 @@ def plan_attempts(
     refetch: bool = False,
     copied: bool = False,
 ) -> Reuse:
-    """Write the rows that are known, and leave the others in the table ``attempted`` (url_id, url) of ``con``.
+    """Write the rows that are known, and leave the others in the table ``attempted`` (url_id, url, expected).
 
-    Of several earlier rows of one url the one of this crawl is taken, else that of the first crawl by name. A row whose
-    picture is on a list of removals becomes the failure ``hash_listed``, without asking its host again. What is on a
+    Of several earlier rows of one url the one of this crawl is taken, else that of the first crawl by name. Where a
+    list says which bytes a url must give, a row counts that was held against the same digests, or whose picture has one
+    of them; of several that a url's pairs name, any will do. A row whose picture is on a list of removals becomes the
+    failure ``hash_listed``, without asking its host again. What is on a
     deny list is judged anew, and so is a picture that came by a redirect from there: where the url itself is on the
     list, that takes no connection. A picture whose removal was withdrawn is attempted again.
 
-    A failure of another crawl is none of this one's where nobody was asked (its pictures were copied out of tars), or
-    where the picture was not the one that a list promised.
+    A failure of another crawl is none of this one's where nobody was asked: its pictures were copied out of tars.
 
     Args:
         con: knows the views.
-        pairs: view with url_id and url, repeated urls allowed.
+        pairs: view with url_id, url, expected_md5 and expected_sha256, repeated urls allowed.
         earlier: view of earlier rows of ``images`` in this bucket, of any crawl, with a column ``outdated``: whether
             other code made them, so that they are attempted again where it may have got them wrong.
         crawl: the crawl being built.
@@ -74,39 +80,47 @@ def plan_attempts(
         removals: takedowns and deny lists.
         output: Parquet file to write.
         refetch: attempt everything that is not removed.
-        copied: whether this crawl's pictures are copied out of tars: whatever other crawls failed of is in there all
-            the same, and is left alone only where somebody said no to it.
+        copied: whether this crawl's pictures are copied out of tars: what other crawls could not have is in there all
+            the same, and is left alone only where somebody said no to it; what it failed of itself is looked at anew,
+            which costs nobody anything.
     """
     registered = removals.register(con)
     transient = f"failure IN {tuple(f.value for f in TRANSIENT_FAILURES)!r} OR http_status IN {PASSING_REFUSALS!r}"
-    con.execute(f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT DISTINCT url_id, url FROM {pairs}")
-    rows = f"(SELECT * FROM {earlier} WHERE url IN (SELECT url FROM wanted))"
+    con.execute(f"""
+        CREATE OR REPLACE TEMP TABLE wanted AS
+        SELECT url_id, url, string_agg(DISTINCT digest, ' ' ORDER BY digest) AS expected
+        FROM (SELECT url_id, url, unnest([expected_md5, expected_sha256]) AS digest FROM {pairs}) GROUP BY url_id, url
+    """)
+    rows = f"(SELECT row.*, wanted.expected AS wanted FROM {earlier} AS row JOIN wanted USING (url))"
     matched = registered.annotate(rows, final_url="final_url", sha256="sha256")
     # Where a list names bodies by md5 or sha1, nobody can say by the sha256 alone that one is on no list any more.
     listed_no_more = "failure = 'hash_listed' AND sha256 IS NOT NULL AND removal IS NULL"
     let_in = "false" if removals.lists_bodies_by_other_digests else listed_no_more
-    theirs = f"failure IN {_SAYS_NO!r}" if copied else "attempts > 0 AND failure <> 'hash_mismatch'"
+    kept = "is_own OR attempts > 0"
+    if copied:
+        kept = f"NOT is_own AND failure IN {_SAYS_NO!r}"
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE known AS
         SELECT *, status = 'success' AND removal IS NOT NULL AS gone
         FROM (
-            SELECT *, row_number() OVER (PARTITION BY url ORDER BY crawl <> ?, crawl) AS place
-            FROM ({matched})
+            SELECT *, row_number() OVER (PARTITION BY url ORDER BY NOT is_own, crawl) AS place
+            FROM (SELECT *, crawl = ? AS is_own FROM ({matched}))
             WHERE coalesce(removal, '') NOT IN ('url', 'domain')
               AND (status = 'success' OR NOT coalesce(({transient}) OR failure = 'deny_listed' OR ({let_in}), false))
-              AND (status = 'success' OR crawl = ? OR {theirs})
+              AND (status = 'success' OR {kept})
               AND (removal IS NOT NULL OR NOT {_OUTGROWN})
+              AND (removal IS NOT NULL OR {_AS_EXPECTED})
         )
         WHERE place = 1 AND ({not refetch} OR (status = 'success' AND removal IS NOT NULL))
     """,
-        [crawl, crawl],
+        [crawl],
     )
     names = ", ".join(_after_removal(name) for name in columns)
     con.execute(f"COPY (SELECT {names} FROM known) TO {quoted(output)} (FORMAT parquet, COMPRESSION zstd)")
     con.execute(
         "CREATE OR REPLACE TEMP TABLE attempted AS "
-        "SELECT url_id, url FROM wanted ANTI JOIN known USING (url) ORDER BY url_id, url"
+        "SELECT url_id, url, expected FROM wanted ANTI JOIN known USING (url) ORDER BY url_id, url"
     )
     sources = dict(con.execute("SELECT crawl, count(*) FROM known WHERE NOT gone GROUP BY crawl ORDER BY 1").fetchall())
     return Reuse(
@@ -136,6 +150,8 @@ def _after_removal(column: str) -> str:
         "failure": "'hash_listed'",
         "failure_detail": "'the body is on a list of hash entries'",
     }
+    if column == "expected":
+        return "wanted AS expected"
     if column in kept:
         return column
     return f"CASE WHEN gone THEN {values.get(column, 'NULL')} ELSE {column} END AS {column}"

@@ -17,10 +17,10 @@ from typing import Any, Self
 import pyarrow as pa
 
 from laion_assets.common.files import put_into_place
-from laion_assets.download.failures import Failure, failure_of_message
+from laion_assets.download.failures import Failure, FetchFailed, failure_of_message
 from laion_assets.download.fetch import Fetched, Fetcher
 from laion_assets.download.options import DownloadOptions
-from laion_assets.download.refusals import Removal
+from laion_assets.download.refusals import Removal, refuse_unexpected
 from laion_assets.download.resizer import Resizer
 from laion_assets.download.results import Row, write_rows
 from laion_assets.download.slots import Slots
@@ -48,7 +48,7 @@ class TarTask:
     request: str
     """Digest of what is asked for."""
     urls: str
-    """Arrow file of url_id and url, read and deleted by img2dataset."""
+    """Arrow file of url_id, url and the digests that are expected, read and deleted by img2dataset."""
     scratch: str
     """Folder of this tar's unfinished files, on the file system of the tar."""
     options: DownloadOptions
@@ -82,7 +82,7 @@ def run_tar(task: TarTask, slots: Slots | None, count: Callable[[], None]) -> No
     options = task.options
     with pa.OSFile(task.urls) as file:
         urls = pa.ipc.open_file(file).read_all().to_pylist()
-    notes = _Notes(task, count)
+    notes = _Notes(task, count, {entry["url"]: entry["expected"] for entry in urls if entry["expected"]})
     fetcher = Fetcher(options, _read_removals(task.removals), slots=slots)
     library.ThreadPool = lambda _: _Fetching(fetcher, notes)
     downloader = library.Downloader(
@@ -131,6 +131,8 @@ class _Notes:
 
     task: TarTask
     count: Callable[[], None]
+    expected: dict[str, str] = field(default_factory=dict)
+    """By url, the digests of which its picture must have one; none where anything will do."""
     fetched: dict[str, tuple[Fetched, datetime]] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     broken: OSError | None = None
@@ -165,6 +167,7 @@ class _Notes:
             exif=None if stored is None else fetched.exif,
             shard_path=None if stored is None else self.task.shard_path,
             sample_key=None if stored is None else meta["key"],
+            expected=self.expected.get(meta["url"]),
             fetched_at=fetched_at,
         )
 
@@ -204,7 +207,7 @@ class _Fetching:
     ) -> Iterator[tuple[int, io.BytesIO | None, str | None]]:
         """What img2dataset's own function for one url returns, for all of them."""
         for (key, url), outcome in self._fetcher.fetch_all(((key, url), url) for key, url in urls):
-            body, outcome.body = outcome.body, None
+            body, outcome.body = _as_expected(outcome, self._notes.expected.get(url)), None
             self._notes.fetched[url] = (outcome, datetime.now(UTC))
             outcome.exif = None if body is None else exif_tags(body)
             yield (key, None, str(outcome.failure)) if body is None else (key, io.BytesIO(body), None)
@@ -220,6 +223,17 @@ class _Fetching:
 
     def join(self) -> None:
         """There is no thread to wait for."""
+
+
+def _as_expected(outcome: Fetched, expected: str | None) -> bytes | None:
+    """The body, if it is one that was expected; otherwise what became of the url is that it is another one."""
+    try:
+        if outcome.body is not None:
+            refuse_unexpected(outcome.body, expected)
+    except FetchFailed as failed:
+        outcome.failure, outcome.failure_detail = failed.failure, failed.detail
+        return None
+    return outcome.body
 
 
 def _sample_writer(notes: _Notes) -> type:

@@ -1,4 +1,5 @@
-"""One pair followed through the tables: back to the crawl record it came from, forward to what was made from it.
+"""One pair followed through the tables: back to the crawl record, or the row of a list, that it came from, forward to
+what was made from it.
 
 From each row the partitions that its commit read are known (``lineage``); in them the rows that went into it are found
 by what the rows say of themselves: pair_id, url and text, the encoder, the place in the crawl. Every table is read at
@@ -19,27 +20,31 @@ from laion_assets.tables.declaration import PairRow
 _ELSEWHERE = PairRow(shares=("crawl", "bucket", "pair_id"))
 """How a pair is found in tables that the catalogue does not have, as far as they have these columns."""
 
-_PLACE = ("file_number", "record_offset", "link_position")
+_PLACE = ("file_number", "record_offset", "link_position", "row_number")
 _FACTS = ("crawl", "bucket", "pair_id", "url_id", "url", "text", "encoder_sha256", *_PLACE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrawlRecord:
-    """Where a pair was found: a link of a record of a crawl's file."""
+    """Where a pair was found: a link of a record of a crawl's file, or a row of a list that was imported."""
 
     crawl: str
     source_uri: str | None
     """Where the crawl was read from; None if its row in ``crawl_snapshots`` cannot be read any more."""
     path: str
-    """The WAT or WARC file, below the source."""
+    """The WAT or WARC file, below the source; of an import where the file lies."""
     file_number: int
-    record_offset: int
+    record_offset: int | None
     """Byte offset of the record in the (compressed) file."""
-    link_position: int
+    link_position: int | None
     """Place of the link among the record's image links, from 0."""
-    page_url: str
+    page_url: str | None
     warc_filename: str | None
     warc_offset: int | None
+    row_number: int | None = None
+    """Of an import: number of the row in the file, from 0."""
+    file_sha256: str | None = None
+    """Of an import: SHA-256 of the file, hex."""
 
 
 @dataclass
@@ -185,8 +190,8 @@ class PairLineage:
         trace.graph.nodes[key] = self._lineage.node(key, version)
         followed = found.rows
         if key.table == "candidate_pairs":
-            places = [tuple(facts[name] for name in _PLACE) for facts in known if "record_offset" in facts]
-            winners = [n for n, row in enumerate(found.rows) if tuple(row[name] for name in _PLACE) in places]
+            places = [_place(facts) for facts in known if {"record_offset", "row_number"} & facts.keys()]
+            winners = [n for n, row in enumerate(found.rows) if _place(row) in places]
             rows.winner = winners[0] if winners else None
             followed = [found.rows[n] for n in winners] or ([] if places else found.rows)
             if places and found.rows and not winners:  # the winner is in another shard: nothing to follow from here
@@ -228,6 +233,11 @@ class PairLineage:
         return "pair_id" in self._history.snapshot(table, self._history.of(table).version).schema.names
 
 
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where a row stands in its crawl; lakes of earlier versions know no rows of lists."""
+    return tuple(row.get(name) for name in _PLACE)
+
+
 def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
     """What a row says about the rows of its pair in other tables."""
     facts = {name: row[name] for name in _FACTS if row.get(name) is not None}
@@ -236,12 +246,9 @@ def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _records(trace: PairTrace) -> list[CrawlRecord]:
     """The places in the crawls: those of candidates where there are such, otherwise those that unique pairs tell."""
-    sources = {
-        row["crawl"]: row["source_uri"]
-        for key, rows in trace.rows.items()
-        for row in rows.found.rows
-        if key.table == "crawl_snapshots"
-    }
+    every = [(key.table, row) for key, rows in trace.rows.items() for row in rows.found.rows]
+    sources = {row["crawl"]: row["source_uri"] for table, row in every if table == "crawl_snapshots"}
+    digests = {row["path"]: row.get("file_sha256") for table, row in every if table == "wat_files"}
     held = [
         (key.table, place == rows.winner, row)
         for key, rows in trace.rows.items()
@@ -249,6 +256,13 @@ def _records(trace: PairTrace) -> list[CrawlRecord]:
     ]
     won = [row for table, is_winner, row in held if table == "candidate_pairs" and (is_winner or trace.table == table)]
     told = won or [row for table, _, row in held if table == "unique_pairs"]
-    names = [field.name for field in fields(CrawlRecord) if field.name != "source_uri"]
-    records = [CrawlRecord(source_uri=sources.get(row["crawl"]), **{n: row[n] for n in names}) for row in told]
+    names = [field.name for field in fields(CrawlRecord) if field.name not in ("source_uri", "file_sha256")]
+    records = [
+        CrawlRecord(
+            source_uri=sources.get(row["crawl"]),
+            file_sha256=digests.get(row["path"]),
+            **{name: row.get(name) for name in names},
+        )
+        for row in told
+    ]
     return list(dict.fromkeys(records))

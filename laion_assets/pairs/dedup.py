@@ -52,11 +52,13 @@ def deduplicate(
     output: Path,
     history: str | None = None,
     removals: Removals | None = None,
+    told_sha256: str | None = None,
     row_group_rows: int = 122_880,
 ) -> DedupCounts:
     """Write the unique pairs of one bucket of one crawl, ordered by pair_id.
 
-    A pair is dropped under the first reason that holds: ``removed_url, removed_domain, removed_hash, removed_pair``;
+    A pair is dropped under the first reason that holds: ``removed_url, removed_domain, removed_hash, removed_pair,
+    removed_sha256``;
     ``hash_collision``, if a different (url, text) has its pair_id, in an earlier crawl or at a lower place in this one;
     ``duplicate``, for all copies in this crawl but the one with the lowest (file_number, record_offset,
     link_position), of an import (file_number, row_number); ``seen_in_earlier_crawl``, for the copy that is left. The
@@ -72,12 +74,16 @@ def deduplicate(
             the pair in this crawl, itself included).
         history: Name of a view with ``pair_id, url, text`` of the unique pairs of all earlier crawls in this bucket.
         removals: What must not come out, whenever it came in.
+        told_sha256: An expression over the candidates: SHA-256 (hex) that a list or a tar tells of the picture, so that
+            one whose removal was asked for by it goes, whatever was made of its bytes; None where nothing tells it.
         row_group_rows: Rows of a row group of the output.
 
     Raises:
         duckdb.Error: If a view or a column is missing, or the file cannot be written.
     """
-    annotated = (removals or Removals.none()).register(connection).annotate(candidates, pair_id="pair_id")
+    annotated = (
+        (removals or Removals.none()).register(connection).annotate(candidates, pair_id="pair_id", sha256=told_sha256)
+    )
     with temporary_tables(connection, "_dedup_winners", "_dedup_seen", "_dedup_settled"):
         rows_in = number(connection, f"SELECT count(*) FROM {candidates}")
         drops = _find_winners(connection, annotated)

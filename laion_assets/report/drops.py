@@ -58,6 +58,7 @@ _MEANINGS = {
     "too_costly": "Decoding the picture would take too much memory or time.",
     "opted_out": "The site does not want its pictures used (X-Robots-Tag).",
     "blocked_address": "The address is outside the public internet, or not of the web.",
+    "hash_mismatch": "The picture is not the one that the list promised: its digest is another.",
     "hash_listed": "The picture or its url is on a list of hashes to remove.",
     "deny_listed": "The url or its domain is on a deny list or in a takedown.",
     "other": "Anything else.",

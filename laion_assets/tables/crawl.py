@@ -53,7 +53,7 @@ WAT_FILES = Declaration(
     long=False,
     command="laion build CRAWL --until wat_files",
     remake="`laion build {crawl}` makes it again",
-    pair=PairRow(shares=("crawl", "file_number"), needs="file_number", shows=("path", "file_number")),
+    pair=PairRow(shares=("crawl", "file_number"), needs="file_number", shows=("path", "file_number", "file_sha256")),
     funnel=None,
     short="files",
     columns=(

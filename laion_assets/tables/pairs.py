@@ -29,7 +29,12 @@ _PAIR_COLUMNS = (
     column("page_url", STRING, "The page the link stands on, where that is known.", nullable=True),
     column("file_number", INT, "Position of the WAT or WARC file in the crawl's list; of an import, of the row group."),
     column("path", STRING, "Path of the WAT or WARC file that was read; of an import, where the file lies."),
-    column("record_offset", LONG, "Byte offset of the record in that (compressed) file.", nullable=True),
+    column(
+        "record_offset",
+        LONG,
+        "Byte offset of the record in that (compressed) file; of an imported tar, of the picture's header.",
+        nullable=True,
+    ),
     column("link_position", INT, "Position of the link among the record's image links.", nullable=True),
     column("warc_filename", STRING, "WARC file that holds the page itself.", nullable=True),
     column("warc_offset", LONG, "Byte offset of the page in that WARC file.", nullable=True),
@@ -41,6 +46,13 @@ _PAIR_COLUMNS = (
     column("license", STRING, "Of an import: the licence that it names.", nullable=True, added=True),
     column("expected_md5", STRING, "Of an import: MD5 that the picture must have, hex.", nullable=True, added=True),
     column("expected_sha256", STRING, "Of an import: SHA-256 the picture must have, hex.", nullable=True, added=True),
+    column(
+        "original_sha256",
+        STRING,
+        "Of imported tars: SHA-256 of the picture as it was downloaded, before it was encoded anew, hex.",
+        nullable=True,
+        added=True,
+    ),
 )
 _PLACE = ("file_number", "record_offset", "link_position", "row_number")
 

@@ -1,8 +1,8 @@
 /*
 materialized: incremental_by_crawl
-description: Why urls gave no picture, by host. dns, connect, timeout, protocol, http_4xx, http_5xx, not_an_image and
-  decode are rot; the others are rules of ours or of the site (opted_out, blocked_address, deny_listed, hash_listed,
-  hash_mismatch, too_small, too_large, too_costly, aspect).
+description: Why urls gave no picture, by host. dns, connect, timeout, protocol, http_4xx, http_5xx, not_an_image, decode
+  and hash_mismatch are rot; the others are rules of ours or of the site (opted_out, blocked_address, deny_listed, hash_listed,
+  too_small, too_large, too_costly, aspect).
 columns:
   crawl:
     tests: [not_null]

@@ -157,9 +157,14 @@ class LineageTree:
         listed = [(known and n == rows.winner, row) for rows in held for n, row in enumerate(rows.found.rows)]
         listed.sort(key=lambda item: not item[0])
         for kept, row in listed[:_MANY_ROWS]:
-            place = f"file {row['file_number']}, record at {row['record_offset']}, link {row['link_position']}"
+            if row.get("row_number") is not None:
+                place = f"row {row['row_number']} of {row['path']}"
+                if row["record_offset"] is not None:  # of a tar
+                    place = f"picture at {row['record_offset']} of {row['path']}"
+            else:
+                place = f"file {row['file_number']}, record at {row['record_offset']}, link {row['link_position']}"
             name = "kept" if kept else "duplicate" if known else "candidate"
-            yield fields({name: f"{place}, {row['page_url']}"}, width=9)
+            yield fields({name: ", ".join(filter(None, (place, row["page_url"])))}, width=9)
         if total > min(len(listed), _MANY_ROWS):
             yield Text(f"{total - min(len(listed), _MANY_ROWS):,} more rows with this url and text")
 
@@ -174,14 +179,21 @@ class LineageTree:
 
 
 def record_parts(trace: PairTrace) -> Iterator[RenderableType]:
-    """Where in the crawl the pair was found."""
+    """Where in the crawl, or in which list, the pair was found."""
     for record in trace.records:
-        yield Text("\nthe crawl record", "bold")
+        is_row = record.row_number is not None
+        is_sample = is_row and record.record_offset is not None
+        what = "the picture of the tar" if is_sample else "the row of the list" if is_row else "the crawl record"
+        yield Text(f"\n{what}", "bold")
         shown = {
             "source": record.source_uri or "unknown: its row of crawl_snapshots is gone",
             "file": record.path,
-            "record offset": f"{record.record_offset} bytes into the file",
-            "link position": str(record.link_position),
+            "SHA-256": record.file_sha256,
+            "sample" if is_sample else "row number": f"{record.row_number}, counted from 0" if is_row else None,
+            "header" if is_sample else "record offset": (
+                None if record.record_offset is None else f"{record.record_offset} bytes into the file"
+            ),
+            "link position": None if is_row else str(record.link_position),
             "page": record.page_url,
             "WARC file": record.warc_filename,
             "WARC offset": None if record.warc_offset is None else str(record.warc_offset),

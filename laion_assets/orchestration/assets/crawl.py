@@ -108,12 +108,13 @@ def candidate_pairs(step: Step) -> Metadata:
     for reason, rows in total.drops.items():
         step.build.drop(reason, rows)
     step.row_groups = step.lake.shape["buckets"]
+    bad_records = {f"bad record: {reason}": n for reason, n in total.bad_records.items()}
+    step.build.counts.update(bad_records)
     if step.is_import:
         step.build.counts["row groups"] = files.height
-        return {}
+        return {"bad records": sum(total.bad_records.values())} if bad_records else {}
     step.build.counts.update(files=files.height, records=total.records, pages=total.pages)
     step.build.counts["bytes read"] = total.bytes
-    step.build.counts.update({f"bad record: {reason}": n for reason, n in total.bad_records.items()})
     step.build.counts.update({f"no page: {kind}": n for kind, n in (total.non_pages or {}).items()})
     return {"bad records": sum(total.bad_records.values())}
 

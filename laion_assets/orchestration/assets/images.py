@@ -1,11 +1,16 @@
-"""Downloading the pictures of one bucket: what is known is taken over, the rest is attempted."""
+"""The pictures of one bucket: what is known is taken over, the rest is downloaded, or copied out of imported tars."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import dagster as dg
 
 from laion_assets.delta.partition import Partition
-from laion_assets.download.bucket import attempts_token, fetch_bucket, open_earlier, outcomes
+from laion_assets.download.bucket import FetchedTar, attempts_token, fetch_bucket, open_earlier, outcomes
+from laion_assets.download.copied import PLACES, Tars, copy_bucket
 from laion_assets.download.reuse import plan_attempts
 from laion_assets.lake.precedents import PICTURES
+from laion_assets.orchestration.assets import imported
 from laion_assets.orchestration.assets.metadata import counts_table
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.orchestration.run_tags import REFETCH_TAG
@@ -20,21 +25,25 @@ BYTES = "bytes of pictures"
 def images(step: Step) -> Metadata:
     """Pictures as webdataset tars, and one row per distinct url of the bucket's unique pairs."""
     known = step.build.folder.path / "known.parquet"
+    tars = imported.foreign_tars(step)
     reuse = plan_attempts(
         step.build.con,
-        pairs=step.read("unique_pairs", columns=("url_id", "url")),
+        pairs=step.read(
+            "unique_pairs", columns=("url_id", "url", "expected_md5", "expected_sha256", *(PLACES if tars else ()))
+        ),
         earlier=_earlier_rows(step),
         crawl=step.crawl,
         columns=tuple(step.build.schema.names),
         removals=step.removals,
         output=known,
         refetch=step.run_tags.get(REFETCH_TAG) == "true",
+        copied=tars is not None,
     )
     step.build.adopt([known])
     step.build.rows_in = reuse.wanted
     step.build.counts.update(known=reuse.known, removed=reuse.removed, attempted=reuse.attempted)
     if reuse.attempted:
-        _attempt(step, reuse.attempted)
+        _attempt(step, reuse.attempted, tars)
     found = outcomes(step.build.con, step.build.staged())
     step.build.counts.update({TRANSIENT: found.transient, BYTES: found.bytes, PICTURES: found.by_kind["success"]})
     lines = ["| host | urls | success | most common failure |", "|---|---:|---:|---|"]
@@ -64,18 +73,20 @@ def _earlier_rows(step: Step) -> str:
     return open_earlier(step.build.con, views, broken)
 
 
-def _attempt(step: Step, urls: int) -> None:
-    """Download what is not known, and publish each tar as it is finished."""
+def _attempt(step: Step, urls: int, tars: Tars | None) -> None:
+    """Download what is not known, or copy it, and publish each tar as it is finished."""
     previous = step.lake.commit("images", step.partition)
     folder = step.build.resumable(attempts_token(step.build.con, previous.version if previous else -1))
     output = folder.path / "files" / "images" / step.build.name / folder.mark
-    for fetched in fetch_bucket(
+    work: Callable[..., Iterator[FetchedTar]] = partial(fetch_bucket, scratch=step.build.folder.path / "removals")
+    if tars is not None:
+        work = partial(copy_bucket, pairs="unique_pairs", tars=tars)
+    for fetched in work(
         step.build.con,
         root=folder.path,
         output=output,
         options=step.settings.download,
         removals=step.removals,
-        scratch=step.build.folder.path / "removals",
         progress=step.progress(urls, "images"),
     ):
         for tar in fetched.tars:

@@ -16,6 +16,8 @@ from laion_assets.sources.extract import ExtractionOptions
 from laion_assets.sources.lists.describe import ensure_same
 from laion_assets.sources.lists.pieces import ImportedList
 from laion_assets.sources.lists.streams import Files
+from laion_assets.sources.tars.folder import ForeignTars
+from laion_assets.sources.tars.pairs import ImportedTar
 
 Row: TypeAlias = Mapping[str, Any]
 """A row of ``imports``."""
@@ -40,7 +42,11 @@ def _list(files: Files, row: Row) -> Pieces:
     return ImportedList(files, row["uri"], columns_of(row), row["rows"])
 
 
-KINDS: Mapping[str, Callable[[Files, Row], Pieces]] = {"list": _list}
+def _tar(files: Files, row: Row) -> Pieces:
+    return ImportedTar(ForeignTars(files, row["registered_at"]), row["uri"], columns_of(row), row["rows"])
+
+
+KINDS: Mapping[str, Callable[[Files, Row], Pieces]] = {"list": _list, "tars": _tar}
 """By ``kind`` of a file, what reads it."""
 
 
@@ -109,6 +115,18 @@ class ImportReader:
         """Let the file go that is open."""
         self._held.close()
         self._uri, self._pieces = None, None
+
+
+def foreign_tars(step: Step) -> ForeignTars | None:
+    """The tars of an import that holds its pictures already, each as it was imported; None of any other crawl."""
+    if not step.is_import:
+        return None
+    rows = {row["uri"]: row for row in _files(step).iter_rows(named=True)}
+    if any(row["kind"] != "tars" for row in rows.values()):
+        return None
+    opened = Files(open_at)
+    entered_at = max(row["registered_at"] for row in rows.values())
+    return ForeignTars(opened, entered_at, lambda uri: _ensure_same(step, opened, rows[uri]))
 
 
 def _files(step: Step) -> pl.DataFrame:

@@ -1,15 +1,17 @@
 """What is recorded of a list when it is imported: its columns, rows and digest."""
 
+import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from laion_assets.sources.lists.columns import Columns, map_columns
 from laion_assets.sources.lists.errors import ListChanged
 from laion_assets.sources.lists.formats import ListReader, format_of, open_list
-from laion_assets.sources.lists.streams import Files, Stamp
+from laion_assets.sources.lists.streams import Files, Stamp, is_remote
 
 _BATCH_ROWS = 100_000
+_TICK_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,12 @@ def describe(files: Files, uri: str, said: Mapping[str, str]) -> ListFile:
         )
     if files.stamp(uri) != before:
         raise ListChanged(f"{uri} changed while it was read: import it once it is whole")
-    return found
+    return found if _tells(uri, before) else replace(found, stamp=replace(before, mark=""))
+
+
+def _tells(uri: str, stamp: Stamp) -> bool:
+    """Whether a time of modification tells a file from what is written next: two writes may share a clock's tick."""
+    return is_remote(uri) or time.time_ns() - int(stamp.mark) > _TICK_NS
 
 
 def _rows(reader: ListReader, columns: Columns) -> int:

@@ -48,10 +48,12 @@ class ListReader(Protocol):
     """How it is written: ``parquet``, ``csv``, ``tsv`` or ``jsonl``."""
     columns: dict[str, pa.DataType]
     """Its columns, with their types; without a header they are called ``0``, ``1`` …"""
-    sample: dict[str, list[Any]]
-    """Some values of each, for what only values tell."""
     row_groups: list[int] | None
     """Rows of each row group, where it is Parquet."""
+
+    @property
+    def sample(self) -> dict[str, list[Any]]:
+        """Some values of each column, for what only values tell."""
 
     def read(self, columns: Sequence[str], first: int, count: int | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Rows from ``first`` on, ``count`` or all, with these columns and :data:`ROW` and :data:`BAD`.

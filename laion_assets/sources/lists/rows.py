@@ -25,7 +25,11 @@ LIST_SCHEMA: dict[str, type[pl.DataType]] = {
 """The columns that only rows of lists have, beside those of ``CANDIDATE_SCHEMA``."""
 
 _PLACE = ("page_url", "record_offset", "link_position", "warc_filename", "warc_offset")
-_NOTHING = {**{name: CANDIDATE_SCHEMA[name] for name in _PLACE}, **LIST_SCHEMA, "base": pl.String}
+_NOTHING: dict[str, type[pl.DataType]] = {
+    **{name: CANDIDATE_SCHEMA[name] for name in _PLACE},
+    **LIST_SCHEMA,
+    "base": pl.String,
+}
 """What is null where a list does not have it."""
 _PAIR = ("url", "text")
 _DIGITS = {"expected_md5": 32, "expected_sha256": 64}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -205,5 +205,5 @@ class _Ranged(io.RawIOBase):
             return self._stream
         if self._stream is not None:
             self._stream.close()
-        self._stream = cast("BinaryIO", self._files.open(self._uri, offset=self._place))
+        self._stream = self._files.open(self._uri, offset=self._place)
         return self._stream

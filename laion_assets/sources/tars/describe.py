@@ -31,6 +31,8 @@ class TarFile:
     """By meaning, the name under which samples tell it; ``TEXT_MEMBER`` where that is a file."""
     left_out: tuple[str, ...]
     """Other names under which they tell something."""
+    damage: str | None
+    """What is wrong with it, in one line; the samples before that are whole."""
 
     @property
     def layout(self) -> str:
@@ -53,13 +55,13 @@ def describe_tar(tars: ForeignTars, uri: str, said: Mapping[str, str] = MappingP
 
     Raises:
         SourceError: it is not there, or cannot be had.
-        TarError: it is no tar.
+        TarError: it cannot be opened.
     """
     samples = pictures = with_text = promised = kept = 0
+    counts = ExtractionCounts()
     names: Counter[str] = Counter()
-    with tars.open(uri) as tar:
-        next(tar.members(), None)  # says what it is, where it is no tar
-    for sample, record in look_through(tars, uri, ExtractionCounts(), digested=_COMPARED):
+    faults: list[str] = []
+    for sample, record in look_through(tars, uri, counts, digested=_COMPARED, damaged=faults.append):
         samples += 1
         if not sample.pictures:
             continue
@@ -82,6 +84,7 @@ def describe_tar(tars: ForeignTars, uri: str, said: Mapping[str, str] = MappingP
         pictures=pictures,
         with_url=names[mapping.get("url", "")],
         mapping=mapping,
+        damage=next(iter(faults), None),
         left_out=tuple(sorted(name for name in names if name not in mapping.values())),
     )
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 
 _MOST_BYTES: Final = 4_000_000
 """Of a text or json member; a longer one is no caption and no record of a picture."""
+_MOST_DIGESTED_BYTES: Final = 100_000_000
 _READ: Final = ("json", "txt")
 
 
@@ -32,16 +33,27 @@ class Sample:
     """Of the first picture, by the meaning of what a sample may promise; empty where that was not asked for."""
 
 
-def read_samples(tar: TarReader, counts: ExtractionCounts, *, digested: int = 0) -> Iterator[Sample]:
+def _warn(damage: str) -> None:
+    _log.warning("%s; what lies before is taken", damage)
+
+
+def read_samples(
+    tar: TarReader,
+    counts: ExtractionCounts,
+    *,
+    digested: int = 0,
+    damaged: Callable[[str], None] = _warn,
+) -> Iterator[Sample]:
     """The samples of a tar, in order. An extension that a key has already begins another sample of that key.
 
     A damaged or cut off tar gives the samples before the damage. The one that it met is counted as the bad record
-    ``damaged_tar``, and a log line says where.
+    ``damaged_tar``.
 
     Args:
         tar: open for reading.
         counts: ``records`` and ``bad_records`` are filled on the way.
         digested: of so many samples the pictures are read, and digested.
+        damaged: is told what is wrong with the tar; by default, a log line tells.
     """
     sample: Sample | None = None
     try:
@@ -57,13 +69,13 @@ def read_samples(tar: TarReader, counts: ExtractionCounts, *, digested: int = 0)
                 sample = Sample(key)
             sample.extensions.add(extension)
             if extension in PICTURE_EXTENSIONS:
-                if counts.records < digested and not sample.pictures:
+                if counts.records < digested and not sample.pictures and member.size <= _MOST_DIGESTED_BYTES:
                     sample.digests = _digests(tar.read(member.offset, member.size))
                 sample.pictures.append(member)
             elif extension in _READ:
                 sample.told[extension] = tar.read(member.offset, member.size) if member.size <= _MOST_BYTES else None
     except TarError as error:
-        _log.warning("%s; what lies before is taken", error)
+        damaged(str(error))
         counts.records += 1
         counts.bad_record("damaged_tar")
         return
@@ -73,7 +85,12 @@ def read_samples(tar: TarReader, counts: ExtractionCounts, *, digested: int = 0)
 
 
 def look_through(
-    tars: ForeignTars, uri: str, counts: ExtractionCounts, *, digested: int = 0
+    tars: ForeignTars,
+    uri: str,
+    counts: ExtractionCounts,
+    *,
+    digested: int = 0,
+    damaged: Callable[[str], None] = _warn,
 ) -> Iterator[tuple[Sample, dict[str, Any] | None]]:
     """The samples of a tar, and what is told of each; None where that cannot be read.
 
@@ -81,7 +98,7 @@ def look_through(
     """
     records: dict[str, dict[str, Any]] | None = None
     with tars.open(uri) as tar:
-        for sample in read_samples(tar, counts, digested=digested):
+        for sample in read_samples(tar, counts, digested=digested, damaged=damaged):
             if "json" in sample.told:
                 yield sample, json_object(sample.told["json"])
             else:

@@ -22,6 +22,7 @@ CANDIDATES = pl.Schema(
         "file_number": pl.Int32,
         "record_offset": pl.Int64,
         "link_position": pl.Int32,
+        "row_number": pl.Int64,
         "page_url": pl.String,
     }
 )
@@ -31,7 +32,7 @@ Row = dict[str, Any]
 def row(url: str, text: str, place: tuple[int, int, int], name: int | None = None) -> Row:
     if name is None:
         name = pl.select(pair_id(pl.lit(url), pl.lit(text))).item()
-    return dict(zip(CANDIDATES, (name, url, text, *place, f"page {place}"), strict=True))
+    return dict(zip(CANDIDATES, (name, url, text, *place, None, f"page {place}"), strict=True))
 
 
 def run(
@@ -190,6 +191,7 @@ def test_the_bytes_written_do_not_depend_on_order_or_threads(tmp_path: Path) -> 
         file_number=pl.col("n") % 7,
         record_offset=pl.col("n").cast(pl.Int64),
         link_position=pl.lit(0),
+        row_number=pl.lit(None, pl.Int64),
         page_url=pl.lit("p"),
     )
     rows = rows.select(pair_id("url", "text").alias("pair_id"), pl.all())
@@ -261,7 +263,7 @@ def test_texts_need_not_fit_into_memory(tmp_path: Path) -> None:
             COPY (
                 SELECT (hash(n % 300000) // 2)::BIGINT AS pair_id, 'http://h.example/' || n % 300000 AS url,
                        repeat(md5((n % 300000)::VARCHAR), 32) AS text, 0 AS file_number, n AS record_offset,
-                       0 AS link_position
+                       0 AS link_position, NULL::BIGINT AS row_number
                 FROM range(400000) AS t(n)
             ) TO '{tmp_path}/candidates.parquet' (ROW_GROUP_SIZE 10000)""")
     config = {"memory_limit": "200MB", "threads": 1, "temp_directory": str(tmp_path / "spilled")}
