@@ -21,6 +21,7 @@ from laion_assets.delta.storage import Storage
 from laion_assets.release.ids import COMPARED, IDS, SCHEMA
 from laion_assets.release.manifest import read_manifest
 from laion_assets.release.parts import ReleasedFile, ReleaseError
+from laion_assets.sql import PROJECT
 from laion_assets.sql.session import connect
 
 UNTOLD = "in a column that its digests do not tell"
@@ -54,7 +55,7 @@ class ReleaseDiff:
 
 
 def diff_releases(
-    one: Storage, other: Storage, *, show: int = 0, lake: Lake | None = None, models: str | None = None
+    one: Storage, other: Storage, *, show: int = 0, lake: Lake | None = None, models: Path | str = PROJECT
 ) -> ReleaseDiff:
     """Compare two releases, bucket by bucket where both have the same number of them.
 
@@ -169,10 +170,9 @@ def _compare(con: duckdb.DuckDBPyConnection, old: str, new: str, found: ReleaseD
         found.shown += [ChangedPair(pair_id, how, tuple(columns)) for pair_id, how, columns in first.fetchall()]
 
 
-def _reasons(lake: Lake, models: str | None, gone: pl.DataFrame) -> dict[str, int]:
+def _reasons(lake: Lake, models: Path | str, gone: pl.DataFrame) -> dict[str, int]:
     """What the lake, as it is now, says of pairs that are released no more: how far each comes, by how many."""
-    options = {} if models is None else {"models": models}
-    with connect(lake, **options) as con:
+    with connect(lake, models=models) as con:
         con.register("gone", gone.to_arrow())
         found = con.execute("""
             SELECT CASE
