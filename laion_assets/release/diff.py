@@ -7,8 +7,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -52,6 +53,12 @@ class ReleaseDiff:
     """The first of them, by how and pair id."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Why pairs were removed, as far as a lake knows; empty where none was asked."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        counts = {name: getattr(self, name) for name in ("added", "removed", "changed", "same")}
+        shown = [asdict(pair) for pair in self.shown]
+        return {**counts, "columns": dict(self.columns), "reasons": dict(self.reasons), "shown": shown}
 
 
 def diff_releases(
