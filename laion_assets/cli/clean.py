@@ -8,12 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import UsageError, complain, out
+from laion_assets.common.quantities import counted
 
 _SHOWN = 20
 
 
 def clean(
-    copy: Annotated[Path, typer.Argument(help="The folder of your copy: Parquet, tars, vectors, lists, or all.")],
+    copy: Annotated[str, typer.Argument(help="The folder of your copy: Parquet, tars, vectors, lists, or all.")],
     feed: Annotated[
         str, typer.Option(help="The release's `removals.jsonl`: a file, an https:// address, or s3://bucket/name.")
     ],
@@ -33,11 +34,11 @@ def clean(
     from laion_assets.release.cleaning.fetching import fetch_feed
     from laion_assets.release.feed import FeedError
 
-    if "://" in str(copy) or str(copy).startswith("s3:/"):
+    if "://" in copy:
         raise UsageError(f"clean: expected a folder of this machine, found {copy}; copy it here first")
     try:
         known = fetch_feed(feed)
-        outcome = clean_copy(copy, known, dry_run=dry_run)
+        outcome = clean_copy(Path(copy), known, dry_run=dry_run)
     except (FeedError, CopyError) as error:
         raise UsageError(f"clean: {error}") from error
     out.print(Text(f"feed {known.digest}: {len(known.rows):,} rows, {len(known.in_force):,} in force"), soft_wrap=True)
@@ -46,6 +47,7 @@ def clean(
     for path, rows in sorted(outcome.removed.items()):
         table.add_row(Text(path), f"{rows:,}")
     out.print(table if outcome.removed else "nothing in it is listed")
+    out.print(f"{counted(outcome.rows, 'row')} looked at, in {counted(outcome.units, 'unit')}", highlight=False)
     for fault in outcome.faults[:_SHOWN]:
         complain(f"{fault.path}:", fault.reason)
     if len(outcome.faults) > _SHOWN:

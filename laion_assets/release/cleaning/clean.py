@@ -70,6 +70,8 @@ class _Cleaning:
         if not self._dry_run:
             self._staging.recover()
         units = survey(self._copy)
+        if not units:
+            raise CopyError(f"{self._copy}: expected a copy of a release, found an empty folder")
         self._progress = Progress("cleaning", len(units), "files")
         of_ids = [unit for unit in units if is_of_ids_only(self._copy, unit)]
         others = [unit for unit in units if unit not in of_ids]

@@ -10,15 +10,18 @@ from typing import Any, Final
 import msgspec
 
 from laion_assets.common.files import BrokenFile
+from laion_assets.common.quantities import counted
 from laion_assets.release.cleaning import lists, parquet, tars, vectors
 from laion_assets.release.cleaning.columns import columns_of
 from laion_assets.release.cleaning.faults import CannotClean
 from laion_assets.release.cleaning.matching import Matcher
 from laion_assets.release.cleaning.receipt import Fault
-from laion_assets.release.cleaning.said import listed
+from laion_assets.release.cleaning.said import Said, listed
 from laion_assets.release.cleaning.staging import Change
 from laion_assets.release.cleaning.units import Links, Prose, Shard, Strange, Table, Unit, Vectors, path_of
 
+_DIGEST: Final = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
+_ID: Final = re.compile(r"(?<![\w.-])-?[0-9]{10,19}(?![\w.])")  # shorter numbers are mostly something else
 _LARGEST_PROSE: Final = 64 * 2**20  # bytes
 _ADDRESS: Final = re.compile(r"https?://[^\s\"'<>()\[\]{}|`\\]+", re.IGNORECASE)
 _HOST: Final = re.compile(r"(?<![\w./@-])(?:[a-z0-9-]+\.)+[a-z]{2,24}(?![\w-])", re.IGNORECASE)
@@ -49,6 +52,8 @@ def plan(copy: Path, unit: Unit, matcher: Matcher) -> Plan:
         return Plan(faults=[Fault(path, str(error))])
     except BrokenFile as error:  # a tar names itself
         return Plan(faults=[Fault(path_of(unit), str(error).replace(f"{copy}/", ""))])
+    except OSError as error:
+        return Plan(faults=[Fault(path_of(unit), f"cannot be read: {error.strerror or error}")])
 
 
 def is_of_ids_only(copy: Path, unit: Unit) -> bool:
@@ -137,9 +142,12 @@ def _prose(copy: Path, unit: Prose, matcher: Matcher) -> Plan:
         raise CannotClean("no text, and no kind of file that can be searched: delete it, or clean it by hand") from None
     addresses = [found.rstrip(".,;:!?") for found in _ADDRESS.findall(text)]
     addresses += [f"http://{host}/" for host in set(_HOST.findall(text))]
-    named = listed([{"url": address} for address in dict.fromkeys(addresses)], matcher).places
+    said: list[Said] = [{"url": address} for address in dict.fromkeys(addresses)]
+    said += [{"sha256": digest} for digest in set(_DIGEST.findall(text))]
+    said += [{"pair_id": number} for number in set(_ID.findall(text))]
+    named = listed(said, matcher).places
     if named:
-        raise CannotClean(f"names {len(named)} addresses or sites that are listed: mend it by hand")
+        raise CannotClean(f"names {counted(len(named), 'thing')} listed: mend it by hand")
     if "data:image/" in text:
         raise CannotClean("shows pictures, which cannot be searched there: make it again, or delete it")
     return Plan()

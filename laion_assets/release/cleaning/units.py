@@ -131,7 +131,8 @@ def _together(files: dict[str, None]) -> Iterator[Unit]:
     for path in files:
         if path.endswith(".npy") and (found := _NUMBERED.fullmatch(path)):
             arrays.setdefault((str(Path(path).parent.parent), found["number"]), []).append(path)
-    for table in [path for path in files if path.endswith(".parquet")]:
+    tables = [path for path in files if path.endswith(".parquet")]
+    for table in sorted(tables, key=lambda path: not Path(path).name.startswith("metadata")):
         found = _NUMBERED.fullmatch(table)
         beside = arrays.pop((str(Path(table).parent.parent), found["number"]), []) if found else []
         if beside:

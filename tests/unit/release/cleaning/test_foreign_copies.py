@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from laion_assets.release.cleaning.clean import Outcome, clean
+from laion_assets.release.cleaning.faults import CopyError
 from laion_assets.release.feed import Feed
 from tests.unit.release.cleaning.copies import clip_retrieval_part, contents, img2dataset_shard, laion_list, pairs
 from tests.unit.release.cleaning.test_clean import feed_of
@@ -127,6 +128,7 @@ def strange(folder: Path) -> dict[str, str]:
     (folder / "image.index").write_bytes(b"IxF2")
     np.save(folder / "alone_3.npy", np.zeros((3, 2)))
     (folder / "README.md").write_text(f"the picture {GONE.url}, for example")
+    (folder / "captions.json").write_text(json.dumps([{"id": ROWS[7].pair_id, "sha256": ROWS[8].sha256.upper()}]))
     (folder / "page.html").write_text('<img src="data:image/png;base64,AAAA">')
     (folder / "link.parquet").symlink_to("good.parquet")
     (folder / ".git").mkdir()
@@ -139,12 +141,13 @@ def strange(folder: Path) -> dict[str, str]:
     return {
         "cut.parquet": "no readable Parquet file",
         "torn.tar": "torn.tar is damaged",
-        "other.parquet": "could not be searched by pair_id, url",
-        "links.parquet": "could not be searched by pair_id",
+        "other.parquet": "could not be searched by pair_id, sha256, url",
+        "links.parquet": "could not be searched by pair_id, sha256:",
         "blob.bin": "no kind of file that can be searched",
         "image.index": "an index of vectors: build it again",
         "alone_3.npy": "vectors without the table",
-        "README.md": "names 1 addresses or sites that are listed",
+        "README.md": "names 1 thing listed",
+        "captions.json": "names 2 things listed",
         "page.html": "shows pictures",
         "link.parquet": "it is a link",
         ".git": "a history keeps",
@@ -156,11 +159,11 @@ def strange(folder: Path) -> dict[str, str]:
 def test_what_cannot_be_cleaned_is_named_and_all_else_is_cleaned(tmp_path: Path) -> None:
     expected = strange(tmp_path)
     before = contents(tmp_path)
-    outcome = clean(tmp_path, feed_of(BY_URL, ("pair_id", "5")))
+    outcome = clean(tmp_path, feed_of(BY_URL, ("pair_id", str(ROWS[7].pair_id)), ("sha256", ROWS[8].sha256)))
     told = faults(outcome)
     assert told.keys() == expected.keys()
     assert [name for name, part in expected.items() if part not in told[name]] == []
-    assert outcome.removed == {"good.parquet": 1}
+    assert outcome.removed == {"good.parquet": 3}
     after = contents(tmp_path)
     changed = {name for name in before if after[name] != before[name]}
     assert changed == {"good.parquet", "link.parquet"}
@@ -193,6 +196,11 @@ def test_tables_of_ids_alone_lose_what_the_others_lost(tmp_path: Path) -> None:
 def test_ids_without_anything_that_has_addresses_cannot_be_searched(tmp_path: Path) -> None:
     pq.write_table(pa.table({"pair_id": [row.pair_id for row in ROWS]}), tmp_path / "ids.parquet")
     assert "could not be searched by url" in faults(clean(tmp_path, feed_of(BY_URL)))["ids.parquet"]
+
+
+def test_an_empty_folder_is_no_copy(tmp_path: Path) -> None:
+    with pytest.raises(CopyError, match="found an empty folder"):
+        clean(tmp_path, feed_of(BY_URL))
 
 
 def test_an_empty_feed_finds_nothing_wrong(tmp_path: Path) -> None:
