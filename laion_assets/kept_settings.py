@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from dotenv import dotenv_values
 from pydantic_settings import DotEnvSettingsSource
 
 from laion_assets.common.shipped import where_installed
@@ -50,6 +51,20 @@ def write_lake_settings(lake: str, values: Mapping[str, str]) -> None:
         path = tuple(name.removeprefix("LAION_").lower().split("__"))
         lines.append(f"{name}={_kept(_relative(storage, value) if path in _PATHS else value)}\n")
     storage.replace(LAKE_SETTINGS_FILE, "".join(lines).encode())
+
+
+def add_lake_settings(lake: str, values: Mapping[str, str]) -> None:
+    """Keep further settings as those of the lake itself; see :func:`write_lake_settings`. Others stay as they are."""
+    write_lake_settings(lake, {**kept_values(lake), **values})
+
+
+def kept_values(lake: str) -> dict[str, str]:
+    """The settings that a lake keeps of itself, by name, as they are written there."""
+    storage = open_storage(lake)
+    if not storage.exists(LAKE_SETTINGS_FILE):
+        return {}
+    with storage.local(LAKE_SETTINGS_FILE) as kept:
+        return {name: value for name, value in dotenv_values(kept).items() if value is not None}
 
 
 def _relative(storage: Storage, value: str) -> str:

@@ -26,6 +26,7 @@ from laion_assets.cli.release import verify as _release_verify  # noqa: F401 - h
 from laion_assets.cli.release.command import releases
 from laion_assets.cli.report import report
 from laion_assets.cli.restore import restore
+from laion_assets.cli.scores import scores
 from laion_assets.cli.settings import settings
 from laion_assets.cli.sql.command import sql
 from laion_assets.cli.sql.tables import tables
@@ -247,6 +248,7 @@ def ui(
 sample = typer.Typer(no_args_is_help=True, help="The sample web: publish it, serve it.")
 app.add_typer(sample, name="sample")
 app.add_typer(models, name="models")
+app.add_typer(scores, name="scores")
 app.add_typer(alerts, name="alerts")
 app.add_typer(recipes, name="recipes")
 app.add_typer(releases, name="release")

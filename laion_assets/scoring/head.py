@@ -19,7 +19,7 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_KEYS: Final = {"name", "measures", "weights", "sha256", "encoder"}
+_KEYS: Final = {"name", "measures", "sha256"}
 _ENCODER_KEYS: Final = {"model", "pretrained", "width", "normalised"}
 
 
@@ -54,14 +54,26 @@ class Head:
     sha256: str
     """Digest of that file, hex."""
     made_for: MadeFor | None
-    """None: it sees pixels."""
+    """None: it sees pixels, or nothing at all."""
+    is_table: bool = False
+    """Whether the file holds scores that somebody else computed, and no weights."""
+
+    @property
+    def sees(self) -> Literal["vectors", "pixels", "table"]:
+        """What it scores."""
+        return "table" if self.is_table else "vectors" if self.made_for else "pixels"
 
     @property
     def content(self) -> list[Any]:
         """What of it decides scores, as JSON has it; wherever its file lies."""
         encoder = self.made_for
         made_for = None if encoder is None else [encoder.identity, encoder.width, encoder.normalised]
-        return [self.name, self.measures, self.sha256, made_for]
+        return [self.name, self.measures, self.sha256, made_for, self.sees]
+
+
+def is_name(text: str) -> bool:
+    """Whether a head can be called so: lower-case letters, digits, ``.``, ``_`` and ``-``."""
+    return _NAME.fullmatch(text) is not None
 
 
 def read_heads(files: Iterable[str]) -> tuple[Head, ...]:
@@ -102,22 +114,28 @@ def _described(file: str, _mtime_ns: int, _size: int) -> Head:
         said = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise HeadError(f"{file}: expected YAML that describes a head: {' '.join(str(error).split())}") from error
-    if not isinstance(said, dict) or not said.keys() <= _KEYS or not _KEYS - {"encoder"} <= said.keys():
+    keys = {*map(str, said)} - {"encoder"} if isinstance(said, dict) else set()
+    is_table = keys == _KEYS | {"table"} and "encoder" not in said
+    if not is_table and keys != _KEYS | {"weights"}:
         found = ", ".join(map(str, said)) if isinstance(said, dict) else type(said).__name__
-        raise HeadError(f"{file}: expected name, measures, weights, sha256 and encoder (none: pixels), found {found}")
+        raise HeadError(
+            f"{file}: expected name, measures, sha256, and weights and encoder (none: pixels) or a table, found {found}"
+        )
     _expect(file, "name", said["name"], _NAME, "lower-case letters, digits, . _ and -")
     _expect(file, "sha256", said["sha256"], _SHA256, "64 hex digits, in quotation marks where all are decimal")
     if said["measures"] not in KINDS:
         raise HeadError(f"{file}: measures: expected one of {', '.join(KINDS)}, found {said['measures']!r}")
-    weights = str(said["weights"])
-    if "://" in weights and not weights.startswith("https://"):
-        raise HeadError(f"{file}: weights: expected a path or an https address, found {weights}")
+    weights = str(said["table" if is_table else "weights"])
+    if "://" in weights and (is_table or not weights.startswith("https://")):
+        expected = "a path" if is_table else "a path or an https address"
+        raise HeadError(f"{file}: {'table' if is_table else 'weights'}: expected {expected}, found {weights}")
     return Head(
         name=said["name"],
         measures=said["measures"],
         weights=weights if "://" in weights else str(path.parent / Path(weights).expanduser()),
         sha256=said["sha256"],
         made_for=_made_for(file, said.get("encoder")),
+        is_table=is_table,
     )
 
 
@@ -137,7 +155,7 @@ def _made_for(file: str, said: object) -> MadeFor | None:
 
 
 def feeding(head: Head, encoders: Mapping[str, EncoderOptions]) -> EncoderOptions | None:
-    """The encoder of a lake whose vectors a head was made for; None for one that sees pixels.
+    """The encoder of a lake whose vectors a head was made for; None for one that sees none.
 
     Args:
         head: the head.
@@ -166,6 +184,6 @@ def feeding(head: Head, encoders: Mapping[str, EncoderOptions]) -> EncoderOption
 
 
 def feeder_name(head: Head, encoders: Mapping[str, EncoderOptions]) -> str | None:
-    """What rows of embeddings call the encoder that feeds a head; None for pixels; see :func:`feeding`."""
+    """What rows of embeddings call the encoder that feeds a head, if any; see :func:`feeding`."""
     options = feeding(head, encoders)
     return None if options is None else encoder_name(options)

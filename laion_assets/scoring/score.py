@@ -56,12 +56,14 @@ def plan_scores(
         images: view with url_id, status, sha256, shard_path and sample_key.
         embeddings: view of ``clip_embeddings``.
         earlier: view of the rows that this partition holds now and that the same code made.
-        heads: each head, in their order, and what rows of embeddings call its encoder; None for pixels.
+        heads: each head, in their order, and what rows of embeddings call its encoder, if any.
         output: Parquet file for the rows taken over.
     """
-    schema = ["head", "head_sha256", "measures", "priority", "encoder"]
-    rows = [(head.name, head.sha256, head.measures, place, feeder) for place, (head, feeder) in enumerate(heads)]
-    types = [pl.String, pl.String, pl.String, pl.Int32, pl.String]
+    schema = ["head", "head_sha256", "measures", "priority", "encoder", "sees"]
+    rows = [
+        (head.name, head.sha256, head.measures, place, feeder, head.sees) for place, (head, feeder) in enumerate(heads)
+    ]
+    types = [pl.String, pl.String, pl.String, pl.Int32, pl.String, pl.String]
     con.register("heads", pl.DataFrame(rows, dict(zip(schema, types, strict=True)), orient="row"))
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE planned_scores AS
@@ -72,8 +74,8 @@ def plan_scores(
             SELECT sha256, encoder, min(pair_id) AS pair_id FROM {embeddings} GROUP BY ALL
         ), seen AS (
             SELECT sha256, heads.*, place, vectors.pair_id, embedded.encoder_sha256,
-                   CASE WHEN heads.encoder IS NULL THEN {quoted(PREPROCESS)} ELSE embedded.preprocess END AS preprocess,
-                   CASE WHEN heads.encoder IS NULL THEN {quoted(PRECISION)} ELSE embedded.precision END AS precision
+                   CASE sees WHEN 'pixels' THEN {quoted(PREPROCESS)} ELSE embedded.preprocess END AS preprocess,
+                   CASE sees WHEN 'pixels' THEN {quoted(PRECISION)} ELSE embedded.precision END AS precision
             FROM pictures CROSS JOIN heads
             LEFT JOIN vectors USING (sha256, encoder)
             LEFT JOIN {embeddings} AS embedded
@@ -86,7 +88,8 @@ def plan_scores(
         FROM seen LEFT JOIN {earlier} AS own
           ON own.sha256 = seen.sha256 AND own.head_sha256 = seen.head_sha256 AND own.measures = seen.measures
          AND own.encoder_sha256 IS NOT DISTINCT FROM seen.encoder_sha256
-         AND own.preprocess = seen.preprocess AND own.precision = seen.precision
+         AND own.preprocess IS NOT DISTINCT FROM seen.preprocess
+         AND own.precision IS NOT DISTINCT FROM seen.precision
     """)
     con.execute(f"""
         COPY (SELECT {_KNOWN}, value FROM planned_scores WHERE outcome = 'taken_over' ORDER BY sha256, head)

@@ -38,8 +38,13 @@ IMAGE_SCORES = Declaration(
         column("priority", INT, "Place of the head among all: released pairs carry what the first of its kind says."),
         column("encoder", STRING, "The encoder whose vector was scored; null where pixels were.", nullable=True),
         column("encoder_sha256", STRING, "SHA-256 of that encoder's weights.", nullable=True),
-        column("preprocess", STRING, "How pictures were prepared for what the head saw."),
-        column("precision", STRING, "Arithmetic of that.", accepted=("fp32", "amp_bf16", "amp_fp16")),
+        column(
+            "preprocess",
+            STRING,
+            "How pictures were prepared for the head; null of imported scores.",
+            nullable=True,
+        ),
+        column("precision", STRING, "Arithmetic of that.", nullable=True, accepted=("fp32", "amp_bf16", "amp_fp16")),
         column("value", FLOAT, "The score: a probability, or about 1 to 10 for aesthetics."),
     ),
 )

@@ -12,7 +12,9 @@ import polars as pl
 import pytest
 import yaml
 from safetensors.numpy import save_file
+from typer.testing import CliRunner
 
+from laion_assets.cli.main import app
 from laion_assets.clip.options import EncoderOptions, content_sha256
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.lake import Lake
@@ -24,12 +26,15 @@ from laion_assets.orchestration.planning.states import current_states
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
-from laion_assets.settings import ScoreOptions, Settings, SettingsError
+from laion_assets.settings import ScoreOptions, Settings, SettingsError, load_settings
 from tests.pipeline.conftest import MakeSettings, Quiet, materialise, rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
 Build = Callable[[Settings], set[str]]
+
+
+BIAS = {"aesthetic": 5.0, "unsafe": 1.0, "watermark": 0.0}
 
 
 def write_head(
@@ -42,8 +47,8 @@ def write_head(
     chance = np.random.default_rng(seed)
     save_file(
         {
-            "weight": (9 * chance.normal(size=(1, width))).astype(np.float32),
-            "bias": np.array([0.1], np.float32),
+            "weight": chance.normal(size=(1, width)).astype(np.float32),
+            "bias": np.array([BIAS[measures]], np.float32),
         },
         weights,
     )
@@ -119,11 +124,11 @@ def test_released_pairs_carry_scores_and_keep_bounds(
     scores, released = of_first(lake, "image_scores"), of_first(lake, "filtered_pairs")
 
     vectors = of_first(lake, "clip_embeddings").unique("sha256", keep="first")
-    weights = np.random.default_rng(0).normal(size=(1, len(vectors["image_embedding"][0]))).astype(np.float32)[0] * 9
-    dots = vectors.select("sha256", dot=pl.Series(np.stack(vectors["image_embedding"].to_list()) @ weights + 0.1))
+    weights = np.random.default_rng(0).normal(size=(1, len(vectors["image_embedding"][0]))).astype(np.float32)[0]
+    dots = vectors.select("sha256", dot=pl.Series(np.stack(vectors["image_embedding"].to_list()) @ weights))
     expected = released.join(dots, on="sha256", maintain_order="left")["dot"].to_numpy()
-    assert np.allclose(released["aesthetic_score"].to_numpy(), expected, atol=1e-3)
-    assert np.allclose(released["punsafe"].to_numpy(), 1 / (1 + np.exp(-expected)), atol=1e-3)
+    assert np.allclose(released["aesthetic_score"].to_numpy(), expected + BIAS["aesthetic"], atol=1e-3)
+    assert np.allclose(released["punsafe"].to_numpy(), 1 / (1 + np.exp(-expected - BIAS["unsafe"])), atol=1e-3)
     assert released["pwatermark"].null_count() == released.height == before.height
     assert scores.height == 2 * scores.n_unique(["crawl", "bucket", "sha256"])
     assert build(scored) == set()
@@ -184,7 +189,9 @@ def test_pixels_are_read_from_the_tars_and_once(
     instance: dg.DagsterInstance,
     encoder: EncoderOptions,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("laion_assets.scoring.watermark._SIDE", 64)  # sees less, and in a sixteenth of the time
     settings = lake_copy()
     place: Partition = {"crawl": CRAWLS[0], "bucket": 0}
 
@@ -208,3 +215,38 @@ def test_pixels_are_read_from_the_tars_and_once(
     again, commit = scored(marks, write_head(tmp_path, encoder, seed=1))
     assert commit.counts["taken over"] == watermarks.height
     assert again.filter(head="watermark").drop("priority").equals(watermarks.drop("priority"))
+
+
+def test_scores_from_elsewhere_are_imported(
+    lake_copy: Callable[..., Settings],
+    make_settings: MakeSettings,
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = lake_copy()
+    monkeypatch.setenv("LAION_LAKE", settings.lake)  # the command sets it
+    place: Partition = {"crawl": CRAWLS[0], "bucket": 0}
+    pairs = rows(settings.open_lake(create=False), "filtered_pairs").filter(crawl=CRAWLS[0], bucket=0).sort("pair_id")
+    given = pairs.select("pair_id", value=pl.int_range(pl.len()) / 1_000.0)
+    for name, scores in (("theirs", given), ("again", given.with_columns(value=pl.lit(0.9)))):
+        scores.write_parquet(tmp_path / f"{name}.parquet")
+        told = CliRunner().invoke(
+            app, ["scores", "import", str(tmp_path / f"{name}.parquet"), "--name", name, "--measures", "watermark"]
+        )
+        assert told.exit_code == 0, told.output
+        assert f"{pairs.height:,} scores by pair_id lie in the lake as {name}" in told.output
+    kept = load_settings()
+    assert [head.name for head in kept.heads] == ["theirs", "again"]
+
+    asked = make_settings(Path(settings.lake), scores=kept.scores)
+    assert materialise(asked, instance, "image_scores", place)
+    assert materialise(asked, instance, "filtered_pairs", place)
+    lake = asked.open_lake(create=False)
+    released = rows(lake, "filtered_pairs").filter(crawl=CRAWLS[0], bucket=0).sort("pair_id")
+    first = given.with_columns(sha256=pairs["sha256"]).unique("sha256", keep="first", maintain_order=True)
+    expected = released.select("sha256").join(first, on="sha256", maintain_order="left")["value"]
+    assert released["pwatermark"].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-6)
+    commit = lake.commit("image_scores", place)
+    assert commit is not None
+    assert commit.rows_in == commit.rows + commit.drops.get("not_in_table", 0)

@@ -5,6 +5,7 @@ from laion_assets.delta.errors import LakeError
 from laion_assets.orchestration.assets.metadata import rows_table
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.scoring.head import Head, feeder_name
+from laion_assets.scoring.imports import imported_scores
 from laion_assets.scoring.score import plan_scores, score_vectors, wanted_heads, wanted_pixels
 from laion_assets.scoring.shapes import vector_scorer
 from laion_assets.scoring.tensors import HeadError
@@ -42,8 +43,12 @@ def _scored(step: Step) -> Metadata:
     on_vectors = {h.name: vector_scorer(h, tensors_of(h)) for h in heads if h.made_for and h.name in wanted}
     step.build.adopt(score_vectors(step.build.con, embeddings, on_vectors, step.build.folder.path))
     for head in heads:
-        if head.made_for is None and head.name in wanted:
+        if head.sees == "pixels" and head.name in wanted:
             _score_pixels(step, head)
+        elif head.sees == "table" and head.name in wanted:
+            file, lacking = imported_scores(step.build.con, embeddings, head, step.build.folder.path)
+            step.build.adopt([file])
+            step.build.drop("not_in_table", lacking)
     summary = step.build.con.execute(f"""
         SELECT head, measures, count(*) AS pictures, min(value) AS least, median(value) AS median, max(value) AS most
         FROM {step.build.staged()} GROUP BY head, measures ORDER BY head""").pl()

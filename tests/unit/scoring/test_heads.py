@@ -168,7 +168,7 @@ def test_tensors_of_an_unknown_shape_are_refused(
         ({"sha256": int("1" * 64)}, "sha256: expected 64 hex digits, in quotation marks"),
         ({"weights": "http://models.example/head.pt"}, "weights: expected a path or an https address"),
         ({"encoder": {"model": "ViT-B-32"}}, "encoder: expected model, pretrained, width and normalised"),
-        ({"colour": "red"}, "expected name, measures, weights, sha256 and encoder"),
+        ({"colour": "red"}, "expected name, measures, sha256, and weights"),
     ],
 )
 def test_a_description_that_lacks_something_is_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
