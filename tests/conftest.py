@@ -28,6 +28,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         report.outcome = "failed"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What may take longest comes first, so that no worker is alone with it at the end."""
+    items.sort(key=lambda item: -max((mark.args[0] for mark in item.iter_markers("timeout")), default=0))
+
+
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Bytes are no names of tests: gzip's hold the clock, and workers must collect the same names."""
     return "bytes" if isinstance(val, bytes) and b"\x1f\x8b" in val else None
