@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import tests.unsynced  # noqa: F401 - it is enough to have it
+import tests.site.sitecustomize  # noqa: F401 - it is enough to have it
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
