@@ -22,7 +22,7 @@ MARKERS := $(if $(filter all,$(TIER)),,-m "not slow")
 # Offline; any warning is an error. The variable takes away a notice about the theme's successor.
 SITE = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-.PHONY: help demo test ui lint docs format clean
+.PHONY: help demo test ui lint lint-types lint-rest docs format clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -45,9 +45,15 @@ ui: $(INSTALLED)  ## open the Dagster UI on what was built
 	$(BIN)/laion ui
 
 lint: $(INSTALLED)  ## check style, types, who imports whom, and the documents
+	@$(MAKE) --no-print-directory --jobs=2 lint-types lint-rest
+
+# One core each: types take as long as all the rest.
+lint-types:
+	$(BIN)/mypy
+
+lint-rest:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/dg check defs
 	$(BIN)/python docs/generate.py --check

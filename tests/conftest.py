@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import tests.unsynced  # noqa: F401 - it is enough to have it
+import tests.site.sitecustomize  # noqa: F401 - it is enough to have it
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -26,6 +26,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = outcome.get_result()
     if report.skipped and os.environ.get("LAION_NO_SKIPS"):
         report.outcome = "failed"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What may take longest comes first, so that no worker is alone with it at the end."""
+    items.sort(key=lambda item: -max((mark.args[0] for mark in item.iter_markers("timeout")), default=0))
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -19,10 +19,14 @@ import psutil
 from laion_assets.cli import common
 from tests.pipeline.paused_build import install
 
+REPOSITORY = Path(__file__).resolve().parents[1]
+PYTHONPATH = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests' / 'site'}"
+"""For processes that are started."""
+
 _PRELOADED = [
     "laion_assets.definitions", "laion_assets.cli.main", "laion_assets.orchestration.runs.builder",
     "laion_assets.orchestration.runs.home", "laion_assets.images.decode", "laion_assets.delta.verify",
-    "tests.unsynced", "tests.warm", "tests.faults.forked", "tests.integration.at_once",
+    "tests.site.sitecustomize", "tests.warm", "tests.faults.forked", "tests.integration.at_once",
     "dagster._core.storage.sqlite_storage", "dagster._core.storage.event_log", "dagster._core.storage.runs",
     "dagster._core.storage.schedules", "dagster._core.run_coordinator", "open_clip", "img2dataset", "boto3",
     "laion_assets.sample.publish", "laion_assets.sql.session", "laion_assets.report.page",

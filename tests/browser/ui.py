@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
 from laion_assets.tables.catalogue import TABLES
+from tests.warm import PYTHONPATH
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
@@ -101,7 +102,7 @@ def start(environment: Mapping[str, str], port: int, log: Path, before: Sequence
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*before, *command],
-            env={**environment, "PYTHONPATH": str(REPOSITORY)},
+            env={**environment, "PYTHONPATH": PYTHONPATH},
             cwd=log.parent,
             stdout=output,
             stderr=subprocess.STDOUT,

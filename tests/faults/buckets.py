@@ -59,6 +59,6 @@ def _troubled(**trouble: Any) -> Callable[[Point], None]:
 
 
 KINDS = [
-    Kind("S3 answers 503 for a while", _troubled(refused=0.08, late=0.01), 1),
+    Kind("S3 answers 503 for a while", _troubled(refused=0.03, late=0.01), 1),
     Kind("S3 loses answers to commits", _troubled(refused=0.03, late=0.01, unheard=2), 1),
 ]

@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil
 
-from tests.pipeline.conftest import REPOSITORY, free_port
+from tests.pipeline.conftest import free_port
+from tests.warm import PYTHONPATH
 
 _GIB = 2**30
 
@@ -74,7 +75,7 @@ def cluster(folder: Path, **environment: str) -> Iterator[Cluster]:
     gcs, dashboard = free_port(), free_port()
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("LAION_", "DAGSTER_", "RAY_"))}
     variables |= {
-        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONPATH": PYTHONPATH,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DISABLE_IMPORT_WARNING": "1",
         "RAY_prestart_worker_first_driver": "0",

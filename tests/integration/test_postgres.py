@@ -18,12 +18,14 @@ from tests.integration.conftest import assert_conserved, rows, serving
 from tests.integration.postgres import PostgresServer, postgres_server
 from tests.pipeline.conftest import (
     REPOSITORY,
+    Command,
     environment,
     kill_9,
     laion,
     paused_laion,
     wait_until,
 )
+from tests.warm import PYTHONPATH, Forked
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -47,17 +49,24 @@ class Site:
     server: PostgresServer
     changes: dict[str, str | None] = field(default_factory=dict)
 
+    @property
+    def variables(self) -> dict[str, str]:
+        variables = environment(self.settings, self.home) | self.server.environment | {"PYTHONPATH": PYTHONPATH}
+        return {name: value for name, value in (variables | self.changes).items() if value is not None}
+
     def start(self, command: list[str]) -> subprocess.Popen[str]:
-        variables = environment(self.settings, self.home) | self.server.environment | {"PYTHONPATH": str(REPOSITORY)}
-        variables |= self.changes
         return subprocess.Popen(
             command,
-            env={name: value for name, value in variables.items() if value is not None},
+            env=self.variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
+
+    def fork(self, command: Command) -> Forked:
+        """The same without its imports, for what is not heard before it ends."""
+        return Forked(command.arguments, self.variables, command.pause)
 
     def succeed(self, *arguments: str) -> None:
         code, said = self._run(*arguments)
@@ -69,11 +78,12 @@ class Site:
         return said
 
     def _run(self, *arguments: str) -> tuple[int, str]:
-        process = self.start(laion(*arguments))
+        process = self.fork(laion(*arguments))
         try:
             said, _ = process.communicate(timeout=240)
         finally:
             kill_9(process)
+        assert process.returncode is not None
         return process.returncode, said
 
     @property
@@ -112,7 +122,7 @@ EXPECTED = {crawl: sorted(texts) for crawl, texts in TEXTS.items()}
 
 def test_two_builders_at_once_keep_their_runs_in_postgres(site: Site) -> None:
     """From an empty database on, so that both make its tables; then one of them goes on to the end."""
-    both = [site.start(laion("build", crawl, "--until", "candidate_pairs")) for crawl in TEXTS]
+    both = [site.fork(laion("build", crawl, "--until", "candidate_pairs")) for crawl in TEXTS]
     try:
         said = [process.communicate(timeout=240)[0] for process in both]
     finally:
@@ -160,7 +170,7 @@ def test_a_server_that_comes_back_soon_is_waited_for(site: Site, tmp_path: Path)
 
 def test_a_server_that_stays_away_ends_the_build_and_the_next_one_goes_on(site: Site, tmp_path: Path) -> None:
     marker = tmp_path / "stopped"
-    process = site.start(paused(marker))
+    process = site.fork(paused(marker))
     try:
         wait_until(marker.exists, process)
         site.server.die()
@@ -203,7 +213,7 @@ def assert_said(said: str, *words: str) -> None:
         assert word in last
 
 
-def paused(marker: Path) -> list[str]:
+def paused(marker: Path) -> Command:
     """A build of both crawls that stops in its first read of a WAT file."""
     until = ("--until", "candidate_pairs")
     return paused_laion("laion_assets.orchestration.assets.crawl:extract", "before", 1, marker, "build", *TEXTS, *until)

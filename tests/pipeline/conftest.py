@@ -52,7 +52,7 @@ from laion_assets.sample.server import SampleServer
 from laion_assets.settings import Settings
 from laion_assets.tables.catalogue import PER_CRAWL, STAGES, TABLES
 from laion_assets.tables.needs import RetryOptions
-from tests.warm import Forked, Pause
+from tests.warm import PYTHONPATH, Forked, Pause, run_laion
 
 BUILT = tuple(name for name in STAGES if name in (*PER_CRAWL, "calibrations"))
 """Every table that a build of crawls writes, in order."""
@@ -285,6 +285,11 @@ def paused_laion(target: str, when: str, call: int, marker: Path, *arguments: st
     return Command(words, arguments, Pause(target, when, call, marker))
 
 
+def ran(settings: Settings, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``laion`` with these arguments, once it has ended."""
+    return run_laion(arguments, environment(settings, home) | {"PYTHONPATH": PYTHONPATH}, Path.cwd())
+
+
 Process: TypeAlias = "subprocess.Popen[str] | Forked"
 
 
@@ -294,7 +299,7 @@ def running(command: list[str], settings: Settings, home: Path) -> Iterator[Proc
 
     It is forked, so that it need not import anything; one whose steps are processes in turn is started.
     """
-    variables = environment(settings, home) | {"PYTHONPATH": str(REPOSITORY)}
+    variables = environment(settings, home) | {"PYTHONPATH": PYTHONPATH}
     process: Process
     here = settings.executor == "in-process"
     if here and isinstance(command, Command) and "--executor" not in command.arguments:

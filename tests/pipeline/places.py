@@ -11,8 +11,8 @@ from laion_assets.clip.options import EncoderOptions
 from laion_assets.sample.encoder import MODEL_CONFIGS, write_calibration
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import write_lake_settings
-from tests.pipeline.conftest import REPOSITORY, Web
-from tests.warm import run_laion
+from tests.pipeline.conftest import Web
+from tests.warm import PYTHONPATH, run_laion
 
 FIRST, SECOND = CRAWLS
 DOWNLOADS = {
@@ -37,7 +37,7 @@ class Place:
 
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAION_", "DAGSTER_"))}
-        own = {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200", "LAION_LAKE": str(self.lake)}
+        own = {"PYTHONPATH": PYTHONPATH, "COLUMNS": "200", "LAION_LAKE": str(self.lake)}
         return run_laion(arguments, kept | own | settings, self.folder)
 
     def good(self, *arguments: str, **settings: str) -> str:

@@ -15,8 +15,9 @@ from laion_assets.orchestration.automation.crawls import NAME as NEW_CRAWLS
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import AutomationOptions
 from laion_assets.tables.catalogue import PER_CRAWL
-from tests.pipeline.conftest import REPOSITORY, MakeSettings, environment, free_port, kill_9, laion, unfinished
+from tests.pipeline.conftest import MakeSettings, environment, free_port, kill_9, laion, unfinished
 from tests.pipeline.test_automation import small_project, states
+from tests.warm import PYTHONPATH
 
 _SECONDS = 500
 
@@ -76,7 +77,7 @@ def test_both_crawls_are_built_when_sensor_and_automation_are_turned_on(
     with log.open("w") as out:
         process = subprocess.Popen(
             laion("ui", "--port", str(port)),
-            env=environment(settings, home) | {"PYTHONPATH": str(REPOSITORY)},
+            env=environment(settings, home) | {"PYTHONPATH": PYTHONPATH},
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -19,7 +19,7 @@ from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from laion_assets.training.checkpoint import open_model
 from laion_assets.training.driver import Training
-from tests.pipeline.conftest import Built, MakeSettings, environment, laion, materialise
+from tests.pipeline.conftest import Built, MakeSettings, materialise, ran
 from tests.pipeline.trainings import learn_nothing, samples_of, source_versions, train, write_recipes
 from tests.unit.delta.aging import backdate_all, readable
 from tests.unit.training.tiny import MODEL
@@ -76,14 +76,7 @@ def maintain(settings: Settings, instance: dg.DagsterInstance, **config: object)
 
 
 def gc(settings: Settings, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        laion("gc", *arguments),
-        env=environment(settings, home),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return ran(settings, home, "gc", *arguments)
 
 
 def test_what_was_trained_can_be_made_again_and_the_rest_is_gone(
@@ -164,8 +157,6 @@ def test_lineage_says_of_an_old_version_that_its_files_are_gone(
     gone = lake.table("unique_pairs").version() - 1
     pair = lake.rows("unique_pairs", BUCKET, ["pair_id"])["pair_id"][0]
     maintain(trained, instance)
-    asked = laion("lineage", "unique_pairs", "--pair-id", str(pair), "--version", str(gone))
-    told = subprocess.run(
-        asked, env=environment(trained, tmp_path), capture_output=True, text=True, check=True, timeout=120
-    )
+    told = ran(trained, tmp_path, "lineage", "unique_pairs", "--pair-id", str(pair), "--version", str(gone))
+    assert told.returncode == 0
     assert f"the files of version {gone} were vacuumed away" in told.stdout

@@ -12,6 +12,7 @@ import pytest
 from laion_assets.sample.benchmarks import write_sample_benchmarks
 from laion_assets.settings import Settings, write_lake_settings
 from tests.pipeline.conftest import REPOSITORY, environment
+from tests.warm import PYTHONPATH
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 LakeCopy = Callable[..., Settings]
@@ -23,7 +24,7 @@ def run(script: str, *arguments: str, cwd: Path) -> str:
     ran = subprocess.run(
         [sys.executable, str(REPOSITORY / "measurements" / script), *arguments],
         cwd=cwd,
-        env=kept | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"},
+        env=kept | {"PYTHONPATH": PYTHONPATH, "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,

@@ -29,7 +29,7 @@ from laion_assets.sql.build import build_model, partitions_of_model
 from laion_assets.sql.project import load_project, tables_of
 from laion_assets.sql.session import connect
 from tests.browser.ui import find_chromium
-from tests.pipeline.conftest import Built, MakeSettings, environment, laion
+from tests.pipeline.conftest import Built, MakeSettings, ran
 from tests.unit.report.conftest import fill_table
 from tests.unit.report.trained import LONG, OTHER, SHORT, trained
 from tests.unit.sql.model_files import write_model
@@ -219,8 +219,7 @@ def test_the_command_writes_the_page_and_says_where(
 ) -> None:
     settings = make_settings(Path(undisturbed.settings.lake))
     output = tmp_path / "a report.html"
-    command = laion("report", "--output", str(output), "--no-pictures", "--pictures", "2")
-    done = subprocess.run(command, env=environment(settings, tmp_path), capture_output=True, text=True, check=False)
+    done = ran(settings, tmp_path, "report", "--output", str(output), "--no-pictures", "--pictures", "2")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(rf"{re.escape(str(output))}: [0-9.]+ kB", done.stdout.splitlines()[-1])
     assert not LexborHTMLParser(output.read_text(encoding="utf-8")).css("img")
@@ -230,8 +229,7 @@ def test_a_place_that_cannot_hold_the_page_is_refused_before_anything_is_read(
     undisturbed: Built, make_settings: MakeSettings, tmp_path: Path
 ) -> None:
     settings = make_settings(Path(undisturbed.settings.lake))
-    command = laion("report", "--output", str(tmp_path / "absent" / "report.html"))
-    done = subprocess.run(command, env=environment(settings, tmp_path), capture_output=True, text=True, check=False)
+    done = ran(settings, tmp_path, "report", "--output", str(tmp_path / "absent" / "report.html"))
     assert done.returncode == 2
     assert done.stderr.startswith("laion: --output: expected a file in a folder that is there, found")
 

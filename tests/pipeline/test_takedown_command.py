@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import REPOSITORY, laion
+from tests.pipeline.conftest import laion
 from tests.pipeline.places import FIRST, Place
+from tests.warm import PYTHONPATH
 
 HOST = "127.0.0.1"
 LIES_THERE = f"(url_host(url) = '{HOST}' OR url_host(final_url) = '{HOST}')"
@@ -32,7 +33,7 @@ def at_a_terminal(place: Place, answer: str, *arguments: str) -> tuple[int, str]
     """Exit code and output of a command whose input and output are a terminal, where ``answer`` is typed."""
     here, there = pty.openpty()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAION_", "DAGSTER_"))}
-    own = {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "120", "LAION_LAKE": str(place.lake), "TERM": "dumb"}
+    own = {"PYTHONPATH": PYTHONPATH, "COLUMNS": "120", "LAION_LAKE": str(place.lake), "TERM": "dumb"}
     process = subprocess.Popen(
         laion(*arguments), cwd=place.folder, env=kept | own, stdin=there, stdout=there, stderr=there
     )

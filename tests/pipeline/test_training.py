@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,7 @@ from tests.pipeline.conftest import (
     Quiet,
     environment,
     evaluations,
-    laion,
+    ran,
     rows,
     versions,
 )
@@ -86,8 +85,7 @@ def trained(
     shutil.copytree(undisturbed.settings.lake, folder / "lake")
     settings = make_settings(folder / "lake", **write_recipes(folder, RECIPES))
     write_benchmarks(folder / "benchmarks", *CLASSIFIED, RETRIEVED)
-    variables = environment(settings, folder / "dagster") | {"PYTHONPATH": str(REPOSITORY)}
-    run = subprocess.run(laion("train", FILTERED), env=variables, capture_output=True, text=True, check=False)
+    run = ran(settings, folder / "dagster", "train", FILTERED)
     assert run.returncode == 0, run.stdout + run.stderr
     with dg.DagsterInstance.from_config(str(folder / "dagster")) as own:
         with pytest.MonkeyPatch.context() as patch:
