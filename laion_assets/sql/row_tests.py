@@ -1,7 +1,7 @@
 """The tests that front matter may ask for, as SQL that selects the rows which break them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from laion_assets.delta.partition import literal
@@ -29,6 +29,16 @@ class RowTest:
         """The table or model beside its own that it looks at."""
         return str(self.options["to"]) if self.kind == "relationships" else None
 
+    @property
+    def without_later(self) -> "RowTest":
+        """The test before values were added that came later: what passed it then passes it now."""
+        return replace(self, options={name: value for name, value in self.options.items() if name != "later"})
+
+    @property
+    def values(self) -> list[Any]:
+        """The values that are accepted, of ``accepted_values``."""
+        return [*self.options.get("values", ()), *self.options.get("later", ())]
+
     def check(self, rows: str, key: Sequence[str]) -> RowCheck:
         """The check over a relation.
 
@@ -45,7 +55,7 @@ class RowTest:
         return {
             "not_null": f"nulls in {columns}",
             "unique": f"repeated ({columns})",
-            "accepted_values": f"values of {columns} outside {list(self.options.get('values', ()))}",
+            "accepted_values": f"values of {columns} outside {self.values}",
             "relationships": f"values of {columns} that {self.options.get('to')}.{self.options.get('column')} lacks",
             "range": f"values of {columns} outside {self.options.get('min', '-∞')} to {self.options.get('max', '∞')}",
         }[self.kind]
@@ -58,7 +68,7 @@ class RowTest:
         if self.kind == "not_null":
             return f"SELECT {shown} FROM {rows} WHERE {column} IS NULL"
         if self.kind == "accepted_values":
-            values = ", ".join(_literal(value) for value in self.options["values"])
+            values = ", ".join(_literal(value) for value in self.values)
             return f"SELECT {shown} FROM {rows} WHERE {column} NOT IN ({values})"
         if self.kind == "relationships":
             other = f"(SELECT DISTINCT {self.options['column']} AS present FROM {self.options['to']}) AS other"
@@ -95,9 +105,12 @@ def read_test(asked: Any, columns: Sequence[str]) -> RowTest:
         raise ValueError(f"{kind} under the model takes a list of columns" if kind in ("unique", "not_null") else
                          f"{kind} belongs under a column")  # fmt: skip
     if kind == "accepted_values":
-        if not isinstance(options, list) or not options:
-            raise ValueError("accepted_values takes a list of values")
-        return RowTest(kind=kind, columns=tuple(columns), options={"values": options})
+        lists = options if isinstance(options, dict) else {"values": options}
+        if not {"values"} <= {*lists} <= {"values", "later"} or not all(
+            isinstance(v, list) and v for v in lists.values()
+        ):
+            raise ValueError("accepted_values takes a list of values, or `values` and `later`, those that came later")
+        return RowTest(kind=kind, columns=tuple(columns), options=lists)
     known = _OPTIONS.get(kind, set())
     given = options or {}
     if not isinstance(given, dict) or not set(given) <= known or (known and not given):

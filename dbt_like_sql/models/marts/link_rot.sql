@@ -13,8 +13,10 @@ columns:
     description: Kind of failure. Hosts without any have no row.
     tests:
       - not_null
-      - accepted_values: [dns, connect, timeout, protocol, http_4xx, http_5xx, not_an_image, decode, too_small, too_large,
-          too_costly, aspect, opted_out, blocked_address, hash_listed, hash_mismatch, deny_listed, other]
+      - accepted_values:
+          values: [dns, connect, timeout, protocol, http_4xx, http_5xx, not_an_image, decode, too_small, too_large,
+            too_costly, aspect, opted_out, blocked_address, hash_listed, deny_listed, other]
+          later: [hash_mismatch]
   urls:
     description: Distinct urls that failed so, at their last attempt.
     tests: [not_null, {range: {min: 1}}]
