@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,13 +79,13 @@ class Import:
                 info.size, info.mtime = len(content), 0 if modified is None else int(modified.timestamp())
                 archive.addfile(info, io.BytesIO(content))
 
-    def pairs(self) -> pl.DataFrame:
+    def pairs(self, tars: Sequence[str] = ()) -> pl.DataFrame:
         frames = []
-        for number, tar in enumerate(sorted(self.folder.glob("*.tar"))):
+        for number, tar in enumerate(tars or sorted(map(str, self.folder.glob("*.tar")))):
             counts = ExtractionCounts()
-            mapping = describe_tar(self.tars, str(tar)).mapping
-            for frame in extract_tar(self.tars, str(tar), mapping, options=ExtractionOptions(), counts=counts):
-                frames.append(frame.with_columns(path=pl.lit(str(tar)), file_number=pl.lit(number, pl.Int32)))
+            mapping = describe_tar(self.tars, tar).mapping
+            for frame in extract_tar(self.tars, tar, mapping, options=ExtractionOptions(), counts=counts):
+                frames.append(frame.with_columns(path=pl.lit(tar), file_number=pl.lit(number, pl.Int32)))
         return pl.concat(frames).with_columns(bucket=pl.col("url_id").cast(pl.UInt64, wrap_numerical=True) % BUCKETS)
 
     def copy(
