@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from laion_assets.sources.address import parse_address, shown
+from laion_assets.sources.lists.batches import EXPECTED
 from laion_assets.sources.lists.errors import ListError
-from laion_assets.sources.lists.formats import EXPECTED, format_of
+from laion_assets.sources.lists.formats import format_of
 from laion_assets.sources.sources import SourceNotFound
 
 _WILD = "*?["
