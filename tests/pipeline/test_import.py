@@ -25,6 +25,7 @@ from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.settings import Settings
 from laion_assets.sql.session import connect
+from laion_assets.webdataset.writer import write_samples
 from tests.pipeline.conftest import Quiet, Web, environment
 from tests.pipeline.documented import REPOSITORY, commands
 
@@ -193,13 +194,17 @@ def test_the_commands_that_are_shown_run(
     shown = commands("docs/howto/import.md", "import ")
     (tmp_path / "part-0.parquet").write_bytes(built.read_bytes())
     (tmp_path / "list.csv").write_text("n,LINK,words\n1,http://a.example/1.jpg,some words\n")
+    (tmp_path / "tars").mkdir()
+    write_samples(
+        tmp_path / "tars" / "0.tar", [("0", {"jpg": b"picture", "json": b'{"url": "http://a.example/1.jpg"}'})]
+    )
     monkeypatch.chdir(tmp_path)
-    assert len(shown) == 1
+    assert len(shown) == 2
     shown += [
         shlex.split(text)
         for text in re.findall(r"`laion (import .*?--map.*?)`", (REPOSITORY / "docs/howto/import.md").read_text())
     ]
-    assert len(shown) == 2
+    assert len(shown) == 3
     for words in shown:
         told = road.laion(*words, "--dry-run")
         assert (told.exit_code, "taken: url from" in told.output) == (0, True), told.output
