@@ -272,6 +272,10 @@ def test_a_copy_that_was_killed_goes_on_and_ends_with_the_same_bytes(imported):
     }
     assert again.drop("shard_path").equals(whole.drop("shard_path"))
     assert {file.name for file in (imported.root / "again").iterdir()} == set(wanted)
+    others = {str(imported.folder / "00000.tar"): "the digest of other bytes"}
+    imported.tars = ForeignTars(Files(no_other_machine), ENTERED, digests=others)
+    imported.copy(pairs, "again")
+    assert (imported.root / "again" / "00000.tar").stat().st_mtime_ns != first
 
 
 def test_a_tar_that_is_another_one_by_now_is_not_copied_from(imported):
