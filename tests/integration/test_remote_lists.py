@@ -19,7 +19,7 @@ from laion_assets.sources.lists.errors import ListChanged
 from laion_assets.sources.lists.find import find_files
 from laion_assets.sources.lists.pieces import ImportedList
 from laion_assets.sources.lists.streams import Files
-from laion_assets.sources.sources import RetryPolicy, Source, SourceNotFound, open_source
+from laion_assets.sources.sources import RetryPolicy, Source, SourceNotFound, SourceUnreachable, open_source
 
 pytestmark = pytest.mark.integration
 
@@ -125,6 +125,8 @@ def test_a_folder_of_a_bucket_is_read(client: Any) -> None:
     assert small["text"].to_list() == FRAME["caption"].head(10).to_list()
     with pytest.raises(SourceNotFound, match="s3://them/nothing holds no list"):
         find_files(["s3://them/nothing/"], s3_client=lambda: client)
+    with pytest.raises(SourceUnreachable, match=r"s3://nobody cannot be listed: .*NoSuchBucket"):
+        find_files(["s3://nobody/"], s3_client=lambda: client)
 
 
 def test_a_list_of_the_web_is_read_by_ranges(client: Any, web: tuple[str, list[int]]) -> None:
