@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 
 def crawls(lake: LakeOption = None, source: SourceOption = None, most: int = 20) -> None:
-    """List the crawls of the source, the newest first, and which of them the lake has."""
+    """List the crawls of the source, the newest first, and which of them the lake has; and the imports of the lake."""
     settings = settings_of(lake, source)
+    opened = settings.open_lake(create=False) if _has_lake(settings) else None
+    entered = opened.order.sorted(opened.order.entered) if opened is not None else []
+    if entered:
+        out.print(Text(f"imports of this lake: {', '.join(entered)}; `laion imports` tells more"), soft_wrap=True)
     uri, listed = listed_crawls(settings)
-    have = settings.open_lake(create=False).ledger("crawl_snapshots").periods if _has_lake(settings) else set()
+    have = opened.ledger("crawl_snapshots").periods if opened is not None else set()
     table = Table(title=Text(uri))
     table.add_column("crawl", no_wrap=True)  # what `laion build` asks for
     for heading in ("name", "first capture", "last capture", "in the lake"):

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from rich.progress import track
 from rich.text import Text
 
-from laion_assets.cli.common import UsageError, out
+from laion_assets.cli.common import UsageError, err, out
 from laion_assets.common.quantities import counted
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def tars_in(folder: str, said: Mapping[str, str]) -> "list[ImportedFile]":
         uris = find_files([folder], s3_client=s3_client, wanted=lambda name: name.endswith(ENDING))
     except SourceNotFound as error:
         raise UsageError(f"--tars: expected a folder of tars (*{ENDING}), found none in {folder}") from error
-    looked_at = [_look_at(opened, uri, said) for uri in uris]
+    shown = track(uris, "reading tars", console=err, transient=True, disable=not err.is_terminal)
+    looked_at = [_look_at(opened, uri, said) for uri in shown]
     found = [found for found, _ in looked_at]
     for meaning, name in said.items():
         if not any(tar.mapping.get(meaning) for tar in found):

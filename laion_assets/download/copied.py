@@ -21,6 +21,8 @@ from typing import Final, NamedTuple, Protocol
 import duckdb
 
 from laion_assets.common.digests import json_digest
+from laion_assets.common.duck import number as number_of
+from laion_assets.common.duck import temporary_tables
 from laion_assets.common.files import appearing, fresh_path, remove_unfinished
 from laion_assets.consent.removals import RemovalMatcher, Removals
 from laion_assets.download.bucket import FetchedTar
@@ -40,6 +42,7 @@ from laion_assets.webdataset.writer import write_samples
 
 PLACES: Final = ("path", "file_number", "record_offset", "original_sha256")
 """What of a pair says where its picture lies, and what it was made from."""
+_ORDERED: Final = "_copied_in_order"
 _FORMAT_VERSION: Final = 1
 _TAR_NUMBER_DIGITS: Final = 5
 _BOUNDS: Final = ("max_bytes", "min_image_size", "max_image_area", "max_aspect_ratio", "urls_per_tar")
@@ -58,6 +61,9 @@ class Tars(Protocol):
 
     def written_at(self, path: str) -> datetime:
         """When the tar was made, as far as its folder tells."""
+
+    def digest_of(self, path: str) -> str:
+        """What the tar's bytes were when it was imported."""
 
 
 class _Place(NamedTuple):
@@ -137,14 +143,14 @@ def copy_bucket(
         TarError: a tar is not what the pairs were read from.
         DownloadError: somebody else writes to the folder.
     """
-    wanted = _wanted(con, pairs)
-    if not wanted:
-        return
     output.mkdir(parents=True, exist_ok=True)
     folder = output.relative_to(root).as_posix()
-    with only_writer(output):
+    limits = {name: value for name, value in dataclasses.asdict(options).items() if name in _BOUNDS}
+    common = json_digest([_FORMAT_VERSION, folder, removals.digest, limits], sort_keys=True)
+    with only_writer(output), temporary_tables(con, _ORDERED):
         remove_unfinished(output)
-        for tar in _plan(wanted, output, folder, options, removals):
+        _order(con, pairs)
+        for tar in _plan(con, output, options.urls_per_tar, common, tars):
             if answers(tar.rows, tar.request) and tar.path.is_file():
                 progress(len(tar.wanted))
             else:
@@ -153,34 +159,39 @@ def copy_bucket(
             yield FetchedTar(rows_of(tar.rows, len(tar.wanted)))
 
 
-def _wanted(con: duckdb.DuckDBPyConnection, pairs: str) -> list[_Wanted]:
-    """The urls, in the order in which their first pictures lie in the tars."""
-    found = con.execute(f"""
-        SELECT url_id, url, expected, list([path, record_offset::VARCHAR, original_sha256]
-                                           ORDER BY file_number, record_offset)
-        FROM attempted JOIN (SELECT DISTINCT url, {", ".join(PLACES)} FROM {pairs}) USING (url)
-        GROUP BY url_id, url, expected ORDER BY min((file_number, record_offset)), url_id, url
-    """).fetchall()
-    return [
-        _Wanted(url_id, url, expected, tuple(_Place(path, int(offset), told) for path, offset, told in places))
-        for url_id, url, expected, places in found
-    ]
+def _order(con: duckdb.DuckDBPyConnection, pairs: str) -> None:
+    """Number the urls in the order in which their first pictures lie in the tars."""
+    con.execute(f"""
+        CREATE TEMP TABLE {_ORDERED} AS
+        SELECT *, row_number() OVER (ORDER BY first, url_id, url) - 1 AS number FROM (
+            SELECT url_id, url, expected, min({{'file': file_number, 'at': record_offset}}) AS first,
+                   list([path, record_offset::VARCHAR, original_sha256] ORDER BY file_number, record_offset) AS places
+            FROM attempted JOIN (SELECT DISTINCT url, {", ".join(PLACES)} FROM {pairs}) USING (url)
+            GROUP BY url_id, url, expected)
+    """)
 
 
-def _plan(
-    wanted: list[_Wanted], output: Path, folder: str, options: DownloadOptions, removals: Removals
-) -> Iterator[_Tar]:
-    """Split the urls evenly into as few tars as allowed."""
-    count = -(-len(wanted) // options.urls_per_tar)
-    bounds = [len(wanted) * number // count for number in range(count + 1)]
-    limits = {name: value for name, value in dataclasses.asdict(options).items() if name in _BOUNDS}
-    common = json_digest([_FORMAT_VERSION, folder, removals.digest, limits], sort_keys=True)
+def _plan(con: duckdb.DuckDBPyConnection, output: Path, urls_per_tar: int, common: str, tars: Tars) -> Iterator[_Tar]:
+    """Split the urls evenly into as few tars as allowed; one tar's urls are held at a time."""
+    urls = number_of(con, f"SELECT count(*) FROM {_ORDERED}")
+    count = -(-urls // urls_per_tar)
+    bounds = [urls * number // count for number in range(count + 1)] if count else []
     for number, (start, end) in enumerate(itertools.pairwise(bounds)):
+        found = con.execute(f"""
+            SELECT url_id, url, expected, places FROM {_ORDERED} WHERE number >= {start} AND number < {end}
+            ORDER BY number
+        """).fetchall()
+        wanted = [
+            _Wanted(url_id, url, expected, tuple(_Place(path, int(offset), told) for path, offset, told in places))
+            for url_id, url, expected, places in found
+        ]
         request = hashlib.sha256(common.encode())
-        for entry in wanted[start:end]:
+        for path in sorted({place.path for entry in wanted for place in entry.places}):
+            request.update(f"\n{tars.digest_of(path)}".encode())
+        for entry in wanted:
             request.update(f"\n{entry}".encode("utf-8", "surrogatepass"))
-        path = output / f"{number:0{_TAR_NUMBER_DIGITS}d}.tar"
-        yield _Tar(number=number, wanted=wanted[start:end], request=request.hexdigest(), path=path)
+        path_of_tar = output / f"{number:0{_TAR_NUMBER_DIGITS}d}.tar"
+        yield _Tar(number=number, wanted=wanted, request=request.hexdigest(), path=path_of_tar)
 
 
 class _Copier:

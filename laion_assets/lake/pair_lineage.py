@@ -257,8 +257,9 @@ def _records(trace: PairTrace) -> list[CrawlRecord]:
     won = [row for table, is_winner, row in held if table == "candidate_pairs" and (is_winner or trace.table == table)]
     told = won or [row for table, _, row in held if table == "unique_pairs"]
     names = [field.name for field in fields(CrawlRecord) if field.name not in ("source_uri", "file_sha256")]
-    records = []
+    records: list[CrawlRecord] = []
     for row in told:
-        about: dict[str, Any] = {name: row.get(name) for name in names}
-        records.append(CrawlRecord(source_uri=sources.get(row["crawl"]), file_sha256=digests.get(row["path"]), **about))
+        facts: dict[str, Any] = {name: row.get(name) for name in names}
+        source, digest = sources.get(row["crawl"]), digests.get(row["path"])
+        records.append(CrawlRecord(source_uri=source, file_sha256=digest, **facts))
     return list(dict.fromkeys(records))

@@ -35,7 +35,8 @@ class RowTest:
         return replace(self, options={name: value for name, value in self.options.items() if name != "later"})
 
     @property
-    def _values(self) -> list[Any]:
+    def values(self) -> list[Any]:
+        """The values that are accepted, of ``accepted_values``."""
         return [*self.options.get("values", ()), *self.options.get("later", ())]
 
     def check(self, rows: str, key: Sequence[str]) -> RowCheck:
@@ -54,7 +55,7 @@ class RowTest:
         return {
             "not_null": f"nulls in {columns}",
             "unique": f"repeated ({columns})",
-            "accepted_values": f"values of {columns} outside {self._values}",
+            "accepted_values": f"values of {columns} outside {self.values}",
             "relationships": f"values of {columns} that {self.options.get('to')}.{self.options.get('column')} lacks",
             "range": f"values of {columns} outside {self.options.get('min', '-∞')} to {self.options.get('max', '∞')}",
         }[self.kind]
@@ -67,7 +68,7 @@ class RowTest:
         if self.kind == "not_null":
             return f"SELECT {shown} FROM {rows} WHERE {column} IS NULL"
         if self.kind == "accepted_values":
-            values = ", ".join(_literal(value) for value in self._values)
+            values = ", ".join(_literal(value) for value in self.values)
             return f"SELECT {shown} FROM {rows} WHERE {column} NOT IN ({values})"
         if self.kind == "relationships":
             other = f"(SELECT DISTINCT {self.options['column']} AS present FROM {self.options['to']}) AS other"

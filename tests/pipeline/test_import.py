@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +25,9 @@ from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.settings import Settings
 from laion_assets.sql.session import connect
+from laion_assets.webdataset.writer import write_samples
 from tests.pipeline.conftest import Quiet, Web, environment
+from tests.pipeline.documented import REPOSITORY, commands
 
 pytestmark = pytest.mark.integration
 
@@ -182,6 +186,28 @@ def test_what_cannot_be_imported_registers_nothing(
     assert result.exit_code != 0
     assert told in f"{result.output}{result.exception}"
     assert road.settings.open_lake().order.entered == before
+
+
+def test_the_commands_that_are_shown_run(
+    road: Road, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = commands("docs/howto/import.md", "import ")
+    (tmp_path / "part-0.parquet").write_bytes(built.read_bytes())
+    (tmp_path / "list.csv").write_text("n,LINK,words\n1,http://a.example/1.jpg,some words\n")
+    (tmp_path / "tars").mkdir()
+    write_samples(
+        tmp_path / "tars" / "0.tar", [("0", {"jpg": b"picture", "json": b'{"url": "http://a.example/1.jpg"}'})]
+    )
+    monkeypatch.chdir(tmp_path)
+    assert len(shown) == 2
+    shown += [
+        shlex.split(text)
+        for text in re.findall(r"`laion (import .*?--map.*?)`", (REPOSITORY / "docs/howto/import.md").read_text())
+    ]
+    assert len(shown) == 3
+    for words in shown:
+        told = road.laion(*words, "--dry-run")
+        assert (told.exit_code, "taken: url from" in told.output) == (0, True), told.output
 
 
 def test_the_imports_are_listed_where_crawls_are(road: Road, built: Path) -> None:

@@ -126,7 +126,8 @@ def foreign_tars(step: Step) -> ForeignTars | None:
         return None
     opened = Files(open_at)
     entered_at = max(row["registered_at"] for row in rows.values())
-    return ForeignTars(opened, entered_at, lambda uri: _ensure_same(step, opened, rows[uri]))
+    digests = {uri: row["sha256"] for uri, row in rows.items()}
+    return ForeignTars(opened, entered_at, digests=digests, check=lambda uri: _ensure_same(step, opened, rows[uri]))
 
 
 def _files(step: Step) -> pl.DataFrame:

@@ -83,7 +83,7 @@ def map_columns(
     candidates: dict[str, list[str]] = {}
     for name in free:
         meaning = _meaning(name, found[name], samples.get(name, ()))
-        if meaning is not None and meaning not in taken:
+        if meaning is not None and meaning not in taken and (meaning in NEEDED or _fits(meaning, found[name])):
             candidates.setdefault(meaning, []).append(name)
     for meaning, names in candidates.items():
         taken[meaning] = _one(uri, meaning, names)
@@ -131,11 +131,15 @@ def _named(uri: str, meaning: str, column: str, found: Mapping[str, pa.DataType]
     return alike[0]
 
 
+def _fits(meaning: str, type_: pa.DataType) -> bool:
+    """Whether values of a type can be meant. Texts can be read as numbers; what a row is called may be a number."""
+    numbers = pa.types.is_integer(type_) or pa.types.is_floating(type_)
+    as_numbers = not MEANINGS[meaning].is_text or meaning == "source_hash"
+    return is_text(type_) or pa.types.is_null(type_) or (numbers and as_numbers)
+
+
 def _ensure_type(uri: str, meaning: str, name: str, type_: pa.DataType) -> None:
-    texts, numbers = is_text(type_), pa.types.is_integer(type_) or pa.types.is_floating(type_)
-    # Whatever is written as text can be read as a number; what a row is called may be a number.
-    fits = texts or pa.types.is_null(type_) or (numbers and (not MEANINGS[meaning].is_text or meaning == "source_hash"))
-    if not fits:
+    if not _fits(meaning, type_):
         expected = "texts" if MEANINGS[meaning].is_text else "numbers"
         raise ListError(f"{uri}: the column {name} would be the {meaning}, which are {expected}, but it holds {type_}")
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from laion_assets.sources.lists.batches import ListReader
 from laion_assets.sources.lists.columns import Columns, map_columns
 from laion_assets.sources.lists.errors import ListChanged
-from laion_assets.sources.lists.formats import ListReader, format_of, open_list
+from laion_assets.sources.lists.formats import format_of, open_list
 from laion_assets.sources.lists.streams import Files, Stamp, is_remote
 
 _BATCH_ROWS = 100_000

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from laion_assets.sources.address import parse_address, shown
+from laion_assets.sources.lists.batches import EXPECTED
 from laion_assets.sources.lists.errors import ListError
-from laion_assets.sources.lists.formats import EXPECTED, format_of
-from laion_assets.sources.sources import SourceNotFound
+from laion_assets.sources.lists.formats import format_of
+from laion_assets.sources.sources import SourceNotFound, SourceUnreachable
 
 _WILD = "*?["
 
@@ -71,13 +72,19 @@ def _on_this_machine(path: Path, wanted: Callable[[str], bool]) -> Iterator[str]
 
 
 def _in_bucket(uri: str, is_folder: bool, client: Any, wanted: Callable[[str], bool]) -> list[str]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     is_pattern = any(mark in key for mark in _WILD)
     if key and not is_folder and not is_pattern and format_of(key)[0] is not None:
         return [uri]
     prefix = key[: min(key.find(mark) for mark in _WILD if mark in key)] if is_pattern else f"{key}/" if key else ""
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    keys = sorted(entry["Key"] for page in pages for entry in page.get("Contents", ()))
+    try:
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        keys = sorted(entry["Key"] for page in pages for entry in page.get("Contents", ()))
+    except (BotoCoreError, ClientError) as error:
+        told = " ".join(str(error).split())
+        raise SourceUnreachable(f"{uri} cannot be listed: {told}; check bucket and credentials (AWS_…)") from error
     if is_pattern:
         keys = [name for name in keys if fnmatch.fnmatchcase(name, key)]
     else:

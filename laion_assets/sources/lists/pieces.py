@@ -6,7 +6,8 @@ import polars as pl
 
 from laion_assets.sources.counts import ExtractionCounts
 from laion_assets.sources.extract import ExtractionOptions
-from laion_assets.sources.lists.formats import ListReader, open_list, units
+from laion_assets.sources.lists.batches import ListReader
+from laion_assets.sources.lists.formats import open_list, units
 from laion_assets.sources.lists.rows import extract_rows
 from laion_assets.sources.lists.streams import Files
 

@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from laion_assets.sources.counts import ExtractionCounts
 from laion_assets.sources.extract import CANDIDATE_SCHEMA, ExtractionOptions, candidates
+from laion_assets.sources.lists.batches import BAD, ROW, ListReader
 from laion_assets.sources.lists.columns import MEANINGS
 from laion_assets.sources.lists.errors import ListChanged
-from laion_assets.sources.lists.formats import BAD, ROW, ListReader
 from laion_assets.text.language import LanguageIdentifier
 
 LIST_SCHEMA: dict[str, type[pl.DataType]] = {

@@ -3,9 +3,10 @@
 import io
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 import polars as pl
@@ -28,12 +29,21 @@ class ForeignTars:
     Args:
         files: reads them, and what lies beside them.
         entered_at: when the import was entered: the time of pictures whose tar says nothing of its own.
+        digests: SHA-256 of each, hex, when it was imported; empty where that is happening.
         check: is called with a tar before it is opened; raises where it is not the one that was imported.
     """
 
-    def __init__(self, files: Files, entered_at: datetime, check: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        files: Files,
+        entered_at: datetime,
+        *,
+        digests: Mapping[str, str] = MappingProxyType({}),
+        check: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._files = files
         self._entered_at = entered_at
+        self._digests = digests
         self._check = check
         self._written: dict[str, datetime] = {}
 
@@ -46,6 +56,10 @@ class ForeignTars:
         """
         self._check(uri)
         return TarReader(uri, _Remote(self._files, uri) if is_remote(uri) else None)
+
+    def digest_of(self, uri: str) -> str:
+        """SHA-256 of a tar when it was imported, hex."""
+        return self._digests.get(uri, "")
 
     def written_at(self, uri: str) -> datetime:
         """When the tar was finished, by the ``NNNNN_stats.json`` that img2dataset puts beside it."""

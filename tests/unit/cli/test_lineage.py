@@ -189,7 +189,7 @@ def test_a_pair_that_is_nowhere(laion: Run, crawls: Lake) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["nothing"], "no table nothing; it has crawl_snapshots, wat_files,"),
+        (["nothing"], "no table nothing; it has imports, crawl_snapshots, wat_files,"),
         (["images", "--version", "77"], "no version 77: its versions are 0 to 2"),
         (["images", "--partition", "shard=1"], "no partition shard=1: expected crawl=…/bucket=…, for instance crawl="),
         (["images", "--pair-id", "1"], "images has no column pair_id"),

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,13 +79,13 @@ class Import:
                 info.size, info.mtime = len(content), 0 if modified is None else int(modified.timestamp())
                 archive.addfile(info, io.BytesIO(content))
 
-    def pairs(self) -> pl.DataFrame:
+    def pairs(self, tars: Sequence[str] = ()) -> pl.DataFrame:
         frames = []
-        for number, tar in enumerate(sorted(self.folder.glob("*.tar"))):
+        for number, tar in enumerate(tars or sorted(map(str, self.folder.glob("*.tar")))):
             counts = ExtractionCounts()
-            mapping = describe_tar(self.tars, str(tar)).mapping
-            for frame in extract_tar(self.tars, str(tar), mapping, options=ExtractionOptions(), counts=counts):
-                frames.append(frame.with_columns(path=pl.lit(str(tar)), file_number=pl.lit(number, pl.Int32)))
+            mapping = describe_tar(self.tars, tar).mapping
+            for frame in extract_tar(self.tars, tar, mapping, options=ExtractionOptions(), counts=counts):
+                frames.append(frame.with_columns(path=pl.lit(tar), file_number=pl.lit(number, pl.Int32)))
         return pl.concat(frames).with_columns(bucket=pl.col("url_id").cast(pl.UInt64, wrap_numerical=True) % BUCKETS)
 
     def copy(
@@ -272,6 +272,10 @@ def test_a_copy_that_was_killed_goes_on_and_ends_with_the_same_bytes(imported):
     }
     assert again.drop("shard_path").equals(whole.drop("shard_path"))
     assert {file.name for file in (imported.root / "again").iterdir()} == set(wanted)
+    others = {str(imported.folder / "00000.tar"): "the digest of other bytes"}
+    imported.tars = ForeignTars(Files(no_other_machine), ENTERED, digests=others)
+    imported.copy(pairs, "again")
+    assert (imported.root / "again" / "00000.tar").stat().st_mtime_ns != first
 
 
 def test_a_tar_that_is_another_one_by_now_is_not_copied_from(imported):

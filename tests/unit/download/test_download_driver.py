@@ -1,3 +1,4 @@
+import hashlib
 import io
 import os
 import signal
@@ -273,3 +274,21 @@ def test_pictures_are_stored_as_they_are_seen_and_costly_ones_are_failures(web, 
     assert np.abs(stored["turned.jpg"] - np.asarray(upright, int)).mean() < 10
     assert (stored["clear.png"] == 255).all()
     assert np.abs(stored["reserved.bmp"] - (200, 20, 10)).max() < 8
+
+
+def test_a_picture_that_is_not_the_promised_one_is_no_success(web, tmp_path):
+    bodies = [picture(40 + n, 30, seed=n) for n in range(4)]
+    urls = [web.serve(f"/{n}.jpg", body) for n, body in enumerate(bodies)]
+    md5 = [hashlib.md5(body).hexdigest() for body in bodies]
+    sha256 = [hashlib.sha256(body).hexdigest() for body in bodies]
+    wrong = "0" * 32
+    promised = pl.Series("expected", [f"{md5[0]} {wrong}", sha256[1], wrong, None])
+    frames = list(download(table(urls).with_columns(promised), output=tmp_path / "t", options=OPTIONS))
+    rows = pl.concat(frames).sort("url_id")
+    assert rows["failure"].to_list() == [None, None, "hash_mismatch", None]
+    assert rows["expected"].to_list() == promised.to_list()
+    assert rows["sha256"].to_list() == sha256
+    assert rows["failure_detail"][2] == f"SHA-256 {sha256[2]}, and {wrong} was expected"
+    assert rows["shard_path"].is_null().to_list() == [False, False, True, False]
+    again = list(download(table(urls), output=tmp_path / "t", options=OPTIONS))
+    assert pl.concat(again)["status"].to_list() == ["success"] * 4, "without a promise they are asked for anew"

@@ -271,3 +271,46 @@ def test_a_picture_whose_removal_was_withdrawn_is_attempted_again(plan, tmp_path
     (tmp_path / "md5").write_text("0" * 32)
     plan(["http://a"], [listed], load_removals(hash_lists=(str(tmp_path / "md5"),)))
     assert plan.attempted == []
+
+
+# -- what lists promise ----------------------------------------------------------------------------------------------
+
+MD5, SHA256 = "a" * 32, "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("known", "now", "is_taken"),
+    [
+        ({}, {}, True),
+        ({}, {"expected_md5": MD5}, False),
+        ({"expected": MD5}, {"expected_md5": MD5}, True),
+        ({"expected": "c" * 32}, {"expected_md5": MD5}, False),
+        ({"expected": MD5}, {}, True),
+        ({"sha256": SHA256}, {"expected_sha256": SHA256}, True),
+        ({"sha256": SHA256}, {"expected_sha256": "c" * 64}, False),
+        ({"sha256": SHA256}, {"expected_sha256": "c" * 64, "expected_md5": MD5}, False),
+        ({"failure": "hash_mismatch", "expected": MD5}, {"expected_md5": MD5}, True),
+        ({"failure": "hash_mismatch", "expected": MD5}, {"expected_md5": "c" * 32}, False),
+        ({"failure": "hash_mismatch", "expected": MD5}, {}, False),
+        ({"failure": "not_an_image"}, {"expected_md5": MD5}, True),
+        ({"failure": "dns", "expected": MD5}, {"expected_md5": MD5}, False),
+    ],
+)
+def test_a_row_counts_where_it_was_held_against_what_is_promised_now(plan, known, now, is_taken):
+    plan(["http://a"], [row("http://a", **known)], expected={"http://a": now})
+    assert [*plan.known] == (["http://a"] if is_taken else [])
+    told = " ".join(sorted(now.values())) or None
+    assert all(found["expected"] == told for found in plan.known.values())
+
+
+def test_of_what_several_rows_of_a_url_promise_any_will_do(plan, tmp_path):
+    with duckdb.connect() as con:
+        promised = [("http://a", MD5), ("http://a", None), ("http://a", "c" * 32), ("http://b", None)]
+        rows = [{"url_id": len(url), "url": url, "expected_md5": digest} for url, digest in promised]
+        con.register("pairs", pl.DataFrame(rows, schema=PAIRS))
+        con.register("earlier", pl.DataFrame(schema=IMAGES))
+        plan_attempts(con, pairs="pairs", earlier="earlier", crawl=CRAWL, columns=COLUMNS, removals=Removals.none(),
+                      output=tmp_path / "known.parquet")  # fmt: skip
+        assert con.sql("SELECT url, expected FROM attempted").fetchall() == [
+            ("http://a", f"{MD5} {'c' * 32}"), ("http://b", None),
+        ]  # fmt: skip

@@ -53,6 +53,7 @@ def run(
     return pl.read_parquet(folder / "unique.parquet"), counts
 
 
+TOLD = [None, "ab" * 32, "cd" * 32]
 CONNECTION = duckdb.connect(config={"threads": 1})
 
 
@@ -151,6 +152,21 @@ def test_what_is_removed_does_not_come_out_and_holds_no_name(tmp_path: Path) -> 
     unique, counts = run(tmp_path, rows, removals=removals)
     assert unique["text"].to_list() == ["b"]
     assert counts.drops == {"removed_url": 2, "removed_domain": 1, "removed_pair": 1, "hash_collision": 1}
+
+
+def test_a_digest_that_a_list_or_a_tar_tells_counts_for_removals(tmp_path: Path) -> None:
+    rows = [row(f"http://h.example/{n}.jpg", "a text", (0, 0, n)) for n in range(3)]
+    CONNECTION.register(
+        "candidates", pl.DataFrame(rows, schema=CANDIDATES).with_columns(told=pl.Series(TOLD)).to_arrow()
+    )
+    counts = deduplicate(
+        CONNECTION,
+        candidates="candidates",
+        removals=load_removals(pl.DataFrame({"kind": ["sha256"], "value": [TOLD[1]]})),
+        told_sha256="told",
+        output=tmp_path / "unique.parquet",
+    )
+    assert (counts.rows_out, counts.drops) == (2, {"removed_sha256": 1})
 
 
 @pytest.mark.parametrize("history", [None, []])

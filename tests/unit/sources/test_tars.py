@@ -219,3 +219,30 @@ def test_what_is_imported_is_described(tmp_path):
     (tmp_path / "c.tar").write_bytes(b"no tar at all" * 100)
     broken = describe_tar(tars, str(tmp_path / "c.tar"))
     assert (broken.samples, broken.damage) == (0, f"{tmp_path / 'c.tar'} is damaged: no header of a member at byte 0")
+
+
+@pytest.mark.slow  # img2dataset takes seconds to import
+def test_what_img2dataset_writes_is_read(tmp_path, monkeypatch):
+    """Its own writer: captions beside the json, fractional times in extended headers, a Parquet file beside the tar."""
+    monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")
+    import pyarrow as pa
+    from img2dataset.writer import WebDatasetSampleWriter
+
+    told = {"url": URL.format(0), "caption": 'größer, "写真"', "status": "success", "width": 3, "sha256": "ab" * 32}
+    schema = pa.Table.from_pylist([{**told, "key": "x"}]).schema
+    began = datetime.now(UTC).replace(microsecond=0)
+    writer = WebDatasetSampleWriter(7, str(tmp_path), True, 5, schema, "jpg")
+    for key in ("000070000", "000070001"):
+        writer.write(b"picture of " + key.encode(), key, told["caption"], {**told, "key": key})
+    writer.write(None, "000070002", None, {**told, "key": "000070002", "status": "failed_to_download"})
+    writer.close()
+    tars = ForeignTars(Files(no_other_machine), ENTERED)
+    described = describe_tar(tars, str(tmp_path / "00007.tar"))
+    assert (described.samples, described.with_url, described.damage) == (2, 2, None)
+    assert described.mapping == {"url": "url", "text": ".txt", "original_sha256": "sha256"}
+    found, _ = pairs(tmp_path, "00007.tar", described.mapping)
+    assert found.select("url", "text").unique().rows() == [(told["url"], told["caption"])]
+    with tars.open(str(tmp_path / "00007.tar")) as tar:
+        members = [tar.member_at(offset) for offset in found["record_offset"]]
+        assert [tar.read(m.offset, m.size) for m in members] == [b"picture of 000070000", b"picture of 000070001"]
+        assert all(datetime.fromtimestamp(m.modified, UTC) >= began for m in members)

@@ -144,7 +144,11 @@ STRING, LONG = pa.string(), pa.int64()
         ({"url": STRING, "URL": STRING, "text": STRING}, {}, "2 columns that mean url: url, URL; say .* --map url=url"),
         ({"url": STRING, "text": STRING, "Caption": STRING}, {}, "2 columns that mean text: text, Caption"),
         ({"url": STRING, "text": LONG}, {}, "the column text would be the text, which are texts, but it holds int64"),
-        ({"url": STRING, "text": STRING, "punsafe": pa.list_(LONG)}, {}, "which are numbers, but it holds list"),
+        (
+            {"url": STRING, "text": STRING, "x": pa.list_(LONG)},
+            {"source_punsafe": "x"},
+            "which are numbers, but it holds list",
+        ),
         (
             {"url": STRING, "text": STRING},
             {"text": "alt"},
@@ -165,6 +169,12 @@ def test_what_somebody_says_comes_first() -> None:
     columns = map_columns("a", found, {}, {"text": "Caption", "source_hash": "text"})
     assert columns.taken == {"url": "url", "text": "caption", "source_hash": "text"}
     assert columns.left_out == ("id",)
+
+
+def test_what_can_be_left_out_is_no_reason_to_refuse_a_list() -> None:
+    found = {"url": STRING, "text": STRING, "punsafe": pa.list_(LONG), "license": pa.struct([]), "id": pa.binary(16)}
+    columns = map_columns("a", found, {}, {})
+    assert (columns.taken, columns.left_out) == ({"url": "url", "text": "text"}, ("punsafe", "license", "id"))
 
 
 def test_a_hash_of_texts_is_told_by_its_values(files: Files, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from laion_assets.sources.lists import formats
+from laion_assets.sources.lists import formats, texts
+from laion_assets.sources.lists.batches import ROW
 from laion_assets.sources.lists.describe import describe, ensure_same
 from laion_assets.sources.lists.errors import ListChanged, ListError
 from laion_assets.sources.lists.find import find_files
@@ -122,11 +123,11 @@ def test_a_line_that_is_no_row_keeps_its_number(imported: Import, tmp_path: Path
         + json.dumps({"url": good[1], "text": "text one"}).encode() + b"\n[1, 2]\n"
         + json.dumps({"url": good[2], "text": 12345678}).encode() + b'\n{"url": "torn'
     )  # fmt: skip
-    for name, texts in {"a.csv": "text two", "a.jsonl": "12345678"}.items():
+    for name, last in {"a.csv": "text two", "a.jsonl": "12345678"}.items():
         about, pairs, drops = imported(tmp_path / name)
         assert (about.rows, drops) == (6, {"bad_row": 3}), name
         assert pairs.select("row_number", "url").rows() == [(0, good[0]), (2, good[1]), (4, good[2])], name
-        assert pairs["text"][-1] == texts
+        assert pairs["text"][-1] == last
 
 
 def test_pieces_are_row_groups_and_texts_are_cut_evenly() -> None:
@@ -141,7 +142,7 @@ def test_pieces_are_row_groups_and_texts_are_cut_evenly() -> None:
 def test_pieces_in_any_order_and_skipped_give_the_rows_of_the_whole(
     format_: str, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "_BLOCK_BYTES", 1 << 12)  # many blocks in a small file
+    monkeypatch.setattr(texts, "_BLOCK_BYTES", 1 << 12)  # many blocks in a small file
     frame = pl.DataFrame({"url": [f"https://a.example/{n}" for n in range(5_000)], "text": ["of some length"] * 5_000})
     path = tmp_path / f"list.{format_}"
     write = {"parquet": lambda: frame.write_parquet(path, row_group_size=700), "csv": lambda: frame.write_csv(path)}
@@ -150,7 +151,7 @@ def test_pieces_in_any_order_and_skipped_give_the_rows_of_the_whole(
         for first, count in [(0, 300), (1_000, 900), (4_999, 1), (20, 10), (2_000, 3_000)]:
             batches = list(reader.read(["url"], first, count, 256))
             rows = pl.concat([pl.DataFrame(pl.from_arrow(batch)) for batch in batches])
-            assert rows[formats.ROW].to_list() == list(range(first, first + count))
+            assert rows[ROW].to_list() == list(range(first, first + count))
             assert rows["url"].cast(pl.String).to_list() == frame["url"][first : first + count].to_list()
             assert all(batch.num_rows <= 256 for batch in batches)
 
