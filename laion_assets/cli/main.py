@@ -20,6 +20,7 @@ from laion_assets.cli.plan import plan
 from laion_assets.cli.recipes import recipes
 from laion_assets.cli.release import diff as _release_diff  # noqa: F401 - has a command
 from laion_assets.cli.release import feed as _release_feed  # noqa: F401 - has a command
+from laion_assets.cli.release import page as _release_page  # noqa: F401 - has a command
 from laion_assets.cli.release import verify as _release_verify  # noqa: F401 - has a command
 from laion_assets.cli.release.command import releases
 from laion_assets.cli.report import report

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from laion_assets.cli.common import LakeOption, UsageError, existing_lake, out, settings_of
+from laion_assets.common.quantities import counted
 from laion_assets.delta.lake import Lake
 from laion_assets.settings import Settings
 
@@ -33,6 +34,8 @@ class Concerned:
     """Stored pictures among them."""
     trainings: dict[str, int | None]
     """By recipe, the pairs that its training set was selected from; None where that cannot be looked up any more."""
+    releases: dict[str, int | None]
+    """By release, the pairs that it holds; None where that cannot be looked up any more."""
 
 
 def takedown(
@@ -166,7 +169,8 @@ def _concerned(lake: Lake, settings: Settings, frame: Any) -> Concerned:
         rows["images"] = number(con, removed)
         for table in _OF_PAIRS:
             rows[table] = number(con, f"SELECT count(*) FROM {table} SEMI JOIN hit USING (crawl, bucket, pair_id)")
-    return Concerned(rows, pictures, dict(_trainings(lake, settings, frame)))
+    selected = [dict(_selected(lake, settings, frame, query)) for query in (_TRAININGS, _RELEASES)]
+    return Concerned(rows, pictures, *selected)
 
 
 def _pictures(known: "RegisteredRemovals") -> str:
@@ -187,8 +191,22 @@ def _hit(con: "duckdb.DuckDBPyConnection", known: "RegisteredRemovals") -> None:
     )
 
 
-def _trainings(lake: Lake, settings: Settings, frame: Any) -> Iterator[tuple[str, int | None]]:
-    """The recipes whose training sets were selected from such pairs, at the versions that they were selected from."""
+_TRAININGS: Final = """
+    SELECT DISTINCT ON (recipe) recipe, policy, selection, map_entries(source_versions) FROM training_sets
+    ORDER BY recipe
+"""
+_RELEASES: Final = "SELECT release, source, selection, map_entries(source_versions) FROM releases ORDER BY release"
+
+
+def _selected(lake: Lake, settings: Settings, frame: Any, query: str) -> Iterator[tuple[str, int | None]]:
+    """What was selected from such pairs, at the versions that it was selected from, with the number of pairs.
+
+    Args:
+        lake: the lake.
+        settings: of it.
+        frame: what is to be removed.
+        query: gives of each its name, the table or model, the predicate, and the versions.
+    """
     import duckdb
 
     from laion_assets.common.duck import number
@@ -197,22 +215,19 @@ def _trainings(lake: Lake, settings: Settings, frame: Any) -> Iterator[tuple[str
     from laion_assets.sql.session import connect
 
     with connect(lake, models=settings.models) as con:
-        sets = con.execute(
-            "SELECT DISTINCT ON (recipe) recipe, policy, selection, map_entries(source_versions) FROM training_sets "
-            "ORDER BY recipe"
-        ).fetchall()
-    for recipe, policy, selection, read in sets:
+        found = con.execute(query).fetchall()
+    for name, source, selection, read in found:
         versions = {entry["key"]: entry["value"] for entry in read if entry["value"] >= 0}
         try:
             with connect(lake, models=settings.models, at=versions) as con:
                 _hit(con, Removals(frame).register(con))
-                selected = f"(FROM {policy} WHERE ({selection}\n))"
+                selected = f"(FROM {source} WHERE ({selection}\n))"
                 pairs = number(con, f"SELECT count(*) FROM {selected} SEMI JOIN hit USING (crawl, bucket, pair_id)")
         except (LakeError, duckdb.Error):  # a version is gone, or the model that was selected from
-            yield recipe, None
+            yield name, None
             continue
         if pairs:
-            yield recipe, pairs
+            yield name, pairs
 
 
 def _print(found: Concerned, what: str) -> None:
@@ -223,7 +238,15 @@ def _print(found: Concerned, what: str) -> None:
     out.print(table)
     out.print(f"{found.pictures:,} pictures", highlight=False)
     for recipe, pairs in found.trainings.items():
-        count = "perhaps some pairs (what it was selected from is gone)" if pairs is None else f"{pairs:,} pairs"
-        out.print(Text(f"training {recipe}: {count}; `laion train {recipe}` makes its set again"))
+        out.print(Text(f"training {recipe}: {_pairs(pairs)}; `laion train {recipe}` makes its set again"))
     if not found.trainings:
         out.print("no training")
+    for release, pairs in found.releases.items():
+        out.print(
+            Text(f"release {release}: {_pairs(pairs)}; `laion release feed {release}` tells those who have copies"),
+            soft_wrap=True,
+        )
+
+
+def _pairs(count: int | None) -> str:
+    return "perhaps some pairs (what it was selected from is gone)" if count is None else counted(count, "pair")

@@ -6,14 +6,28 @@ It is written last. Where it is, the release is whole.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
-from laion_assets.delta.storage import Storage
 from laion_assets.release.feed import FEED, bytes_digest
 from laion_assets.release.parts import ReleasedFile, ReleaseError
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
+
+
+class Files(Protocol):
+    """What is needed of the place of a release: a lake's storage has it, and whoever has no lake may have it too."""
+
+    uri: str
+
+    def address(self, name: str) -> str:
+        """What people call a file."""
+
+    def read(self, name: str) -> bytes:
+        """A file's content; ``FileNotFoundError`` where it is not there."""
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Write a file that appears whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +103,7 @@ class Manifest:
         return {file.path: file for file in self.files}
 
 
-def read_manifest(place: Storage) -> Manifest:
+def read_manifest(place: Files) -> Manifest:
     """The manifest of the release at a place.
 
     Raises:
@@ -113,7 +127,7 @@ def feed_version(feed: bytes, at: str) -> FeedVersion:
     return FeedVersion(rows=feed.count(b"\n"), bytes=len(feed), sha256=bytes_digest(feed), at=at)
 
 
-def publish_feed(place: Storage, feed: bytes, at: str) -> Manifest:
+def publish_feed(place: Files, feed: bytes, at: str) -> Manifest:
     """Let a release have a longer removals feed: its file first, then the manifest that knows it.
 
     Whoever reads between the two finds a feed that goes on after what the manifest knows; the same call then makes it

@@ -226,6 +226,7 @@ def render(
     """
     return rendered(
         "page.html.jinja",
+        title=f"{name}: report of a lake",
         name=name,
         head=head,
         sections=sections,

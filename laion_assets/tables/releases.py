@@ -5,7 +5,7 @@ import pyarrow as pa
 from laion_assets.delta.table import Read
 from laion_assets.tables import groups
 from laion_assets.tables.columns import BOOL, BUCKET, CRAWL, INT, LONG, STRING, TIME, VERSIONS, column
-from laion_assets.tables.declaration import Declaration, Outside
+from laion_assets.tables.declaration import Declaration
 from laion_assets.tables.needs import Need
 
 _RELEASE = column("release", STRING, "Name of the release.")
@@ -28,7 +28,8 @@ RELEASES = Declaration(
     kinds=("duckdb",),
     need=Need(pool="memory", cpus=2, memory_gib=8, hours=24),
     shaped_by=(),  # what was asked for is in the row, and stays
-    outside=(Outside.REMOVALS,),
+    # Removals refuse a release that is being made and make none stale: its feed tells of them.
+    outside=(),
     rerun="recorded",
     long=False,
     command="laion release NAME",
@@ -79,7 +80,7 @@ RELEASE_FILES = Declaration(
     kinds=("duckdb",),
     need=Need(pool="memory", cpus=2, memory_gib=8, hours=24),
     shaped_by=(),
-    outside=(Outside.REMOVALS,),
+    outside=(),
     rerun="pure",
     long=True,
     command="laion release NAME",

@@ -1,5 +1,7 @@
 """Releases of a whole lake: what they hold, what they stay, what is written again and what is refused."""
 
+import html
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,8 +26,10 @@ from laion_assets.release.begun import files_of, known_release
 from laion_assets.release.diff import diff_releases
 from laion_assets.release.manifest import read_manifest
 from laion_assets.release.options import ReleaseOptions
+from laion_assets.release.page import write_release_page
 from laion_assets.release.place import open_place
 from laion_assets.release.verify import verify_release
+from laion_assets.report.page import ReportOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from tests.faults.forked import Happening, start
@@ -236,6 +240,27 @@ def test_two_releases_differ_in_what_was_removed(publisher: Publisher, first: Pa
     assert dict(found.reasons) == {"is no unique pair any more": 1}
 
 
+def test_a_page_about_a_release_shows_nothing_that_is_to_be_removed(
+    publisher: Publisher, first: Path, removed: int, tmp_path: Path
+) -> None:
+    urls = dict(listed(first).select("pair_id", "URL").iter_rows())
+    page, options = tmp_path / "first.html", ReportOptions(pictures=60)
+    removals, release = current_removals(publisher.lake, publisher.settings), known_release(publisher.lake, "first")
+    models = publisher.settings.models
+    written = write_release_page(publisher.lake, release, page, options, models=models, removals=removals)
+    content = html.unescape(page.read_text())
+    assert written == page.stat().st_size
+    assert f"{release.pairs} pairs" in re.sub(r"<[^>]+>", "", content)
+    assert content.count("<img") > 50
+    lowest = sorted(urls)[:10]
+    assert removed == lowest[0]
+    assert urls[removed] not in content
+    assert sum(urls[pair] in content for pair in lowest[1:]) == 9
+    before = page.read_bytes()
+    write_release_page(publisher.lake, release, page, options, models=models, removals=removals)
+    assert page.read_bytes() == before
+
+
 # -- kills, and buckets -----------------------------------------------------------------------------------------------
 
 
@@ -282,7 +307,7 @@ def test_a_release_to_a_bucket(
         address = f"s3://{BUCKET}/releases/one"
         assert publisher.release("in a bucket".replace(" ", "-"), destination=address, formats=PLAIN).failures == []
         place = open_place(address)
-        assert [*verify_release(place)] == []
+        assert [*verify_release(place, current_removals(publisher.lake, publisher.settings))] == []
         assert known_release(publisher.lake, "in-a-bucket").terms.destination == address
         with place.mirror(file.path for file in read_manifest(place).files) as root:
             assert listed(root).height == known_release(publisher.lake, "in-a-bucket").pairs

@@ -3,10 +3,10 @@
 import json
 import os
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich import box
 from rich.table import Table
@@ -22,12 +22,13 @@ _MAKE = "make"
 class _Releases(TyperGroup):
     """Commands about releases; a word that is none of them names a release to make."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
-            args = [_MAKE, *args]
-        return super().parse_args(ctx, args)
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return super().get_command(ctx, cmd_name if cmd_name in self.commands else _MAKE)
 
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, args if args[0] in self.commands else [_MAKE, *args])
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's
         return ["NAME [OPTIONS]", "|", "COMMAND [ARGS]..."]
 
 
@@ -107,12 +108,13 @@ def make(
     from laion_assets.release.parts import ReleaseError
     from laion_assets.release.place import open_place
 
-    if name in releases_commands():
-        raise UsageError(f"{name!r} is a command of `laion release`, and cannot name a release")
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)
-    if to is None and begun_release(opened, name) is None:
-        to = name
+    if begun_release(opened, name) is None:
+        meant = get_close_matches(name, _commands(), n=1, cutoff=0.75)
+        if meant:
+            raise UsageError(f"a release cannot be called {name!r}, too like `laion release {meant[0]}`")
+        to = to or name
     try:
         options = ReleaseOptions(
             source=source,
@@ -143,7 +145,7 @@ def make(
             complain("warning", "its card names nobody who could be asked for a removal: --contact does")
 
 
-def releases_commands() -> set[str]:
+def _commands() -> set[str]:
     """The words that name commands of ``laion release``."""
     return {
         command.name or (command.callback.__name__ if command.callback else "")

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import dagster as dg
 import polars as pl
 import pyarrow as pa
 
+from laion_assets.consent.removals import Removals
 from laion_assets.delta.errors import LakeError, as_lake_error
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition
@@ -46,7 +48,7 @@ def releases(step: Step) -> Metadata:
             open_project(step.settings.models),
             name,
             terms,
-            removals=step.removals,
+            removals=_removals(step),
             created_at=datetime.now(UTC).replace(microsecond=0) if begun is None else begun.created_at,
             versions={} if begun is None else begun.versions,
         )
@@ -57,8 +59,16 @@ def releases(step: Step) -> Metadata:
         "pictures": release.pictures,
         "parts": len(release.part_rows),
         "destination": dg.MetadataValue.path(terms.destination),
-        "pairs left out": counts_table(release.left_out, "reason"),
+        "pairs left out": counts_table(dict(release.left_out), "reason"),
     }
+
+
+def _removals(step: Step) -> Removals:
+    """Takedowns and deny lists as they are now; the commit records which they were."""
+    step.read("takedowns")
+    found = current_removals(step.lake, step.settings)
+    step.build.provenance = replace(step.build.provenance, externals={"removals": found.digest})
+    return found
 
 
 def _terms(step: Step, name: str, begun: Release | None) -> Terms:
@@ -81,7 +91,7 @@ def release_files(step: Step) -> Metadata:
             step.build,
             open_project(step.settings.models),
             release,
-            removals=step.removals,
+            removals=_removals(step),
             folder=work,
             vectors=any(format_.needs_embeddings for format_ in formats.values()),
         )

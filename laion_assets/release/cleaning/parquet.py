@@ -13,8 +13,8 @@ from laion_assets.release.cleaning.columns import Columns, column, columns_of
 from laion_assets.release.cleaning.faults import CannotClean
 from laion_assets.release.cleaning.matching import Matcher, pair_ids_of
 
-_BATCH_BYTES: Final = 128 * 2**20
-_BATCH_ROWS: Final = 2**18
+_BATCH_BYTES: Final = 64 * 2**20
+_BATCH_ROWS: Final = 2**17
 _CODECS: Final = {"UNCOMPRESSED": "none", "LZ4_RAW": "lz4"}
 
 

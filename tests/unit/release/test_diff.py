@@ -9,7 +9,7 @@ from laion_assets.delta.folder import FolderStorage
 from laion_assets.release.diff import ChangedPair, ReleaseDiff, diff_releases
 from laion_assets.release.ids import COMPARED
 from laion_assets.release.parts import RELEASED_COLUMNS, ReleaseError
-from tests.unit.release.made import CRAWL, row, write_release
+from tests.unit.release.made import CRAWL, Rows, row, write_release
 
 LATER = "CC-MAIN-2026-08"
 BEFORE = {(CRAWL, 0): [row(1), row(2), row(4)], (CRAWL, 1): [row(3)]}
@@ -20,11 +20,11 @@ AFTER = {
 }
 
 
-def diff(tmp_path: Path, before: object, after: object, **options: int) -> ReleaseDiff:
+def diff(tmp_path: Path, before: Rows, after: Rows, show: int = 0) -> ReleaseDiff:
     for name, rows in (("a", before), ("b", after)):
-        write_release(name, rows, tmp_path / name, tmp_path / "work")  # type: ignore[arg-type]
+        write_release(name, rows, tmp_path / name, tmp_path / "work")
         shutil.rmtree(tmp_path / name / "data")  # only the ids are needed
-    return diff_releases(FolderStorage(tmp_path / "a"), FolderStorage(tmp_path / "b"), **options)
+    return diff_releases(FolderStorage(tmp_path / "a"), FolderStorage(tmp_path / "b"), show=show)
 
 
 def test_rows_added_removed_and_changed_are_told_with_the_columns(tmp_path: Path) -> None:
@@ -64,6 +64,11 @@ def test_a_change_in_any_column_is_a_change(tmp_path: Path, column: str) -> None
     else:
         found = diff(tmp_path, {(CRAWL, 0): [row(1)]}, {(CRAWL, 0): [row(1, **{column: other})]})
     assert dict(found.columns) == {column: 1}
+
+
+def test_nothing_and_an_empty_text_are_not_the_same(tmp_path: Path) -> None:
+    found = diff(tmp_path, {(CRAWL, 0): [row(1)]}, {(CRAWL, 0): [row(1, license="")]})
+    assert dict(found.columns) == {"license": 1}
 
 
 def test_a_file_of_ids_that_is_gone_is_told(tmp_path: Path) -> None:
