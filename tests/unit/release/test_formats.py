@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from laion_assets.release.formats import files, webdataset
+from laion_assets.release.formats.card import front_matter
 from laion_assets.release.formats.clip_retrieval import ClipRetrieval
 from laion_assets.release.formats.croissant import describe
 from laion_assets.release.formats.huggingface import HuggingFace
@@ -150,7 +151,17 @@ def test_vectors_of_pairs_that_are_not_released_are_left_out(parts, tmp_path):
 def test_what_is_not_known_of_a_release_is_not_made_up(parts):
     rows = pl.read_parquet(parts[0].rows)
     bare = replace(facts_of(rows), crawls=(), encoders=(), thresholds=(), policies=(), drops={}, url="", pictures=0)
-    said = describe(bare, [])
+    said = describe(replace(bare, license="Our own terms"), [])
+    assert (said["license"], describe(bare, [])["license"]) == (
+        "Our own terms",
+        "https://spdx.org/licenses/CC-BY-4.0.html",
+    )
+    matter = front_matter(replace(bare, license="Our own terms"), [])
+    assert (matter["license"], matter["license_name"], matter["license_link"]) == (
+        "other",
+        "our-own-terms",
+        "README.md#licence",
+    )
     assert "rai:dataCollectionTimeframe" not in said
     assert (said["prov:wasDerivedFrom"], said["recordSet"]) == ([], [])
     assert said["url"] == "urn:release:tiny-pairs"
