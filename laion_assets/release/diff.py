@@ -7,8 +7,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -21,6 +22,7 @@ from laion_assets.delta.storage import Storage
 from laion_assets.release.ids import COMPARED, IDS, SCHEMA
 from laion_assets.release.manifest import read_manifest
 from laion_assets.release.parts import ReleasedFile, ReleaseError
+from laion_assets.sql import PROJECT
 from laion_assets.sql.session import connect
 
 UNTOLD = "in a column that its digests do not tell"
@@ -52,9 +54,15 @@ class ReleaseDiff:
     reasons: Counter[str] = field(default_factory=Counter)
     """Why pairs were removed, as far as a lake knows; empty where none was asked."""
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        counts = {name: getattr(self, name) for name in ("added", "removed", "changed", "same")}
+        shown = [asdict(pair) for pair in self.shown]
+        return {**counts, "columns": dict(self.columns), "reasons": dict(self.reasons), "shown": shown}
+
 
 def diff_releases(
-    one: Storage, other: Storage, *, show: int = 0, lake: Lake | None = None, models: str | None = None
+    one: Storage, other: Storage, *, show: int = 0, lake: Lake | None = None, models: Path | str = PROJECT
 ) -> ReleaseDiff:
     """Compare two releases, bucket by bucket where both have the same number of them.
 
@@ -169,10 +177,9 @@ def _compare(con: duckdb.DuckDBPyConnection, old: str, new: str, found: ReleaseD
         found.shown += [ChangedPair(pair_id, how, tuple(columns)) for pair_id, how, columns in first.fetchall()]
 
 
-def _reasons(lake: Lake, models: str | None, gone: pl.DataFrame) -> dict[str, int]:
+def _reasons(lake: Lake, models: Path | str, gone: pl.DataFrame) -> dict[str, int]:
     """What the lake, as it is now, says of pairs that are released no more: how far each comes, by how many."""
-    options = {} if models is None else {"models": models}
-    with connect(lake, **options) as con:
+    with connect(lake, models=models) as con:
         con.register("gone", gone.to_arrow())
         found = con.execute("""
             SELECT CASE

@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
 
 from laion_assets.delta.commits import Commit
+from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
 from laion_assets.release.facts import CrawlFacts, EncoderFacts, ReleaseFacts, ThresholdFacts
 from laion_assets.release.options import Release
+from laion_assets.release.parts import ReleaseError
 from laion_assets.sql.session import connect
 from laion_assets.tables.catalogue import CATALOGUE, FUNNEL
 
@@ -24,7 +27,28 @@ def release_facts(lake: Lake, models: str, release: Release) -> ReleaseFacts:
         lake: the lake, where the versions that the release pins can be read.
         models: folder of the SQL models.
         release: the release.
+
+    Raises:
+        ReleaseError: what it was made from cannot be read any more.
     """
+    with still_readable(release):
+        return _facts(lake, models, release)
+
+
+@contextmanager
+def still_readable(release: Release) -> Iterator[None]:
+    """Say in one line what a block says in its own words where the versions are gone that a release was made from.
+
+    Raises:
+        ReleaseError: they are.
+    """
+    try:
+        yield
+    except (LakeError, duckdb.Error) as error:
+        raise ReleaseError(f"what release {release.name} was made from cannot be read any more: {error}") from error
+
+
+def _facts(lake: Lake, models: str, release: Release) -> ReleaseFacts:
     terms, crawls = release.terms, list(dict.fromkeys(crawl for crawl, _ in release.part_rows))
     commits = pinned_commits(lake, release)
     pinned = {table: version for table, version in release.versions.items() if version >= 0}

@@ -8,17 +8,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from laion_assets.common.quantities import counted, figure, measured_bytes
 from laion_assets.consent.removals import Removals
-from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
 from laion_assets.release.begun import files_of
 from laion_assets.release.facts import ReleaseFacts
-from laion_assets.release.figures import pinned_commits, release_facts
+from laion_assets.release.figures import pinned_commits, release_facts, still_readable
 from laion_assets.release.options import Release
-from laion_assets.release.parts import ReleaseError
 from laion_assets.report.blocks import (
     Block,
     Card,
@@ -78,11 +74,9 @@ def write_release_page(
         ReleaseError: what it was made from cannot be read any more.
         OSError: the file cannot be written.
     """
-    try:
-        facts = release_facts(lake, models, release)
+    facts = release_facts(lake, models, release)
+    with still_readable(release):
         samples = _samples(lake, release, models, removals, options.pictures)
-    except (LakeError, duckdb.Error) as error:
-        raise ReleaseError(f"what release {release.name} was made from cannot be read any more: {error}") from error
     material = _Material(lake=lake, release=release, facts=facts, samples=samples)
     places = [card.place for cards in samples.values() for card in cards if card.place is not None]
     page = rendered(

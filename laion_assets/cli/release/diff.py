@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -37,7 +36,7 @@ def diff(
     opened = settings.open_lake(create=False) if recorded_shape(settings.lake) is not None else None
     found = diff_releases(places[0], places[1], show=show, lake=opened, models=settings.models)
     if as_json:
-        sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n")
+        sys.stdout.write(json.dumps(found.to_json(), indent=2) + "\n")
         return
     out.print(
         f"{counted(found.added, 'pair')} added, {found.removed:,} removed, {found.changed:,} changed, "

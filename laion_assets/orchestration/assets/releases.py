@@ -59,7 +59,7 @@ def releases(step: Step) -> Metadata:
         "pictures": release.pictures,
         "parts": len(release.part_rows),
         "destination": dg.MetadataValue.path(terms.destination),
-        "pairs left out": counts_table(release.left_out, "reason"),
+        "pairs left out": counts_table(dict(release.left_out), "reason"),
     }
 
 

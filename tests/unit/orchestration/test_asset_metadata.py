@@ -46,7 +46,7 @@ def test_every_column_has_its_line(table):
 def test_a_description_says_how_to_ask_and_its_commands_exist(table):
     said = description(TABLES[table])
     for command in re.findall(r"`laion ([a-z]+)", said):
-        assert command in {"sql", "build", "train", "evaluate", "takedown", "models"}
+        assert command in {"sql", "build", "train", "evaluate", "takedown", "models", "release"}
     assert all(f"`{name}`" in said for name in TABLES[table].key)
 
 

@@ -117,6 +117,21 @@ def test_a_feed_that_lost_rows_is_refused(place: FolderStorage, feed: bytes) -> 
     assert place.read("removals.jsonl") == FIRST
 
 
+def test_rows_that_only_the_file_has_are_not_lost_either(place: FolderStorage) -> None:
+    place.replace("removals.jsonl", FIRST + SECOND)  # which the manifest does not know yet
+    with pytest.raises(ReleaseError, match="a feed only grows"):
+        publish_feed(place, FIRST, "2026-12-01")
+    assert place.read("removals.jsonl") == FIRST + SECOND
+
+
+def test_a_feed_whose_file_is_gone_still_goes_on_from_what_the_manifest_knows(place: FolderStorage) -> None:
+    place.delete(["removals.jsonl"])
+    with pytest.raises(ReleaseError, match="a feed only grows"):
+        publish_feed(place, SECOND, "2026-12-01")
+    publish_feed(place, FIRST, "2026-12-01")
+    assert (place.read("removals.jsonl"), len(read_manifest(place).feed)) == (FIRST, 1)
+
+
 def test_a_feed_of_where_no_release_is_is_refused(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "nothing", ignore_errors=True)
     with pytest.raises(ReleaseError, match="holds no release"):

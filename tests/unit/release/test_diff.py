@@ -66,6 +66,11 @@ def test_a_change_in_any_column_is_a_change(tmp_path: Path, column: str) -> None
     assert dict(found.columns) == {column: 1}
 
 
+def test_nothing_and_an_empty_text_are_not_the_same(tmp_path: Path) -> None:
+    found = diff(tmp_path, {(CRAWL, 0): [row(1)]}, {(CRAWL, 0): [row(1, license="")]})
+    assert dict(found.columns) == {"license": 1}
+
+
 def test_a_file_of_ids_that_is_gone_is_told(tmp_path: Path) -> None:
     write_release("a", BEFORE, tmp_path / "a", tmp_path / "work")
     (tmp_path / "a/ids/part-000001.parquet").unlink()
