@@ -3,6 +3,8 @@
 import html
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from laion_assets.consent.removals import Removals
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.retention import plan_retention
 from laion_assets.lake.takedowns import request_takedown
@@ -23,11 +26,14 @@ from laion_assets.orchestration.removals import current_removals
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.release.begun import files_of, known_release
+from laion_assets.release.cleaning.fetching import fetch_feed
 from laion_assets.release.diff import diff_releases
+from laion_assets.release.feed import Request
 from laion_assets.release.manifest import read_manifest
 from laion_assets.release.options import ReleaseOptions
 from laion_assets.release.page import write_release_page
 from laion_assets.release.place import open_place
+from laion_assets.release.refresh import refresh_feed
 from laion_assets.release.verify import verify_release
 from laion_assets.report.page import ReportOptions
 from laion_assets.sample.options import CRAWLS
@@ -315,3 +321,30 @@ def test_a_release_to_a_bucket(
         assert [fault.line for fault in verify_release(place)] == ["data/en/part-000000.parquet: the file is gone"]
         assert publisher.release("in-a-bucket").failures == []
         assert [*verify_release(place)] == []
+        pair, day = listed(first)["pair_id"][0], datetime(2026, 12, 1, tzinfo=UTC)
+        request = Request(at=day, kind="pair_id", value=str(pair), reason="other")
+        before, after = refresh_feed(place, [request], Removals.none(), day)
+        assert after == before + 1
+        assert [*verify_release(place)] == []
+        assert fetch_feed(f"{address}/removals.jsonl").content == place.read("removals.jsonl")
+
+
+def laion(*arguments: str) -> str:
+    """What the command line says, where it ends well."""
+    command = [sys.executable, "-m", "laion_assets", *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def test_a_removal_reaches_an_old_release_and_a_copy_of_it(
+    publisher: Publisher, first: Path, removed: int, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(first, tmp_path / "copy"))
+    files = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    assert f"{first}: 1 row, 1 of them new" in laion("release", "feed", "first", "--lake", publisher.settings.lake)
+    changed = {path.name for path, content in files.items() if path.read_bytes() != content}
+    assert changed == {"removals.jsonl", "manifest.json"}
+    assert "rows removed" in laion("clean", str(copy), "--feed", str(first / "removals.jsonl"))
+    assert listed(copy)["pair_id"].to_list() == [one for one in listed(first)["pair_id"] if one != removed]
+    assert faults(copy, removals=current_removals(publisher.lake, publisher.settings)) == []

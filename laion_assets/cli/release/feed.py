@@ -7,6 +7,7 @@ import typer
 
 from laion_assets.cli.common import LakeOption, UsageError, complain, out, settings_of
 from laion_assets.cli.release.command import place_named, releases
+from laion_assets.common.quantities import counted
 
 
 @releases.command("feed")
@@ -53,6 +54,6 @@ def feed(
             failed = True
             continue
         grown = f"{after - before:,} of them new" if after > before else "nothing new"
-        out.print(f"{place}: {after:,} rows, {grown}", highlight=False, markup=False, soft_wrap=True)
+        out.print(f"{place}: {counted(after, 'row')}, {grown}", highlight=False, markup=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from laion_assets.common.files import BrokenFile
 from laion_assets.common.locks import locked
 from laion_assets.common.progress import Progress
 from laion_assets.release.cleaning.about import changes_about
-from laion_assets.release.cleaning.faults import CannotClean, CopyError
+from laion_assets.release.cleaning.faults import CopyError
 from laion_assets.release.cleaning.matching import Matcher
 from laion_assets.release.cleaning.plans import Plan, is_of_ids_only, plan
 from laion_assets.release.cleaning.receipt import Fault, cleaning_of, write_receipt
@@ -96,7 +97,7 @@ class _Cleaning:
     def _carried_out(self, unit: Unit, found: Plan) -> Plan:
         try:
             self._staging.carry_out(found.changes)
-        except CannotClean as error:
+        except BrokenFile as error:
             return Plan(faults=[*found.faults, Fault(path_of(unit), str(error))], rows=found.rows)
         return found
 

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from laion_assets.release.cleaning.faults import CannotClean
+
 _NAMES: Final = {
     "urls": ("url", "final_url", "image_url", "img_url", "imageurl", "image_link", "img_link"),
     "texts": ("text", "caption", "alt", "alt_text", "txt"),
@@ -18,9 +20,12 @@ _NAMES: Final = {
 }
 
 
+_FIELD: Final = "\x1f"
+
+
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table by what they mean. A name with a point is a field of a column of structs."""
+    """The columns of a table by what they mean; a field of structs as their column, a unit separator, and its name."""
 
     urls: tuple[str, ...] = ()
     """Addresses of pictures; pages that show them are not meant by a removal."""
@@ -40,7 +45,7 @@ class Columns:
     def top_level(self) -> list[str]:
         """The columns of the table that hold them."""
         named = (*self.urls, *self.texts, *self.pair_ids, *self.sha256, *self.contents, *self.keys)
-        return list(dict.fromkeys(name.partition(".")[0] for name in (*named, *self.statuses, *self.errors)))
+        return list(dict.fromkeys(name.partition(_FIELD)[0] for name in (*named, *self.statuses, *self.errors)))
 
     @property
     def looked_up(self) -> frozenset[str]:
@@ -55,10 +60,16 @@ class Columns:
 
 
 def columns_of(schema: pa.Schema) -> Columns:
-    """What the columns of a table mean, by their names and types."""
+    """What the columns of a table mean, by their names and types.
+
+    Raises:
+        CannotClean: two have one name.
+    """
+    if len(set(schema.names)) != len(schema.names):
+        raise CannotClean("it has two columns of one name")
     found: dict[str, list[str]] = {meaning: [] for meaning in _NAMES}
     for path, type_ in _fields(schema):
-        name = path.rpartition(".")[2].lower()
+        name = path.rpartition(_FIELD)[2].rpartition(".")[2].lower()  # `json.url` is what `datasets` flattens to
         for meaning, names in _NAMES.items():
             if name in names and _holds(meaning, name, _dense(type_)):
                 found[meaning].append(path)
@@ -67,7 +78,7 @@ def columns_of(schema: pa.Schema) -> Columns:
 
 def column(table: pa.Table, path: str) -> pa.ChunkedArray:
     """The values of a column, or of a field of a column of structs, none of them in a dictionary."""
-    top, _, field = path.partition(".")
+    top, _, field = path.partition(_FIELD)
     values = table.column(top)
     if field:
         chunks = [chunk.flatten()[chunk.type.get_field_index(field)] for chunk in values.chunks]
@@ -81,7 +92,7 @@ def _fields(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
         if pa.types.is_struct(field.type):
             for place in range(field.type.num_fields):
                 child = field.type.field(place)
-                yield f"{field.name}.{child.name}", child.type
+                yield f"{field.name}{_FIELD}{child.name}", child.type
 
 
 def _dense(type_: pa.DataType) -> pa.DataType:

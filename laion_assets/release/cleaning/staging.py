@@ -98,7 +98,7 @@ class Staging:
                 path = self.copy / change.path
                 with appearing(_staged(path), durable=True) as fresh:
                     change.write(fresh)
-                    shutil.copymode(path, fresh)
+                shutil.copymode(path, _staged(path))
                 records.append(_record(change, path))
             self._folder.mkdir(exist_ok=True)
             unit = self._folder / f"{text_digest(changes[0].path)}.json"

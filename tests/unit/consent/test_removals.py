@@ -148,6 +148,17 @@ def test_blanks_at_the_end_do_not_lead_past_a_removal(end: str) -> None:
     assert load_removals(requests(("url", urls[0]))).matcher().match_url("http://h.example/a.jpg") == "url"
 
 
+def test_an_address_is_matched_by_what_is_published_of_it(removals: Removals) -> None:
+    """By the SHA-256 of its canonical form, in Python and in SQL, however it is spelled."""
+    digest = hashlib.sha256(b"example.com/a%20b.jpg").hexdigest()
+    published = Removals(pl.DataFrame({"kind": ["url_sha256"], "value": [digest]}))
+    spelled = ["http://example.com:80/a b.jpg?", "HTTPS://EXAMPLE.com./a%20b.jpg#x"]
+    others = ["http://example.com/a.jpg", "http://www.example.com/a%20b.jpg", "no url", ""]
+    expected = ["url"] * 2 + [None] * 4
+    assert [published.matcher().match_url(url) for url in [*spelled, *others]] == expected
+    assert in_sql(published, [*spelled, *others]) == expected
+
+
 def test_a_redirect_s_target_is_matched_beside_the_url(removals: Removals) -> None:
     connection = duckdb.connect()
     connection.execute("CREATE TABLE rows (url VARCHAR, final_url VARCHAR)")

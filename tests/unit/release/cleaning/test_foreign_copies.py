@@ -36,8 +36,9 @@ def faults(outcome: Outcome) -> dict[str, str]:
         ("image_url", "alt_text", "jpg"),
         ("URL", "TEXT", "hash", "image"),
         ("json", "png"),
+        ("json.url", "json.caption", "json.sha256"),
     ],
-    ids=["img2dataset", "pictures within", "hub", "struct"],
+    ids=["img2dataset", "pictures within", "hub", "struct", "flat"],
 )  # fmt: skip
 def test_rows_are_found_by_whatever_says_them(
     tmp_path: Path, asked: tuple[str, str], columns: dict[str, object]
@@ -45,15 +46,18 @@ def test_rows_are_found_by_whatever_says_them(
     urls, texts, pictures = ([getattr(row, name) for row in ROWS] for name in ("url", "text", "picture"))
     said = {
         "url": urls, "image_url": urls, "URL": urls, "caption": texts, "alt_text": texts, "TEXT": texts,
+        "json.url": urls, "json.caption": texts, "json.sha256": [row.sha256 for row in ROWS],
         "hash": [row.pair_id for row in ROWS], "sha256": [row.sha256 for row in ROWS],
         "jpg": pictures, "png": pictures, "image": [{"bytes": picture, "path": None} for picture in pictures],
         "json": [{"url": url, "caption": text} for url, text in zip(urls, texts, strict=True)],
     }  # fmt: skip
     pq.write_table(pa.table({name: said[name] for name in columns}), tmp_path / "x.parquet")
+    (tmp_path / "x.parquet").chmod(0o640)
     before = pq.read_table(tmp_path / "x.parquet").to_pylist()
     outcome = clean(tmp_path, feed_of(asked))
     assert (outcome.removed, outcome.faults) == ({"x.parquet": 1}, [])
     assert pq.read_table(tmp_path / "x.parquet").to_pylist() == [*before[:5], *before[6:]]
+    assert (tmp_path / "x.parquet").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_dictionary_forgets_what_was_in_the_rows(tmp_path: Path) -> None:
@@ -124,6 +128,7 @@ def strange(folder: Path) -> dict[str, str]:
     (folder / "torn.tar").write_bytes(b"\1" * 5000)
     pq.write_table(pa.table({"name": ["x"]}), folder / "other.parquet")
     pq.write_table(pa.table({"url": ["http://a.example/"]}), folder / "links.parquet")
+    pq.write_table(pa.Table.from_arrays([pa.array(["x"])] * 2, names=["url", "url"]), folder / "twice.parquet")
     (folder / "blob.bin").write_bytes(b"\xff\x00")
     (folder / "image.index").write_bytes(b"IxF2")
     np.save(folder / "alone_3.npy", np.zeros((3, 2)))
@@ -142,6 +147,7 @@ def strange(folder: Path) -> dict[str, str]:
         "cut.parquet": "no readable Parquet file",
         "torn.tar": "torn.tar is damaged",
         "other.parquet": "could not be searched by pair_id, sha256, url",
+        "twice.parquet": "two columns of one name",
         "links.parquet": "could not be searched by pair_id, sha256:",
         "blob.bin": "no kind of file that can be searched",
         "image.index": "an index of vectors: build it again",
