@@ -27,7 +27,7 @@ IMAGE_SCORES = Declaration(
     remake="`laion build {crawl}` makes it again",
     pair=PairRow(shares=("crawl", "bucket", "sha256"), needs="sha256", shows=("head", "measures", "value", "encoder")),
     funnel=None,
-    short="scored",
+    short="score",
     columns=(
         CRAWL,
         BUCKET,
