@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
+from laion_assets.common.digests import file_sha256
 from laion_assets.common.files import write_file
 from laion_assets.common.folders import user_cache
 from laion_assets.scoring.head import Head
@@ -31,7 +32,7 @@ def tensors_of(head: Head) -> dict[str, Tensor]:
 def _content(head: Head) -> bytes:
     if head.weights.startswith("https://"):
         kept = user_cache() / "heads" / head.sha256
-        if not kept.is_file():
+        if not kept.is_file() or file_sha256(kept) != head.sha256:
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_file(kept, _fetched(head))
         return kept.read_bytes()

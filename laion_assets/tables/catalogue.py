@@ -41,6 +41,9 @@ STAGES = tuple(name for name, table in TABLES.items() if table.code_version)
 PER_CRAWL = CATALOGUE.by_period
 """The stages that are built crawl by crawl, in order."""
 
+ALWAYS = tuple(name for name in PER_CRAWL if not TABLES[name].optional)
+"""Those among them that every lake has."""
+
 PER_RECIPE = tuple(name for name in STAGES if "recipe" in TABLES[name].partition_by)
 """Those that are built recipe by recipe, in order."""
 

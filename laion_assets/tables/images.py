@@ -103,7 +103,7 @@ CLIP_EMBEDDINGS = Declaration(
         shows=("similarity", "encoder", "encoder_sha256", "precision", "text_truncated", "sha256"),
     ),
     funnel=FunnelStep(work="embedding", takes="unique pairs", rates=("embed_gpu_seconds", "embed_core_seconds")),
-    short="embedded",
+    short="embed.",
     columns=(
         CRAWL,
         BUCKET,

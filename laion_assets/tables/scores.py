@@ -17,6 +17,7 @@ IMAGE_SCORES = Declaration(
     code_version="1",
     reads=(Read(table="images"), Read(table="clip_embeddings")),
     optional=True,
+    is_looked_up=True,
     kinds=("duckdb",),
     need=Need(pool="gpu", cpus=2, memory_gib=12, gpus=1),
     shaped_by=(Shaping.SCORES,),
@@ -27,7 +28,7 @@ IMAGE_SCORES = Declaration(
     remake="`laion build {crawl}` makes it again",
     pair=PairRow(shares=("crawl", "bucket", "sha256"), needs="sha256", shows=("head", "measures", "value", "encoder")),
     funnel=None,
-    short="scored",
+    short="score",
     columns=(
         CRAWL,
         BUCKET,

@@ -15,7 +15,7 @@ from laion_assets.delta.partition import Partition
 from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.partitions import CRAWLS, Partitions
 from laion_assets.settings import Settings
-from laion_assets.tables.catalogue import PER_CRAWL
+from laion_assets.tables.catalogue import ALWAYS
 
 AT_ONCE = 8
 Processes: TypeAlias = Callable[[], ProcessPoolExecutor]
@@ -36,7 +36,7 @@ def _enter(variables: dict[str, str]) -> None:
 def build_at_once(settings: Settings, crawl: str, processes: Processes) -> None:
     """Build a crawl stage by stage, as many partitions at once as there are processes, each as a Dagster run."""
     with processes() as pool:
-        for table in PER_CRAWL:
+        for table in ALWAYS:
             places = partitions_of(settings.open_lake(), table, crawl)
             failures = list(filter(None, pool.map(partial(_run, settings, table), places)))
             assert failures == []

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from laion_assets.clip.options import EncoderOptions
-from laion_assets.tables.catalogue import PER_CRAWL, TABLES
+from laion_assets.tables.catalogue import ALWAYS, PER_CRAWL, TABLES
 from tests.integration import foreign
 from tests.integration.conftest import serving
 from tests.pipeline.conftest import free_port
@@ -223,7 +223,7 @@ def test_a_call_that_is_no_command_is_told_how_to_get_help(place, arguments):
 def test_a_build_says_what_it_did(first_build):
     assert (first_build.returncode, first_build.stderr) == (0, "")
     assert f"{2 + 1 + 4 * 2} partitions built, 0 failed" in first_build.stdout
-    for table in PER_CRAWL:
+    for table in ALWAYS:
         assert table in first_build.stdout
 
 
@@ -304,7 +304,7 @@ def test_tables_tells_rows_partitions_files_bytes_and_version(built):
 
 def test_status_tells_how_the_partitions_stand(built):
     shown = {row[0]: row[2:] for row in table(built.good("status")) if row[1] == CRAWL}
-    assert set(shown) == set(PER_CRAWL)
+    assert set(shown) == set(ALWAYS)
     assert shown["images"] == ["2", "", "", ""]
     assert shown["crawl_snapshots"] == ["1", "", "", ""]
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from laion_assets.delta.lake import Lake
-from laion_assets.tables.catalogue import PER_CRAWL
+from laion_assets.tables.catalogue import ALWAYS
 from tests.integration import foreign, foreign_pages
 from tests.integration.conftest import assert_conserved, build, folder_handler, funnel, rows, serving
 from tests.pipeline.conftest import free_port
@@ -144,7 +144,7 @@ def test_a_crawl_without_anything_works_to_the_end(crawl, lake_settings, tmp_pat
     settings = lake_settings(tmp_path / "lake", tmp_path / "source", shards=1, buckets=1)
     outcome = build(settings, crawl)
     assert outcome.failures == []
-    assert outcome.built == len(PER_CRAWL)
+    assert outcome.built == len(ALWAYS)
     lake = settings.open_lake()
     assert_conserved(lake, crawl)
     assert funnel(lake, "filtered_pairs", crawl) == (0, {}, 0)
@@ -189,4 +189,4 @@ def test_what_a_failed_partition_leads_to_is_left_out_and_the_rest_is_built(lake
     assert [(table, partition) for table, partition, _ in outcome.failures] == [
         ("candidate_pairs", f"crawl={CRAWL}/shard=0")
     ]
-    assert outcome.built == 2 + len(PER_CRAWL)
+    assert outcome.built == 2 + len(ALWAYS)

@@ -12,7 +12,7 @@ import pytest
 from laion_assets.delta.lake import Lake
 from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.settings import Settings
-from laion_assets.tables.catalogue import PER_CRAWL
+from laion_assets.tables.catalogue import ALWAYS
 from tests.integration import foreign
 from tests.integration.conftest import assert_conserved, rows, serving
 from tests.integration.postgres import PostgresServer, postgres_server
@@ -142,7 +142,7 @@ def test_two_builders_at_once_keep_their_runs_in_postgres(site: Site) -> None:
         "GROUP BY asset_key"
     )
     per_crawl = {"crawl_snapshots": 2, "wat_files": 2, "candidate_pairs": 2}
-    assert dict(seen) == {f'["{table}"]': per_crawl.get(table, 2) for table in PER_CRAWL}
+    assert dict(seen) == {f'["{table}"]': per_crawl.get(table, 2) for table in ALWAYS}
     with dg.DagsterInstance.from_config(str(site.home)) as instance:
         assert sorted(instance.get_dynamic_partitions(str(CRAWL_PARTITIONS.name))) == [ONE, OTHER]
         assert instance.get_materialized_partitions(dg.AssetKey("wat_files")) == {ONE, OTHER}

@@ -15,7 +15,7 @@ from laion_assets.delta.history import LakeHistory
 from laion_assets.delta.lake import Lake
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import LAKE_SETTINGS_FILE, Settings
-from laion_assets.tables.catalogue import PER_CRAWL
+from laion_assets.tables.catalogue import ALWAYS
 from laion_assets.webdataset.samples import read_pictures
 from tests.integration.at_once import Processes, build_at_once, processes
 from tests.pipeline.conftest import MakeSettings, digests, encoder, environment, make_settings, small_web
@@ -82,7 +82,7 @@ def test_nothing_is_lost_and_nothing_doubled(crawled: Crawled, local: Lake) -> N
     assert crawled.trouble["late"] > 10
     assert crawled.trouble["unheard"] == 8, "commits that were made, and refused for all their writers knew"
     history = LakeHistory(crawled.lake)
-    for table in PER_CRAWL:
+    for table in ALWAYS:
         assert digests(crawled.lake, table) == digests(local, table), table
         counted = {name: commit.rows for name, commit in local.ledger(table).commits.items()}
         assert crawled.lake.sizes(table)["rows"] == sum(counted.values()), table

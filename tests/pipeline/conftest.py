@@ -50,11 +50,11 @@ from laion_assets.sample.options import CRAWLS, SampleOptions
 from laion_assets.sample.publish import publish
 from laion_assets.sample.server import SampleServer
 from laion_assets.settings import Settings
-from laion_assets.tables.catalogue import PER_CRAWL, STAGES, TABLES
+from laion_assets.tables.catalogue import ALWAYS, STAGES, TABLES
 from laion_assets.tables.needs import RetryOptions
 from tests.warm import PYTHONPATH, Forked, Pause, run_laion
 
-BUILT = tuple(name for name in STAGES if name in (*PER_CRAWL, "calibrations"))
+BUILT = tuple(name for name in STAGES if name in (*ALWAYS, "calibrations"))
 """Every table that a build of crawls writes, in order."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -19,7 +19,7 @@ from laion_assets.orchestration.partitions import CRAWLS as CRAWL_PARTITIONS
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import AutomationOptions, Settings
-from laion_assets.tables.catalogue import PER_CRAWL, TABLES
+from laion_assets.tables.catalogue import ALWAYS, TABLES
 from tests.pipeline.conftest import Built, MakeSettings, digests, materialise, unfinished
 from tests.pipeline.daemon import Clock, Daemon, described
 from tests.unit.sql.model_files import write_model
@@ -104,9 +104,9 @@ def test_both_crawls_are_built_to_the_last_table_whichever_is_turned_on_first(
     for table in ("candidate_pairs", "unique_pairs", "filtered_pairs", "calibrations"):
         assert digests(lake, table) == digests(undisturbed.lake, table), "as laion build makes it"
     assert {how for how, _ in states(lake).values()} == {"done"}
-    assert {table for table, _ in states(lake)} == {*PER_CRAWL, "kept", "all_kept"}
+    assert {table for table, _ in states(lake)} == {*ALWAYS, "kept", "all_kept"}
     # Nothing was built twice, and a bucket went its whole way in one run.
-    for table in PER_CRAWL:
+    for table in ALWAYS:
         assert len(lake.ledger(table).commits) == sum(
             1 for e in lake.table(table).history() if e["operation"] == "WRITE"
         )

@@ -14,7 +14,7 @@ from laion_assets.orchestration.automation.condition import NAME as BUILD_DUE
 from laion_assets.orchestration.automation.crawls import NAME as NEW_CRAWLS
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import AutomationOptions
-from laion_assets.tables.catalogue import PER_CRAWL
+from laion_assets.tables.catalogue import ALWAYS
 from tests.pipeline.conftest import MakeSettings, environment, free_port, kill_9, laion, unfinished
 from tests.pipeline.test_automation import small_project, states
 from tests.warm import PYTHONPATH
@@ -58,7 +58,7 @@ def is_built(lake: Path) -> bool:
     if not opened.ledger("partition_states").commits:
         return False
     found = states(opened)
-    return {table for table, _ in found} >= {*PER_CRAWL, "kept"} and {how for how, _ in found.values()} == {"done"}
+    return {table for table, _ in found} >= {*ALWAYS, "kept"} and {how for how, _ in found.values()} == {"done"}
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_both_crawls_are_built_when_sensor_and_automation_are_turned_on(
     assert unfinished(settings) == {}
     lake = settings.open_lake(create=False)
     assert lake.ledger("filtered_pairs").periods == set(CRAWLS)
-    for table in PER_CRAWL:
+    for table in ALWAYS:
         writes = [entry for entry in lake.table(table).history() if entry["operation"] == "WRITE"]
         assert len(writes) == len(CRAWLS), f"each partition of {table} was built once"
 

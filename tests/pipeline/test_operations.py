@@ -15,7 +15,7 @@ from laion_assets.orchestration.runs.status import lake_status
 from laion_assets.sample.options import CRAWLS
 from laion_assets.sql.project import open_project
 from laion_assets.sql.session import connect
-from laion_assets.tables.catalogue import PER_CRAWL
+from laion_assets.tables.catalogue import ALWAYS
 from tests.pipeline.conftest import Built, environment
 
 
@@ -38,7 +38,7 @@ def test_every_step_says_what_it_cost(con: duckdb.DuckDBPyConnection) -> None:
 
 def test_bytes_are_those_of_the_tables(undisturbed: Built, con: duckdb.DuckDBPyConnection) -> None:
     found = dict(con.sql("SELECT table_name, sum(bytes)::BIGINT FROM step_metrics WHERE latest GROUP BY 1").fetchall())
-    assert {name: found[name] for name in PER_CRAWL} == {n: undisturbed.lake.sizes(n)["bytes"] for n in PER_CRAWL}
+    assert {name: found[name] for name in ALWAYS} == {n: undisturbed.lake.sizes(n)["bytes"] for n in ALWAYS}
 
 
 def test_downloads_are_counted_by_what_became_of_them(con: duckdb.DuckDBPyConnection) -> None:
@@ -79,7 +79,7 @@ def test_files_and_bytes_of_the_crawl_are_counted(undisturbed: Built, con: duckd
 def test_status_says_that_all_is_done(undisturbed: Built) -> None:
     states = current_states(undisturbed.lake, undisturbed.settings, CRAWLS)
     attempts = RunHistory(
-        undisturbed.instance, Keys(undisturbed.settings, open_project(undisturbed.settings.models)), PER_CRAWL
+        undisturbed.instance, Keys(undisturbed.settings, open_project(undisturbed.settings.models)), ALWAYS
     )
     assert (attempts.failed, attempts.running) == (set(), set())
     picture = lake_status(str(undisturbed.lake.root), states, attempts)

@@ -25,7 +25,7 @@ from laion_assets.sample.world import COLOUR, SHAPE, TEXTURE, VALUES, held_out
 from laion_assets.settings import Settings
 from laion_assets.sources.index import list_files
 from laion_assets.sources.sources import open_source
-from laion_assets.tables.catalogue import CATALOGUE, PER_CRAWL, TABLES
+from laion_assets.tables.catalogue import ALWAYS, CATALOGUE, TABLES
 from tests.pipeline.conftest import BUILT, Built, Web, evaluations, rows, unfinished
 
 PAIR = ["url", "text"]
@@ -55,7 +55,7 @@ def test_every_stage_is_done(undisturbed: Built) -> None:
     assert unfinished(undisturbed.settings) == {}
     assert all(rows(undisturbed.lake, table).height for table in BUILT)
     assert undisturbed.outcome.built == 1 + sum(
-        len(partitions_of(undisturbed.lake, table, crawl)) for table in PER_CRAWL for crawl in CRAWLS
+        len(partitions_of(undisturbed.lake, table, crawl)) for table in ALWAYS for crawl in CRAWLS
     )
 
 
@@ -76,8 +76,8 @@ def test_every_commit_accounts_for_its_rows(undisturbed: Built) -> None:
 
 def test_what_leaves_a_stage_enters_the_next(undisturbed: Built) -> None:
     lake = undisturbed.lake
-    entered = {t: sum(c.rows_in for c in lake.ledger(t).commits.values()) for t in PER_CRAWL}
-    left = {t: rows(lake, t).height for t in PER_CRAWL}
+    entered = {t: sum(c.rows_in for c in lake.ledger(t).commits.values()) for t in ALWAYS}
+    left = {t: rows(lake, t).height for t in ALWAYS}
     pairs = rows(lake, "unique_pairs")
     assert entered["unique_pairs"] == left["candidate_pairs"]
     assert entered["images"] == left["images"] == pairs.select("crawl", "url").n_unique()

@@ -9,7 +9,7 @@ import dagster as dg
 
 from laion_assets.orchestration.dagster_internals import ticks_of
 from laion_assets.settings import AutomationOptions
-from laion_assets.tables.catalogue import PER_CRAWL
+from laion_assets.tables.catalogue import ALWAYS
 
 _TICKS = 60
 _A_DAY_IN_2026 = 1_767_225_600.0
@@ -36,7 +36,7 @@ def with_freshness(assets: Iterable[Any], options: AutomationOptions) -> list[An
         return list(assets)
     window = timedelta(days=options.fresh_days)
     policy = dg.FreshnessPolicy.time_window(fail_window=window, warn_window=0.75 * window)
-    expected = {dg.AssetKey(name) for name in PER_CRAWL}
+    expected = {dg.AssetKey(name) for name in ALWAYS}
     return list(
         dg.map_asset_specs(
             lambda spec: spec.replace_attributes(freshness_policy=policy) if spec.key in expected else spec, assets

@@ -12,7 +12,7 @@ from laion_assets.orchestration.planning.waves import Site, Wave, stage_wave
 from laion_assets.orchestration.removals import current_removals, removals_digest
 from laion_assets.orchestration.run_tags import REFETCH_TAG
 from laion_assets.settings import SettingsError
-from laion_assets.tables.catalogue import PER_CRAWL
+from laion_assets.tables.catalogue import PER_CRAWL, TABLES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +62,8 @@ class CrawlRequest:
         batches = [[crawl] for crawl in crawls] if table == "unique_pairs" else [crawls]
         at_first = [self._due(site, table, batch) for batch in batches]
         total = sum(map(len, at_first))
+        if TABLES[table].optional and not total:
+            return
         tags = {REFETCH_TAG: "true"} if self.refetch and table == "images" else {}
         for number, batch in enumerate(batches):
 

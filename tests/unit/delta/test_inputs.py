@@ -71,6 +71,30 @@ def test_everything_built_in_order_is_done(still: Lake) -> None:
     assert not_done(lake_states(still, CRAWLS, EXPECTED)) == set()
 
 
+def test_an_optional_table_that_nobody_wants_is_neither_missed_nor_an_input(lake: Lake) -> None:
+    resting, (optional,) = lake.at_rest(), [table for table in PER_CRAWL if TABLES[table].optional]
+    for table in PER_CRAWL:
+        for crawl in CRAWLS if table != optional else ():
+            for partition in partitions_of(resting, table, crawl):
+                build(resting, table, dict(partition))
+    unwanted = {**EXPECTED, optional: Expectation(settings_digest="s", wanted=False)}
+    states = lake_states(resting, CRAWLS, unwanted)
+    assert not_done(states) == set()
+    assert optional not in {state.table for state in states}
+
+    every = {(table, partition_name(p)) for table in (optional, "filtered_pairs") for crawl in CRAWLS
+             for p in partitions_of(resting, table, crawl)}  # fmt: skip
+    wanted = lake_states(resting, CRAWLS, EXPECTED)
+    assert not_done(wanted) == every
+    assert {state.reasons for state in wanted} == {()}  # what is released waits for the scores, and is not due yet
+
+    build(resting, optional, {"crawl": "CC-1", "bucket": 0})  # once it is there it counts, whoever wants it
+    states = {(state.table, state.name): state for state in lake_states(resting, CRAWLS, unwanted)}
+    assert not_done([*states.values()]) == {("filtered_pairs", "crawl=CC-1/bucket=0")}
+    assert states["filtered_pairs", "crawl=CC-1/bucket=0"].reasons == (f"{optional} changed",)
+    assert states[optional, "crawl=CC-1/bucket=0"].state is State.DONE
+
+
 @pytest.mark.parametrize("crawls", [CRAWLS, ["CC-1", "CC-2", "CC-3"]])
 def test_many_are_judged_as_each_alone(lake: Lake, still: Lake, crawls: list[str]) -> None:
     """Also where one crawl's name begins another's, and the order of names is not that of partitions."""
@@ -103,8 +127,8 @@ def test_only_crawls_that_something_happened_to_are_judged_again(still: Lake) ->
     assert judging.judged == every + still.shape["buckets"]
     commit(still, "unique_pairs", "crawl=CC-2/bucket=0", "other")
     groups = judging.judge(still, CRAWLS, EXPECTED)
-    # CC-2 and the two that come after it, in that table and the three that are built on it.
-    assert judging.judged == every + still.shape["buckets"] + 3 * 4 * still.shape["buckets"]
+    # CC-2 and the two that come after it, in that table and the four that are built on it.
+    assert judging.judged == every + still.shape["buckets"] + 3 * 5 * still.shape["buckets"]
     assert [s for group in groups.values() for s in group.states.values()] == one_by_one(still)
 
 

@@ -204,3 +204,21 @@ def test_what_counts_of_a_head_is_not_where_it_lies(tmp_path: Path) -> None:
     assert linear(tmp_path).content == linear(tmp_path / "elsewhere").content
     assert linear(tmp_path).content != linear(tmp_path, seed=1).content
     assert hashlib.sha256(Path(linear(tmp_path).weights).read_bytes()).hexdigest() == linear(tmp_path).sha256
+
+
+def test_a_file_from_an_address_is_kept_and_held_against_its_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    near = linear(tmp_path)
+    far = read_head(described(tmp_path, Path(near.weights), weights="https://127.0.0.1:1/head.safetensors"))
+    with pytest.raises(
+        HeadError, match=rf"does not give the file with the SHA-256 {near.sha256}.*put that file beside"
+    ):
+        tensors_of(far)
+    kept = tmp_path / "cache" / "laion-lakehouse" / "heads" / near.sha256
+    kept.write_bytes(Path(near.weights).read_bytes())
+    assert tensors_of(far).keys() == {"weight", "bias"}
+    kept.write_bytes(b"other")  # as a disk may make of it: it is asked for again
+    with pytest.raises(HeadError, match="does not give the file"):
+        tensors_of(far)

@@ -10,7 +10,7 @@ import pytest
 from laion_assets.orchestration.automation.freshness import kept_by
 from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.settings import AutomationOptions, Settings, SettingsError, load_settings
-from laion_assets.tables.catalogue import PER_CRAWL
+from laion_assets.tables.catalogue import ALWAYS
 
 
 def policies(tmp_path: Path, **options: Any) -> dict[str, dg.FreshnessPolicy]:
@@ -44,7 +44,7 @@ def test_maintenance_alone_is_expected_of_a_lake_that_is_finished(tmp_path: Path
 
 def test_tables_are_overdue_where_somebody_says_how_often_a_crawl_is_expected(tmp_path: Path) -> None:
     found = policies(tmp_path, fresh_days=40)
-    assert set(found) == {"maintenance", *PER_CRAWL}
+    assert set(found) == {"maintenance", *ALWAYS}
     assert windows(found["filtered_pairs"]) == (timedelta(days=30), timedelta(days=40))
 
 
