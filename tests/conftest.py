@@ -30,7 +30,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What may take longest comes first, so that no worker is alone with it at the end."""
-    items.sort(key=lambda item: -max((mark.args[0] for mark in item.iter_markers("timeout")), default=0))
+    items.sort(key=lambda item: -max((mark.args[0] for mark in item.iter_markers("timeout") if mark.args), default=0))
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
