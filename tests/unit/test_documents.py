@@ -103,7 +103,7 @@ def test_every_room_stands_on_the_map():
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_variables_that_are_named_are_read_by_somebody(name):
     known = settings_in(Settings)
-    by_table = {setting.replace("TABLE", "IMAGES") for setting in known}
+    by_table = {setting.replace("TABLE", table.upper()) for setting in known for table in TABLES}
     groups = {f"LAION_{field.upper()}" for field in Settings.model_fields}
     assert unknown_names(text_of(name)) - {*known} - by_table - groups - GONE == set()
 
