@@ -46,10 +46,12 @@ def test_outcomes_are_counted_by_kind_and_host(con):
 
 
 def test_work_is_named_after_urls_and_what_they_are_attempted_on(con):
-    con.execute("CREATE TEMP TABLE attempted AS SELECT url FROM now")
+    con.execute("CREATE TEMP TABLE attempted AS SELECT url, NULL::VARCHAR AS expected FROM now")
     token = attempts_token(con, 3)
     assert attempts_token(con, -1) != token
-    con.execute("CREATE OR REPLACE TEMP TABLE attempted AS SELECT url FROM now ORDER BY url DESC")
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE attempted AS SELECT url, NULL::VARCHAR AS expected FROM now ORDER BY url DESC"
+    )
     assert attempts_token(con, 3) == token
     con.execute("DELETE FROM attempted WHERE url LIKE '%b.example%'")
     assert attempts_token(con, 3) != token
