@@ -204,7 +204,7 @@ class _Comparison:
             WHERE colour_layout IS NOT NULL
               AND perceptual_hash IN (SELECT right_hash FROM _decontamination_near)
             GROUP BY perceptual_hash, colour_layout ORDER BY perceptual_hash, benchmark_row""").fetchnumpy()
-        self._layouts = _layouts(table["colour_layout"].tolist())
+        self._layouts = _layouts(np.asarray(table["colour_layout"]).tolist())
         self._rows = np.asarray(table["benchmark_row"], dtype=np.int64)
         hashes = np.asarray(table["perceptual_hash"], dtype=np.int64)
         near = con.execute("FROM _decontamination_near ORDER BY left_hash, right_hash").fetchnumpy()

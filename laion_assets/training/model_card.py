@@ -1,6 +1,7 @@
 """What stands beside published weights: how to load them, what they were made from, and under which terms."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ SCORES = "scores.json"
 """Beside the card: what the checkpoints scored, by benchmark, once they were measured."""
 
 _SCORES_HEADING = "## Scores\n"
+_FRONT = re.compile(r"---\n(?P<matter>.*?)---\n\s*# (?P<title>[^\n]+)\n", re.DOTALL)
+_SHOWN = ("top1", "standard_error", "top5", "image_recall_at_1", "image_recall_at_5", "text_recall_at_1",
+          "text_recall_at_5")  # fmt: skip
 
 
 def write_model_card(
@@ -68,15 +72,38 @@ def add_scores(folder: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> N
     if card.is_file():
         before, heading, after = card.read_text().partition(_SCORES_HEADING)
         rest = after[after.find("\n## ") :] if "\n## " in after else ""
-        write_file(card, f"{before}{heading}\n{_scores(known)}{rest}")
+        write_file(card, f"{_with_results(before, known)}{heading}\n{_scores(known)}{rest}")
+
+
+def _with_results(before: str, known: Mapping[str, Mapping[str, float]]) -> str:
+    """The beginning of a card, whose front matter gives the hub the scores of the last epoch that was measured."""
+    found = _FRONT.match(before)
+    if found is None:  # somebody wrote the card anew
+        return before
+    latest: dict[tuple[str, str], tuple[int, Mapping[str, float]]] = {}
+    for name, values in known.items():
+        table, epoch, benchmark = name.split(" / ", 2)
+        number = int(epoch.removeprefix("epoch "))
+        if number >= latest.get((table, benchmark), (0, values))[0]:
+            latest[table, benchmark] = number, values
+    results = [
+        {
+            "task": {"type": "zero-shot-image-classification" if "top1" in values else "image-text-retrieval"},
+            "dataset": {"name": benchmark, "type": benchmark},
+            "metrics": [{"type": metric, "value": values[metric]} for metric in _SHOWN if metric in values],
+        }
+        for (_, benchmark), (_, values) in sorted(latest.items())
+    ]
+    said = yaml.safe_load(found["matter"])
+    said["model-index"] = [{"name": found["title"], "results": results}]
+    matter = yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
+    return f"---\n{matter}{before[found.end('matter') :]}"
 
 
 def _scores(known: Mapping[str, Mapping[str, float]]) -> str:
-    shown = ("top1", "standard_error", "top5", "image_recall_at_1", "image_recall_at_5", "text_recall_at_1",
-             "text_recall_at_5")  # fmt: skip
     lines = ["| what | score |", "|---|---|"]
     for name, values in sorted(known.items()):
-        found = ", ".join(f"{key} {values[key]:.4f}" for key in shown if key in values)
+        found = ", ".join(f"{key} {values[key]:.4f}" for key in _SHOWN if key in values)
         lines.append(f"| {name} | {found} |")
     return "\n".join(lines) + "\n"
 

@@ -22,13 +22,6 @@ _SIZES: Final = (
     (10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"), (1_000_000_000, "100M<n<1B"),
     (10_000_000_000, "1B<n<10B"), (100_000_000_000, "10B<n<100B"), (1_000_000_000_000, "100B<n<1T"),
 )  # fmt: skip
-_KNOWN_LICENSES: Final = frozenset(
-    {
-        "apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0",
-        "cc-by-nd-4.0", "cc-by-nc-nd-4.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "cdla-sharing-1.0", "odbl",
-        "odc-by", "pddl", "unlicense",
-    }
-)  # fmt: skip
 _DTYPES: Final = {pa.string(): "string", pa.int32(): "int32", pa.int64(): "int64", pa.float32(): "float32",
                   pa.float64(): "float64"}  # fmt: skip
 _MOST_LINES: Final = 20
@@ -92,11 +85,11 @@ def _made(facts: ReleaseFacts) -> dict[str, list[tuple[Any, ...]]]:
 def front_matter(facts: ReleaseFacts, files: Sequence[ReleasedFile]) -> dict[str, Any]:
     """What the hub reads of a card."""
     subsets = _rows_by_subset(files)
-    known = facts.license.lower() in _KNOWN_LICENSES
+    known = facts.license.lower() in words.LICENSES
     licence = {"license": facts.license.lower()} if known else {
         "license": "other",
         "license_name": "-".join(facts.license.lower().split()),
-        "license_link": facts.license_link or "#licence",
+        "license_link": facts.license_link or "README.md#licence",
     }  # fmt: skip
     names = [ALL, *subsets] if subsets else []
     return {

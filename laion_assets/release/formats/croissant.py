@@ -82,7 +82,7 @@ def describe(facts: ReleaseFacts, files: Sequence[ReleasedFile]) -> dict[str, An
         "name": facts.name,
         "description": facts.description or "Image-text pairs from the web.",
         "url": facts.url or f"urn:release:{facts.name}",
-        "license": facts.license_link or f"https://spdx.org/licenses/{facts.license}.html",
+        "license": facts.license_link or _licence(facts.license),
         "creator": {"@type": "sc:Organization", "name": facts.creator},
         "datePublished": begun.date().isoformat(),
         "version": f"{begun.year}.{begun.month}.{begun.day}",
@@ -94,6 +94,11 @@ def describe(facts: ReleaseFacts, files: Sequence[ReleasedFile]) -> dict[str, An
         "distribution": sets,
         "recordSet": records,
     }
+
+
+def _licence(name: str) -> str:
+    """The page of a licence that has an identifier; its name otherwise."""
+    return f"https://spdx.org/licenses/{name}.html" if name.lower() in words.LICENSES else name
 
 
 def _contents(facts: ReleaseFacts, files: Sequence[ReleasedFile]) -> tuple[list[Any], list[Any]]:

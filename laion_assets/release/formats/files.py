@@ -11,10 +11,13 @@ import pyarrow.parquet as pq
 ROW_GROUP: Final = 65_536
 """Rows of a row group: tens of megabytes, so that readers over a network fetch little more than they asked for."""
 
+_READ_AT_ONCE: Final = 2**20  # bytes, of each column
+
 
 def pieces(parquet: Path, columns: Sequence[str] | None = None, rows: int = ROW_GROUP) -> Iterator[pa.Table]:
     """The rows of a Parquet file in order, so many at a time, in one thread."""
-    with pq.ParquetFile(parquet) as file:
+    # What pyarrow reads ahead by itself it keeps, which would be the whole file in the end.
+    with pq.ParquetFile(parquet, pre_buffer=False, buffer_size=_READ_AT_ONCE) as file:
         for batch in file.iter_batches(batch_size=rows, columns=columns, use_threads=False):
             yield pa.Table.from_batches([batch])
 

@@ -36,6 +36,7 @@ _IMG2DATASET: Final = (
     ("exif", pa.string()),
     ("sha256", pa.string()),
 )
+_ALWAYS: Final = frozenset(name for name, _ in _IMG2DATASET)
 _OURS: Final = (
     ("pair_id", pa.int64()),
     ("language", pa.string()),
@@ -64,8 +65,7 @@ class Webdataset:
     A tar's name is its part's number and its own among those of the part, a sample's key the tar's name and the
     sample's number in it: unique over the release, and the same in a later release with more crawls. Pictures are the
     bytes that the lake stored. A tar holds pictures of one type: ``datasets`` takes the types of the first five samples
-    for those of all. For the same reason a column that may be null stands in a sample's JSON only if no row of the part
-    lacks it; the Parquet has them all.
+    for those of all. For the same reason a sample's JSON leaves out what is not known of it, rather than call it null.
     """
 
     name: str = "webdataset"
@@ -85,7 +85,6 @@ class Webdataset:
             TarError: a source tar is absent or damaged.
         """
         places = _places(part)
-        in_json = _always_known(part.rows)
         number = 0
         for extension in places["extension"].unique().sort():
             rows = _rows(part, places.filter(extension=extension))
@@ -97,7 +96,7 @@ class Webdataset:
                     )
                 tar = folder / FOLDER / f"{part_name(part.number)}{number:03d}.tar"
                 tar.parent.mkdir(parents=True, exist_ok=True)
-                _write_tar(tar, samples, part.tars, in_json)
+                _write_tar(tar, samples, part.tars)
                 number += 1
 
     def write_whole(self, facts: ReleaseFacts, files: Sequence[ReleasedFile], folder: Path) -> None:  # noqa: ARG002
@@ -134,13 +133,6 @@ def _places(part: Part) -> pl.DataFrame:
     return used.collect()
 
 
-def _always_known(rows: Path) -> list[str]:
-    """Names of our columns that no row of the part lacks."""
-    names = [name for name, _ in _OURS]
-    nulls = pl.scan_parquet(rows).select(pl.col(names).null_count()).collect().row(0, named=True)
-    return [name for name in names if not nulls[name]]
-
-
 def _rows(part: Part, places: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """The rows whose pictures lie at these places, in order, with their places."""
     for table in pieces(part.rows, rows=16_384):
@@ -167,7 +159,7 @@ def _fitting(frame: pl.DataFrame, most: int, most_bytes: int) -> int:
     return min(max(fitting, 1), most)
 
 
-def _write_tar(tar: Path, rows: pl.DataFrame, sources: Mapping[str, Path], in_json: Sequence[str]) -> None:
+def _write_tar(tar: Path, rows: pl.DataFrame, sources: Mapping[str, Path]) -> None:
     """Write a tar and what lies beside it."""
     width = pl.coalesce("original_width", "width")
     height = pl.coalesce("original_height", "height")
@@ -182,7 +174,7 @@ def _write_tar(tar: Path, rows: pl.DataFrame, sources: Mapping[str, Path], in_js
     )
     with ParquetFile(tar.with_suffix(".parquet"), SCHEMA) as beside:
         beside.write(described.select(SCHEMA.names).to_arrow())
-    told = described.select(*(name for name, _ in _IMG2DATASET), *in_json)
+    told = described.select(SCHEMA.names)
     where = described.select("shard_path", "offset", "size", "extension")
     write_samples(tar, _samples(told, where, sources))
     statistics = {
@@ -211,4 +203,5 @@ def _samples(
 
 
 def _json(fields: dict[str, Any]) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(fields), indent=4)
+    known = {name: value for name, value in fields.items() if value is not None or name in _ALWAYS}
+    return msgspec.json.format(msgspec.json.encode(known), indent=4)

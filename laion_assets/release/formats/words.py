@@ -23,6 +23,14 @@ PERSONAL: Final = (
     "Pictures show people who were not asked, and texts name them.",
     "EXIF tags, where a release has them, may say where and by whom a picture was taken.",
 )
+LICENSES: Final = frozenset(
+    {
+        "apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0",
+        "cc-by-nd-4.0", "cc-by-nc-nd-4.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "cdla-sharing-1.0", "odbl",
+        "odc-by", "pddl", "unlicense",
+    }
+)  # fmt: skip
+"""Licences that have an identifier, as the hub writes them."""
 FEED: Final = "removals.jsonl"
 
 

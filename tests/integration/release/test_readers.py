@@ -89,6 +89,8 @@ def test_webdataset_gives_every_picture_byte_for_byte_with_its_text(made):
         for sample, fields in zip(samples, told, strict=True)
     } == {pair: (*both, made.pictures[pair]) for pair, both in texts_of(made).items()}
     assert all(fields["caption"] == sample["txt"].decode() for sample, fields in zip(samples, told, strict=True))
+    licences = dict(made.rows.select("pair_id", "license").iter_rows())
+    assert {fields["pair_id"]: fields.get("license") for fields in told} == licences
     assert all(fields["key"] == sample["__key__"] for sample, fields in zip(samples, told, strict=True))
 
 

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from laion_assets.release.formats import files, webdataset
+from laion_assets.release.formats.card import front_matter
 from laion_assets.release.formats.clip_retrieval import ClipRetrieval
 from laion_assets.release.formats.croissant import describe
 from laion_assets.release.formats.huggingface import HuggingFace
@@ -149,7 +151,30 @@ def test_vectors_of_pairs_that_are_not_released_are_left_out(parts, tmp_path):
 def test_what_is_not_known_of_a_release_is_not_made_up(parts):
     rows = pl.read_parquet(parts[0].rows)
     bare = replace(facts_of(rows), crawls=(), encoders=(), thresholds=(), policies=(), drops={}, url="", pictures=0)
-    said = describe(bare, [])
+    said = describe(replace(bare, license="Our own terms"), [])
+    assert (said["license"], describe(bare, [])["license"]) == (
+        "Our own terms",
+        "https://spdx.org/licenses/CC-BY-4.0.html",
+    )
+    matter = front_matter(replace(bare, license="Our own terms"), [])
+    assert (matter["license"], matter["license_name"], matter["license_link"]) == (
+        "other",
+        "our-own-terms",
+        "README.md#licence",
+    )
     assert "rai:dataCollectionTimeframe" not in said
     assert (said["prov:wasDerivedFrom"], said["recordSet"]) == ([], [])
     assert said["url"] == "urn:release:tiny-pairs"
+
+
+def test_pieces_of_a_large_file_are_let_go_of(tmp_path):
+    """What pyarrow reads ahead by itself it would keep: the whole file in the end."""
+    size = 2_000_000
+    numbers = np.random.default_rng(0).integers(0, 2**62, size)  # 16 MB that no compression makes smaller
+    pq.write_table(pa.table({"n": numbers}), tmp_path / "large.parquet", row_group_size=50_000)
+    before, held, rows = pa.total_allocated_bytes(), [], 0
+    for piece in files.pieces(tmp_path / "large.parquet", rows=10_000):
+        rows += piece.num_rows
+        held.append(pa.total_allocated_bytes() - before)
+    assert rows == size
+    assert max(held) < 6_000_000

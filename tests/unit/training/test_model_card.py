@@ -71,13 +71,29 @@ def test_open_clip_loads_the_folder_as_it_is_with_the_weights_of_the_last_epoch(
 
 def test_the_hub_reads_what_a_card_says_of_its_model(tmp_path):
     write_model_card(tmp_path, recipe(write_config(tmp_path / "configs")), [RECORD], {}, 64, "{}")
-    add_scores(tmp_path, "zero_shot_scores", [{"epoch": 1, "benchmark": "a", "top1": 0.5}])
+    for epoch, top1 in ((2, 0.75), (1, 0.5), (10, 0.875)):
+        add_scores(tmp_path, "zero_shot_scores", [{"epoch": epoch, "benchmark": "a", "top1": top1}])
+    add_scores(tmp_path, "retrieval_scores", [{"epoch": 10, "benchmark": "a", "image_recall_at_1": 0.25}])
     data = huggingface_hub.ModelCard.load(tmp_path / CARD).data
     assert (data.license, data.library_name) == ("other", "open_clip")
     assert data.pipeline_tag == "zero-shot-image-classification"
     assert {"clip", "open_clip"} <= set(data.tags)
     assert data.datasets == ["scored_pairs"]
     assert (tmp_path / CARD).read_text().startswith("---\n")
+    assert data.model_name == recipe(write_config(tmp_path / "configs")).name
+    told = [(r.task_type, r.dataset_name, r.metric_type, r.metric_value) for r in data.eval_results]
+    assert told == [
+        ("image-text-retrieval", "a", "image_recall_at_1", 0.25),
+        ("zero-shot-image-classification", "a", "top1", 0.875),
+    ]
+
+
+def test_a_card_that_somebody_wrote_anew_keeps_its_words(tmp_path):
+    (tmp_path / CARD).write_text("# Mine\n\n--- no front matter\n\n## Scores\n\nnone\n\n## Rest\n")
+    add_scores(tmp_path, "zero_shot_scores", [{"epoch": 1, "benchmark": "a", "top1": 0.5}])
+    card = (tmp_path / CARD).read_text()
+    assert card.startswith("# Mine\n\n--- no front matter\n\n## Scores\n\n| what | score |")
+    assert card.endswith("\n## Rest\n")
 
 
 def test_nothing_that_is_published_says_where_its_maker_s_files_lie(tmp_path):
