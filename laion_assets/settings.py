@@ -42,9 +42,10 @@ from laion_assets.kept_settings import LAKE_SETTINGS_FILE as LAKE_SETTINGS_FILE
 from laion_assets.kept_settings import LakeSettingsSource, files_of
 from laion_assets.kept_settings import write_lake_settings as write_lake_settings
 from laion_assets.lake.opening import open_lake, recorded_shape
-from laion_assets.pairs.policy import SCORE_BOUNDS, FilterOptions
-from laion_assets.scoring.head import Head, feeding, read_heads
+from laion_assets.pairs.policy import FilterOptions
+from laion_assets.scoring.head import Head, read_heads
 from laion_assets.scoring.tensors import HeadError
+from laion_assets.scoring.weights import checked
 from laion_assets.setting_names import unknown_names
 from laion_assets.sources.extract import ExtractionOptions
 from laion_assets.sql import PROJECT
@@ -324,7 +325,7 @@ class Settings(BaseSettings):
                     for group, options in self.encoders.items()
                 }
             case Shaping.SCORES:
-                return self._heads_content()
+                return [checked(head, self.encoders).content for head in self.heads]
             case Shaping.FILTER:
                 return self._filter_content()
             case Shaping.SELECTION | Shaping.SCHEDULE if "recipe" not in partition:
@@ -337,25 +338,15 @@ class Settings(BaseSettings):
             case Shaping.EVALUATION:
                 return [getattr(self.evaluation, option) for option in shaping.options]
 
-    def _heads_content(self) -> list[Any]:
-        """What decides scores beside pictures and vectors; no head that the lake's vectors were not made for."""
-        for head in self.heads:
-            feeding(head, self.encoders)
-        return [head.content for head in self.heads]
-
     def _filter_content(self) -> dict[str, Any]:
-        """The options of the filter. Bounds on scores count where they are set: digests were recorded before them."""
-        bounds = [bound for bound in SCORE_BOUNDS if getattr(self.filter, bound) is not None]
-        measured = {head.measures for head in self.heads} if bounds else set()
-        for bound in bounds:
-            measure = SCORE_BOUNDS[bound]
-            if measure not in measured:
+        """What counts of the filter; no bound on a score that nothing measures."""
+        for bound, kind in self.filter.score_bounds.items():
+            if kind not in {head.measures for head in self.heads}:
                 raise _Missing(
-                    f"LAION_FILTER__{bound.upper()} is a bound on a score, and no head measures {measure}: name one in "
+                    f"LAION_FILTER__{bound.upper()} is a bound on a score, and no head measures {kind}: name one in "
                     "LAION_SCORES__HEADS, or leave the bound out"
                 )
-        given = asdict(self.filter)
-        return {name: value for name, value in given.items() if value is not None or name not in SCORE_BOUNDS}
+        return self.filter.content
 
     def _calibration_content(self) -> list[Any]:
         """What decides thresholds beside the encoder: what is in the file of pairs, wherever it lies."""

@@ -169,16 +169,23 @@ def _groups(
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
+def scores_sql(scores: str | None) -> str:
+    """SQL: what pairs of each picture carry of its scores: ``sha256, punsafe, pwatermark, aesthetic_score``.
+
+    Args:
+        scores: name of a view of image_scores; None: there are none.
+    """
+    if scores is None:
+        nulls = ", ".join(f"NULL::FLOAT AS {name}" for name in _SCORES)
+        return f"SELECT NULL::VARCHAR AS sha256, {nulls} WHERE false"
+    first = "arg_min(value, priority) FILTER (measures = '{}')"
+    said = [f"({first.format(kind)})::FLOAT AS {name}" for name, kind in _SCORES.items()]
+    return f"SELECT sha256, {', '.join(said)} FROM {scores} GROUP BY sha256"
+
+
 def _joined(pairs: str, images: str, embeddings: str, scores: str | None) -> str:
     """Every pair once, with its picture, its scores and the embedding of its group's encoder, where there are such."""
-    said = {name: f"(arg_min(value, priority) FILTER (measures = '{kind}'))::FLOAT" for name, kind in _SCORES.items()}
-    if scores is None:
-        scored, known = "", ", ".join(f"NULL::FLOAT AS {name}" for name in said)
-    else:
-        by_picture = ", ".join(f"{value} AS {name}" for name, value in said.items())
-        rows = f"SELECT sha256, {by_picture} FROM {scores} GROUP BY sha256"
-        scored = f"LEFT JOIN ({rows}) AS score ON score.sha256 = image.sha256"
-        known = ", ".join(f"score.{name}" for name in said)
+    known = ", ".join(f"score.{name}" for name in _SCORES)
     return f"""
         SELECT pair.pair_id, pair.url_id, pair.url, pair.text, pair.language, language_group.subset,
                language_group.threshold, image.final_url, image.status, image.byte_size, image.sha256,
@@ -192,7 +199,7 @@ def _joined(pairs: str, images: str, embeddings: str, scores: str | None) -> str
         LEFT JOIN {embeddings} AS embedding
           ON embedding.pair_id = pair.pair_id AND embedding.encoder_sha256 = language_group.group_encoder
          AND embedding.sha256 = image.sha256
-        {scored}"""
+        LEFT JOIN ({scores_sql(scores)}) AS score ON score.sha256 = image.sha256"""
 
 
 def reason_sql(policy: Policy) -> str:

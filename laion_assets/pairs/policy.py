@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 from laion_assets.text.language import LANGUAGE_GROUPS
@@ -133,6 +133,16 @@ class FilterOptions:
         """The thresholds that are set here, by language group."""
         given = {group: getattr(self, f"threshold_{group}") for group in LANGUAGE_GROUPS}
         return {group: threshold for group, threshold in given.items() if threshold is not None}
+
+    @property
+    def score_bounds(self) -> dict[str, str]:
+        """The bounds on scores that are set here, and what heads measure of each."""
+        return {bound: kind for bound, kind in SCORE_BOUNDS.items() if getattr(self, bound) is not None}
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All options, as JSON has them; bounds on scores where they are set: digests are older than they."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in SCORE_BOUNDS}
 
     def resolve(self) -> Policy:
         """The policy with what is set here in place of its own bounds.

@@ -9,8 +9,8 @@ import duckdb
 from laion_assets.common.duck import quoted
 from laion_assets.common.quantities import counted, figure
 from laion_assets.consent.removals import RegisteredRemovals
-from laion_assets.pairs.filter import reason_sql
-from laion_assets.pairs.policy import policy_named
+from laion_assets.pairs.filter import reason_sql, scores_sql
+from laion_assets.pairs.policy import SCORE_BOUNDS, policy_named
 from laion_assets.report.blocks import Card, Place, shown
 
 _KEPT = "kept"
@@ -28,6 +28,9 @@ _SHOWN = (
 )
 _SPARE = 4
 """Times as many rows are fetched as are shown, since some have the same picture."""
+
+_UNSAFE = "unsafe"
+"""What a policy dropped for that nobody is shown."""
 
 # Pictures on these lists are those that nobody should have to look for.
 _NOT_SHOWN = ("hash_listed", "deny_listed")
@@ -83,6 +86,8 @@ def pair_samples(
         FROM (SELECT crawl, bucket, pair_id, url, final_url, text, language, subset, sha256, byte_size, width, height,
                 shard_path, sample_key, encoder_sha256, similarity, released, policy FROM scored_pairs) AS pair
         JOIN ({rules}) AS rule USING (crawl, bucket, subset, encoder_sha256)"""
+    if any(bound in name for name in policies for bound in SCORE_BOUNDS):
+        pairs = f"SELECT * FROM ({pairs}) LEFT JOIN ({scores_sql(_view(con, 'image_scores'))}) USING (sha256)"
     clean = removals.annotate(f"({pairs})", final_url="final_url", pair_id="pair_id", sha256="sha256")
     row = "{" + ", ".join(f"'{name}': {name}" for name in _SHOWN) + "}"
     fetched = con.execute(f"""
@@ -93,7 +98,7 @@ def pair_samples(
         FROM (
             SELECT *, CASE WHEN released THEN '{_KEPT}' ELSE CASE policy {reasons} END END AS reason
             FROM ({clean}) WHERE removal IS NULL
-        ) WHERE reason IS NOT NULL GROUP BY subset, reason ORDER BY subset, reason
+        ) WHERE reason IS NOT NULL AND reason <> '{_UNSAFE}' GROUP BY subset, reason ORDER BY subset, reason
     """).fetchall()
     kept, above, below = {}, {}, {}
     dropped: dict[str, list[dict[str, Any]]] = {}
@@ -187,6 +192,12 @@ def _size(row: Mapping[str, Any]) -> tuple[int, int] | None:
 
 def _rank(entry: Mapping[str, Any]) -> int:
     return int(entry["rank"])
+
+
+def _view(con: duckdb.DuckDBPyConnection, name: str) -> str | None:
+    """The name, where there is such a view or table."""
+    found = con.execute("SELECT 1 FROM information_schema.tables WHERE table_name = ?", [name]).fetchone()
+    return name if found else None
 
 
 def _reason(policy: str) -> str:

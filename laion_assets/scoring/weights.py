@@ -1,16 +1,34 @@
 """A head's file: read from where it lies, or fetched once into the user's cache, and held against its digest."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from laion_assets.clip.options import EncoderOptions, content_sha256
 from laion_assets.common.digests import file_sha256
 from laion_assets.common.files import write_file
 from laion_assets.common.folders import user_cache
-from laion_assets.scoring.head import Head
+from laion_assets.scoring.head import Head, feeding
 from laion_assets.scoring.tensors import MOST_BYTES, HeadError, Tensor, read_tensors
 
 _TIMEOUT_SECONDS: Final = 60
+
+
+def checked(head: Head, encoders: Mapping[str, EncoderOptions]) -> Head:
+    """The head itself, where a lake with these encoders can use it, as far as can be told without loading it.
+
+    Raises:
+        HeadError: it was made for no encoder of the lake, or its file is not there, or is not the one that was pinned.
+        EncoderError: the weights file of an encoder is not there.
+    """
+    feeding(head, encoders)
+    if not head.weights.startswith("https://"):
+        file = Path(head.weights)
+        if not file.is_file():
+            raise HeadError(f"the head {head.name}: expected its file at {file}, found none")
+        _hold(head, content_sha256(file))
+    return head
 
 
 def tensors_of(head: Head) -> dict[str, Tensor]:
@@ -20,13 +38,16 @@ def tensors_of(head: Head) -> dict[str, Tensor]:
         HeadError: its file is not there, is another than the one that was pinned, or is no file of tensors.
     """
     content = _content(head)
-    found = hashlib.sha256(content).hexdigest()
+    _hold(head, hashlib.sha256(content).hexdigest())
+    return read_tensors(content, head.weights)
+
+
+def _hold(head: Head, found: str) -> None:
     if found != head.sha256:
         raise HeadError(
             f"the head {head.name}: {head.weights} has the SHA-256 {found}, and {head.sha256} is pinned: get the file "
             "that was meant, or pin the other one where you trust it"
         )
-    return read_tensors(content, head.weights)
 
 
 def _content(head: Head) -> bytes:

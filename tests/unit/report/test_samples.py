@@ -87,6 +87,18 @@ def test_bounds_that_were_changed_by_hand_are_known_from_the_policy_s_name(sampl
     assert list(found.dropped) == ["too_small"]
 
 
+def test_what_scores_dropped_is_shown_but_for_what_is_unsafe(samples, fill):
+    rows = [*HIGH, *(scored(n, 0.9) for n in (31, 32, 33))]
+    said = [(31, "unsafe", 0.9), (32, "unsafe", 0.1), (32, "aesthetic", 1.0), (31, "aesthetic", 9.0)]
+    places = {row["pair_id"]: {"crawl": row["crawl"], "bucket": 0, "sha256": row["sha256"]} for row in rows}
+    fill("image_scores", [{**places[n], "measures": what, "priority": 0, "value": value} for n, what, value in said])
+    found = samples(rows, policy="laion_clean+max_punsafe=0.5+min_aesthetic=5.0")
+    assert {reason: texts(cards) for reason, cards in found.dropped.items()} == {
+        "unaesthetic": ["32"],
+        "unsafe_unknown": ["33"],
+    }
+
+
 def test_a_policy_of_another_version_does_no_harm(samples):
     found = samples([*HIGH, *LOW], policy="from_the_future")
     assert texts(found.kept["en"]) == ["1", "2", "3"]

@@ -12,9 +12,10 @@ from laion_assets.clip.options import EncoderOptions, content_sha256
 from laion_assets.scoring.head import Head, feeding, read_head, read_heads
 from laion_assets.scoring.shapes import Affine, Layers, vector_scorer
 from laion_assets.scoring.tensors import HeadError
-from laion_assets.scoring.weights import tensors_of
+from laion_assets.scoring.weights import checked, tensors_of
 from tests.unit.scoring.heads import described, linear
 
+LAKE = {"en": EncoderOptions(model="ViT-B-32", pretrained="openai")}
 SECOND = "improved-aesthetic-predictor/sac+logos+ava1-l14-linearMSE.pth"
 WIDTHS = {"ViT-B-32": 512, "ViT-B-16": 512, "ViT-L-14": 768}
 
@@ -97,21 +98,24 @@ def test_a_probability_is_one_however_far_out(tmp_path: Path) -> None:
 def test_another_file_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
     head = linear(tmp_path)
     Path(head.weights).write_bytes(Path(head.weights).read_bytes() + b"\0")
-    with pytest.raises(HeadError, match=rf"has the SHA-256 [0-9a-f]{{64}}, and {head.sha256} is pinned"):
-        tensors_of(head)
+    for read in (tensors_of, lambda head: checked(head, LAKE)):
+        with pytest.raises(HeadError, match=rf"has the SHA-256 [0-9a-f]{{64}}, and {head.sha256} is pinned"):
+            read(head)
     Path(head.weights).unlink()
+    with pytest.raises(HeadError, match="expected its file at"):
+        checked(head, LAKE)
     with pytest.raises(HeadError, match="expected its weights at"):
         tensors_of(head)
 
 
 def test_a_head_is_refused_for_vectors_it_was_not_made_for(tmp_path: Path) -> None:
-    lake = {"en": EncoderOptions(model="ViT-B-32", pretrained="openai")}
-    assert feeding(linear(tmp_path), lake) == lake["en"]
+    assert feeding(linear(tmp_path), LAKE) == LAKE["en"]
+    assert checked(linear(tmp_path), LAKE) == linear(tmp_path)
 
     def refused(**made_for: object) -> str:
         known = {"model": "ViT-B-32", "pretrained": "openai", "width": 4, "normalised": True}
         with pytest.raises(HeadError) as caught:
-            feeding(linear(tmp_path, encoder={**known, **made_for}), lake)
+            checked(linear(tmp_path, encoder={**known, **made_for}), LAKE)
         return str(caught.value)
 
     assert "made for vectors of ViT-L-14/tag:openai, and this lake has those of ViT-B-32/tag:openai" in refused(
