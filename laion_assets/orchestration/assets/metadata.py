@@ -164,9 +164,16 @@ def preview(lake: Lake, table: Table, partition: Partition) -> dict[str, dg.Meta
 
 
 def first_rows(lake: Lake, table: Table, partition: Partition, rows: int = 15) -> dg.MetadataValue:
-    """The first rows of a partition as a table, without vectors, bytes, and what the partition fixes."""
+    """The first rows of a partition as a table, without vectors, bytes, what the partition fixes, and empty columns that
+    came later.
+    """
     columns = [c.name for c in table.columns if c.name not in partition and not _is_hard_to_read(c.type)]
-    return rows_table(lake.rows(table.name, partition, columns, first=rows))
+    found = lake.rows(table.name, partition, columns, first=rows)
+    return rows_table(
+        found.drop(
+            c.name for c in table.columns if c.added and c.name in found.columns and found[c.name].is_null().all()
+        )
+    )
 
 
 def rows_table(frame: pl.DataFrame) -> dg.MetadataValue:

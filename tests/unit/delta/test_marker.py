@@ -77,7 +77,7 @@ def test_a_place_that_holds_tables_is_never_taken_for_an_empty_one(place: str) -
         lambda: recorded_shape(place),
         lambda: lake_at(place),
     ):
-        with pytest.raises(MarkerDamaged, match=r"\(takedowns\), but its lake.json is gone: `laion restore`"):
+        with pytest.raises(MarkerDamaged, match=r"\(imports, takedowns\), but its lake.json is gone: `laion restore`"):
             opening()
     assert not open_storage(place).exists("lake.json"), "nothing was written"
 

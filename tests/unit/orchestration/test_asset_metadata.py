@@ -46,7 +46,7 @@ def test_every_column_has_its_line(table):
 def test_a_description_says_how_to_ask_and_its_commands_exist(table):
     said = description(TABLES[table])
     for command in re.findall(r"`laion ([a-z]+)", said):
-        assert command in {"sql", "build", "train", "evaluate", "takedown", "models", "release"}
+        assert command in {"sql", "build", "train", "evaluate", "takedown", "models", "release", "import"}
     assert all(f"`{name}`" in said for name in TABLES[table].key)
 
 
@@ -79,7 +79,7 @@ def test_dagster_keeps_no_row_that_somebody_may_ask_to_remove(tmp_path):
     for table in ("wat_files", "images", "unique_pairs", "takedowns"):
         fill(lake, table, 2, crawl=["CC-MAIN-2026-04"] * 2)
     rows = preview(lake, TABLES["wat_files"], {"crawl": "CC-MAIN-2026-04"})["first rows"].value.splitlines()
-    assert rows[0] == "| file_number | path | shard |"
+    assert rows[0] == "| file_number | path | shard | file_sha256 | first_row | row_count |"
     assert len(rows) == 4
     for table in ("images", "unique_pairs", "takedowns", "clip_embeddings", "filtered_pairs", "candidate_pairs"):
         assert preview(lake, TABLES[table], {"crawl": "CC-MAIN-2026-04", "bucket": 0}) == {}
