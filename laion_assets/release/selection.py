@@ -78,7 +78,7 @@ def begin_release(
         pairs=pairs,
         pictures=pairs if terms.has_pictures else 0,
         part_rows={(crawl, bucket): rows for crawl, bucket, rows in parts},
-        crawls=sorted(build.pinned("unique_pairs").periods),
+        crawls=build.lake.order.sorted(build.pinned("unique_pairs").periods),
         left_out={NO_PICTURE: selected - pairs} if selected > pairs else {},
         subsets=counts(group),
         languages=counts("language"),
