@@ -173,11 +173,8 @@ def first_rows(lake: Lake, table: Table, partition: Partition, rows: int = 15) -
     """
     columns = [c.name for c in table.columns if c.name not in partition and not _is_hard_to_read(c.type)]
     found = lake.rows(table.name, partition, columns, first=rows)
-    return rows_table(
-        found.drop(
-            c.name for c in table.columns if c.added and c.name in found.columns and found[c.name].is_null().all()
-        )
-    )
+    later = [c.name for c in table.columns if c.added and c.name in found.columns]
+    return rows_table(found.drop(name for name in later if found[name].is_null().all()))
 
 
 def rows_table(frame: pl.DataFrame) -> dg.MetadataValue:
