@@ -168,9 +168,7 @@ def preview(lake: Lake, table: Table, partition: Partition) -> dict[str, dg.Meta
 
 
 def first_rows(lake: Lake, table: Table, partition: Partition, rows: int = 15) -> dg.MetadataValue:
-    """The first rows of a partition as a table, without vectors, bytes, what the partition fixes, and empty columns that
-    came later.
-    """
+    """The first rows of a partition as a table: no vectors, bytes, what it fixes, or empty columns that came later."""
     columns = [c.name for c in table.columns if c.name not in partition and not _is_hard_to_read(c.type)]
     found = lake.rows(table.name, partition, columns, first=rows)
     later = [c.name for c in table.columns if c.added and c.name in found.columns]
