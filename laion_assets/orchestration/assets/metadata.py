@@ -16,7 +16,6 @@ from laion_assets.delta.table import Table
 from laion_assets.sql.model import Model
 from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from laion_assets.tables.declaration import Declaration
-from laion_assets.tables.origins import column_origins
 
 
 def description(table: Declaration) -> str:
@@ -90,11 +89,16 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 
 def column_lineage(table: Declaration) -> dg.TableColumnLineage:
-    """Which upstream columns each column comes from."""
+    """Which upstream columns each column comes from: a column that keeps its name keeps its meaning, but for a few."""
+    upstream = [TABLES[read.table] for read in table.reads if read.table != table.name]
     return dg.TableColumnLineage(
         {
-            column: [dg.TableColumnDep(dg.AssetKey(source), origin) for source, origin in origins]
-            for column, origins in column_origins(table).items()
+            column.name: [
+                dg.TableColumnDep(dg.AssetKey(source.name), column.name)
+                for source in upstream
+                if not source.is_looked_up and column.name in source.schema.names and column.name not in table.anew
+            ]
+            for column in table.columns
         }
     )
 
@@ -164,17 +168,11 @@ def preview(lake: Lake, table: Table, partition: Partition) -> dict[str, dg.Meta
 
 
 def first_rows(lake: Lake, table: Table, partition: Partition, rows: int = 15) -> dg.MetadataValue:
-    """The first rows of a partition as a table.
-
-    Without vectors, bytes, what the partition fixes, and empty columns that came later.
-    """
+    """The first rows of a partition as a table: no vectors, bytes, what it fixes, or empty columns that came later."""
     columns = [c.name for c in table.columns if c.name not in partition and not _is_hard_to_read(c.type)]
     found = lake.rows(table.name, partition, columns, first=rows)
-    return rows_table(
-        found.drop(
-            c.name for c in table.columns if c.added and c.name in found.columns and found[c.name].is_null().all()
-        )
-    )
+    later = [c.name for c in table.columns if c.added and c.name in found.columns]
+    return rows_table(found.drop(name for name in later if found[name].is_null().all()))
 
 
 def rows_table(frame: pl.DataFrame) -> dg.MetadataValue:
