@@ -140,14 +140,14 @@ def test_leaving(say):
 
 def test_tables_and_models_are_listed_with_what_they_hold(say):
     shown = say(".tables")
-    assert "One row per Common Crawl snapshot." in shown
+    assert "One row per crawl: a Common Crawl snapshot" in shown
     assert re.search(r"total .* model .* How many files there are\. +│", shown)
     assert re.search(r"images .* table, not built", shown)
     assert re.search(r"wat_files .* table +│", shown)
 
 
 def test_columns_are_listed_with_type_and_meaning(say):
-    assert re.search(r"file_number .* INTEGER .* Position in the crawl's list, from 0\.", say(".columns wat_files"))
+    assert re.search(r"file_number .* INTEGER .* Position in the crawl's list, from 0", say(".columns wat_files"))
     shown = say(".columns total;")
     assert shown.startswith("How many files there are. Counted anew each time.\n")
     assert re.search(r"files .* BIGINT .* Their number\.", shown)
