@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from laion_assets.delta.flow import partitions_of, partitions_read
+from laion_assets.delta.flow import partitions_of, partitions_there
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.validation import CHECKS
 from laion_assets.orchestration.assets.embeddings import SCORE_CHECK
@@ -191,7 +191,7 @@ def test_commits_name_what_they_were_built_from(undisturbed: Built) -> None:
             assert commit.validated
             assert commit.code_version == TABLES[table].code_version
             for read in TABLES[table].reads:
-                partitions = partitions_read(lake, read, CATALOGUE.partition(name))
+                partitions = partitions_there(lake, read, CATALOGUE.partition(name))
                 assert read.table in commit.upstreams, (table, name)
                 upstream = commit.upstreams[read.table]
                 if partitions and read.table != table:
