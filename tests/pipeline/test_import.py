@@ -23,11 +23,14 @@ from laion_assets.orchestration.planning.crawls import CrawlRequest
 from laion_assets.orchestration.registration import registered
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.outcome import Outcome
+from laion_assets.pairs.policy import FilterOptions
 from laion_assets.settings import Settings
 from laion_assets.sql.session import connect
 from laion_assets.webdataset.writer import write_samples
 from tests.pipeline.conftest import Quiet, Web, environment
 from tests.pipeline.documented import REPOSITORY, commands
+from tests.pipeline.trainings import run_one, samples_of, write_recipes
+from tests.unit.sources.lists.test_columns import SCHEMAS
 
 pytestmark = pytest.mark.integration
 
@@ -214,3 +217,39 @@ def test_the_imports_are_listed_where_crawls_are(road: Road, built: Path) -> Non
     assert "mine" in road.laion("imports").output
     status = json.loads(road.laion("status", "--json").output)
     assert status["crawls"]["mine"]["images"]["done"] == 2
+
+
+def test_lists_of_seven_public_schemas_go_the_whole_road(
+    lake_copy: Callable[..., Settings], small_web: Web, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """Two rows of each, in one import: to released pairs, and into a training set."""
+    recipe = {"selection": {"source": "filtered_pairs", "where": "crawl = 'seven'"}, "samples_per_shard": 14,
+              "samples_seen": 28, "global_batch_size": 14, "epochs": 2}  # fmt: skip
+    none = FilterOptions(policy="none")
+    settings = lake_copy(filter=none, **write_recipes(tmp_path, {"of_lists": recipe}))
+    urls = small_web.truth.filter(outcome="embedded").unique("url").sort("url")["url"].head(2 * len(SCHEMAS)).to_list()
+    files, texts = [], {}
+    for number, (name, (columns, taken, _)) in enumerate(SCHEMAS.items()):
+        own = urls[2 * number : 2 * number + 2]
+        bodies = [urlopen(url).read() for url in own]
+        digests = {
+            "expected_md5": [hashlib.md5(body, usedforsecurity=False).hexdigest() for body in bodies],
+            "expected_sha256": [hashlib.sha256(body).hexdigest() for body in bodies],
+        }
+        told = {"url": own, "text": [f"Words of {name} about {n}" for n in range(2)], **digests}
+        texts |= dict(zip(own, told["text"], strict=True))
+        filled = columns | {taken[meaning]: values for meaning, values in told.items() if meaning in taken}
+        files.append(tmp_path / f"{number}.parquet")
+        pl.DataFrame(filled, strict=False).write_parquet(files[-1])
+    variables = environment(settings, tmp_path / "dagster")
+    entered = CliRunner().invoke(app, ["import", "seven", *map(str, files)], env=variables)
+    assert entered.exit_code == 0, entered.output
+    assert Builder(settings, instance, Quiet()).build(CrawlRequest(crawls=["seven"])).failures == []
+    assert run_one(settings, instance, "training_sets", {"recipe": "of_lists"}) is None
+    lake = settings.open_lake(create=False)
+    with connect(lake) as con:
+        released = con.sql("SELECT url, text FROM filtered_pairs WHERE crawl = 'seven'").fetchall()
+        licences = con.sql("SELECT count(license) FROM unique_pairs WHERE crawl = 'seven'").fetchone()
+    assert dict(released) == texts
+    assert licences == (4,), "of LAION-2B-multi and PD12M"
+    assert {sample.text for sample in samples_of(lake, "of_lists")} == {*texts.values()}
