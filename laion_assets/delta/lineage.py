@@ -223,7 +223,8 @@ class Lineage:
 
     def _sources(self, reader: Commit, table: str, read: UpstreamRead) -> tuple[CommitKey, ...] | None:
         if table not in self.history.tables:
-            return None
+            declared = self._catalogue.tables.get(table)
+            return () if declared is not None and declared.optional and not read.partitions else None
         upstream = self.history.of(table)
         values, period = partition_values(reader.partition), self._catalogue.period
         for names in _candidates(upstream, values, read.partitions, period, self._order):

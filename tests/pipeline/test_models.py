@@ -71,7 +71,8 @@ def test_every_shipped_model_is_built_tested_and_done(lake_copy, build):
     lake = settings.open_lake()
     verdicts = pl.read_delta(lake.path("model_tests"))
     assert verdicts["passed"].all()
-    assert set(verdicts["model"]) == {name for name, model in project.enabled.items() if model.test_names}
+    built = {name: model for name, model in project.enabled.items() if model.only_with is None}  # nothing was scored
+    assert set(verdicts["model"]) == {name for name, model in built.items() if model.test_names}
 
 
 def test_what_a_model_shows_in_dagster(small, build, instance):
