@@ -21,7 +21,7 @@ from laion_assets.text.language import LANGUAGE_GROUPS, language_group_sql
 from laion_assets.text.rules import FILE_NAME_PATTERN, MARKUP_PATTERN
 
 _FILTERED_COLUMNS = """
-    pair_id, url, text, width, height, NULL::VARCHAR AS license, language, similarity, punsafe,
+    pair_id, url, text, width, height, license, language, similarity, punsafe,
     pwatermark, aesthetic_score, subset, sha256, policy, threshold, encoder,
     encoder_sha256"""
 _SCORES = {"punsafe": "unsafe", "pwatermark": "watermark", "aesthetic_score": "aesthetic"}
@@ -81,7 +81,7 @@ def filter_pairs(
 
     Args:
         connection: A DuckDB connection that knows the views; temporary tables named ``_filter_…`` are made and dropped.
-        pairs: Name of a view of unique_pairs (``pair_id, url_id, url, text, language``).
+        pairs: Name of a view of unique_pairs (``pair_id, url_id, url, text, language, license``).
         images: Name of a view of images (``url_id, url, final_url, status, width, height, original_width,
             original_height, byte_size, sha256``), one row a url.
         embeddings: Name of a view of clip_embeddings (``pair_id, sha256, encoder, encoder_sha256, similarity``), one
@@ -187,8 +187,8 @@ def _joined(pairs: str, images: str, embeddings: str, scores: str | None) -> str
     """Every pair once, with its picture, its scores and the embedding of its group's encoder, where there are such."""
     known = ", ".join(f"score.{name}" for name in _SCORES)
     return f"""
-        SELECT pair.pair_id, pair.url_id, pair.url, pair.text, pair.language, language_group.subset,
-               language_group.threshold, image.final_url, image.status, image.byte_size, image.sha256,
+        SELECT pair.pair_id, pair.url_id, pair.url, pair.text, pair.license, pair.language,
+               language_group.subset, language_group.threshold, image.final_url, image.status, image.byte_size, image.sha256,
                coalesce(image.original_width, image.width) AS width,
                coalesce(image.original_height, image.height) AS height,
                embedding.encoder, embedding.encoder_sha256, embedding.similarity, {known}

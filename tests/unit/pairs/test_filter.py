@@ -16,7 +16,16 @@ from laion_assets.pairs.filter import FilterCounts, FilterError, filter_pairs
 from laion_assets.pairs.policy import POLICIES, FilterOptions, Policy
 from laion_assets.text.language import language_group
 
-PAIRS = pl.Schema({"pair_id": pl.Int64, "url_id": pl.Int64, "url": pl.String, "text": pl.String, "language": pl.String})
+PAIRS = pl.Schema(
+    {
+        "pair_id": pl.Int64,
+        "url_id": pl.Int64,
+        "url": pl.String,
+        "text": pl.String,
+        "language": pl.String,
+        "license": pl.String,
+    }
+)
 IMAGES = pl.Schema(
     {
         "url_id": pl.Int64,
@@ -82,7 +91,8 @@ class Crawl:
         """Add a pair with its picture and its embedding by the encoder of its language; returns the url."""
         number = len(self.pairs)
         url = given.get("url", f"http://h.example/{number}.jpg")
-        self.pairs.append(dict(zip(PAIRS, (given.get("pair_id", number), 1000, url, text, language), strict=True)))
+        pair = (given.get("pair_id", number), 1000, url, text, language, given.get("license"))
+        self.pairs.append(dict(zip(PAIRS, pair, strict=True)))
         image = {"status": "success", "width": 512, "height": 256, "original_width": 1024, "original_height": 512}
         image |= {"url_id": 1000, "url": url, "final_url": url, "byte_size": 5000, "sha256": f"{number:064x}"}
         image |= {name: given[name] for name in IMAGES if name in given}
@@ -116,7 +126,7 @@ class Crawl:
 
 def test_a_released_pair_tells_by_what_it_was_judged(tmp_path: Path) -> None:
     crawl = Crawl()
-    url = crawl.add(text="a red cube", language="en", similarity=0.3)
+    url = crawl.add(text="a red cube", language="en", similarity=0.3, license="CC-BY-4.0")
     kept, counts = crawl.filter(tmp_path)
     assert kept.rows(named=True) == [
         {
@@ -125,7 +135,7 @@ def test_a_released_pair_tells_by_what_it_was_judged(tmp_path: Path) -> None:
             "text": "a red cube",
             "width": 1024,
             "height": 512,
-            "license": None,
+            "license": "CC-BY-4.0",
             "language": "en",
             "similarity": pytest.approx(0.3),
             "punsafe": None,
