@@ -188,7 +188,8 @@ def _joined(pairs: str, images: str, embeddings: str, scores: str | None) -> str
     known = ", ".join(f"score.{name}" for name in _SCORES)
     return f"""
         SELECT pair.pair_id, pair.url_id, pair.url, pair.text, pair.license, pair.language,
-               language_group.subset, language_group.threshold, image.final_url, image.status, image.byte_size, image.sha256,
+               language_group.subset, language_group.threshold, image.final_url, image.status, image.byte_size,
+               image.sha256,
                coalesce(image.original_width, image.width) AS width,
                coalesce(image.original_height, image.height) AS height,
                embedding.encoder, embedding.encoder_sha256, embedding.similarity, {known}
