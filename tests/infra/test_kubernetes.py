@@ -21,7 +21,14 @@ from tests.infra.files import helm_values, kubernetes_objects, user_deployment
 from tests.infra.kubernetes_schema import faults, kind_of
 
 NEEDS_INTERNET = {"crawl_snapshots", "wat_files", "candidate_pairs", "images"}
-NEEDS_GPU = {"calibrations", "clip_embeddings", "clip_checkpoints", "zero_shot_scores", "retrieval_scores"}
+NEEDS_GPU = {
+    "calibrations",
+    "clip_embeddings",
+    "clip_checkpoints",
+    "image_scores",
+    "zero_shot_scores",
+    "retrieval_scores",
+}
 
 
 # -- schemas ----------------------------------------------------------------------------------------------------------
