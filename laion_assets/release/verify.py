@@ -42,7 +42,8 @@ def verify_release(place: Storage, removals: Removals | None = None, *, content:
 
     Args:
         place: of the release.
-        removals: what is to be removed by now, as a lake knows it; None: what the release's own feed says.
+        removals: what is to be removed by now, as a lake knows it; None: what the release's own feed says, where files
+            are read.
         content: whether every file is read, or only looked at for its size.
 
     Raises:
@@ -61,12 +62,14 @@ def verify_release(place: Storage, removals: Removals | None = None, *, content:
         left = "left by a process that died" if path.endswith(UNFINISHED) else "not in the manifest"
         yield ReleaseFault(path, f"{left}; remove it")
     yield from _feed_faults(place, manifest)
-    for path, rows in removed_rows(place, sound, removals).items() if removals is not None else ():
+    if removals is None:
+        removals = _removals_of_feed(place) if content else Removals.none()
+    for path, rows in removed_rows(place, sound, removals).items():
         one = rows == 1
         yield ReleaseFault(
             path,
-            f"{rows:,} {'row is' if one else 'rows are'} on a takedown or a deny list by now: `laion release feed` "
-            "tells those who have copies, `laion clean` takes them out of one",
+            f"{rows:,} {'row is' if one else 'rows are'} to be removed by now: `laion release feed` tells those who "
+            "have copies, `laion clean` takes them out of one",
         )
 
 
@@ -104,6 +107,14 @@ def _feed_faults(place: Storage, manifest: Manifest) -> Iterator[ReleaseFault]:
         read_feed(feed)
     except FeedError as error:
         yield ReleaseFault(FEED, str(error))
+
+
+def _removals_of_feed(place: Storage) -> Removals:
+    """What the release's own feed says; nothing where it cannot be read, which is a fault of its own."""
+    try:
+        return read_feed(place.read(FEED)).removals
+    except (FileNotFoundError, FeedError):
+        return Removals.none()
 
 
 def removed_rows(place: Storage, files: list[ReleasedFile], removals: Removals) -> dict[str, int]:

@@ -222,7 +222,7 @@ def second(publisher: Publisher, first: Path, removed: int) -> Path:
 
 def test_what_is_to_be_removed_is_told_of_a_release(publisher: Publisher, first: Path, removed: int) -> None:
     [found] = faults(first, removals=current_removals(publisher.lake, publisher.settings))
-    assert "1 row is on a takedown or a deny list by now" in found
+    assert "1 row is to be removed by now" in found
 
 
 def test_only_the_part_that_changed_is_written_for_the_next_release(

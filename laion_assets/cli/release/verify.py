@@ -24,8 +24,8 @@ def verify(
 ) -> None:
     """Check a release: every file against its manifest, the removals feed, and what is to be removed by now.
 
-    Each fault is a line; exit code 1 if there is any. No lake is needed: where there is one, the release is also held
-    against its takedowns and deny lists as they are now.
+    Each fault is a line; exit code 1 if there is any. No lake is needed: where there is one, the release is held
+    against its takedowns and deny lists as they are now, else against its own removals feed.
     """
     from laion_assets.lake.opening import recorded_shape
     from laion_assets.orchestration.removals import current_removals
@@ -43,7 +43,8 @@ def verify(
         out.print(Text(fault.line), soft_wrap=True)
     manifest = read_manifest(place)
     how = "looked at" if quick else "read"
-    against = f"; held against the removals of {settings.lake}" if there else ""
+    whose = settings.lake if there else "its own feed"
+    against = f"; held against the removals of {whose}" if there or not quick else ""
     words = "no fault" if not faults else "1 fault" if faults == 1 else f"{faults:,} faults"
     out.print(f"release {manifest.release}: {len(manifest.files):,} files {how}{against}; {words}", highlight=False)
     if not there and lake is not None:

@@ -1,6 +1,7 @@
 """What is wrong with a release is found, each in a line, and without a lake."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +9,7 @@ import pytest
 
 from laion_assets.consent.removals import Removals, load_removals
 from laion_assets.delta.folder import FolderStorage
+from laion_assets.release.feed import feed_lines, requests_of
 from laion_assets.release.parts import ReleaseError
 from laion_assets.release.verify import verify_release
 from tests.unit.release.made import CRAWL, row, write_release
@@ -82,12 +84,23 @@ def test_a_quick_look_reads_no_file(folder: Path) -> None:
 def test_what_is_to_be_removed_by_now_is_told(folder: Path, kind: str, value: str, path: str) -> None:
     removals = load_removals(pl.DataFrame({"kind": [kind], "value": [value]}))
     [found] = faults(folder, removals)
-    assert found.startswith(f"{path}: 1 row is on a takedown or a deny list by now")
+    assert found.startswith(f"{path}: 1 row is to be removed by now")
 
 
 def test_a_site_is_removed_with_all_its_pictures(folder: Path) -> None:
     removals = load_removals(pl.DataFrame({"kind": ["domain"], "value": ["example.org"]}))
     assert [line.split(":")[0] for line in faults(folder, removals)] == ["data/en/part-000000.parquet", FILE]
+
+
+def test_without_a_lake_it_is_held_against_its_own_feed(tmp_path: Path) -> None:
+    asked = pl.DataFrame(
+        {"kind": ["url", "pair_id"], "value": ["HTTPS://example.org:443/1.jpg", "3"], "reason": [None, "privacy: no"]}
+    ).with_columns(requested_at=pl.lit(datetime(2026, 11, 30, tzinfo=UTC)))
+    write_release("told", ROWS, tmp_path / "told", tmp_path / "work", feed=feed_lines(requests_of(asked)))
+    [first, second] = faults(tmp_path / "told")
+    assert first.startswith("data/en/part-000000.parquet: 1 row is to be removed by now")
+    assert second.startswith(f"{FILE}: 1 row is to be removed by now")
+    assert faults(tmp_path / "told", Removals.none()) == [], "a lake knows better what was withdrawn"
 
 
 def test_where_no_release_is_one_line_says_so(tmp_path: Path) -> None:
