@@ -11,13 +11,14 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import msgspec
 
 from laion_assets.common.digests import file_sha256, text_digest
 from laion_assets.common.files import UNFINISHED, appearing, put_into_place, write_file
+from laion_assets.release.cleaning.faults import CopyError
 
 RECEIPT: Final = "removals-receipt.json"
 """The receipt's name in a copy."""
@@ -78,7 +79,11 @@ class Staging:
         self._folder = copy / RECORDS
 
     def recover(self) -> None:
-        """Carry unfinished renames to their end, and remove what was not finished before its record was written."""
+        """Carry unfinished renames to their end, and remove what was not finished before its record was written.
+
+        Raises:
+            CopyError: a record is none of ours.
+        """
         for unit in self._units():
             self._rename(_read(unit))
         for left in [path for path in self.copy.rglob(".*") if is_staged(path.name)]:
@@ -150,7 +155,18 @@ def _record(change: Change, path: Path) -> Record:
 
 
 def _read(unit: Path) -> list[Record]:
-    return msgspec.json.decode(unit.read_bytes(), type=list[Record])
+    """The files that a record names: of the copy alone, whoever wrote it.
+
+    Raises:
+        CopyError: it is no record of ours.
+    """
+    try:
+        records = msgspec.json.decode(unit.read_bytes(), type=list[Record])
+    except msgspec.DecodeError:
+        records = None
+    if records is None or any(PurePosixPath(r.path).is_absolute() or ".." in r.path.split("/") for r in records):
+        raise CopyError(f"{unit} is no record of a cleaning: remove the folder {RECORDS}, and clean again")
+    return records
 
 
 def _merged(earlier: Iterable[Record], later: Iterable[Record]) -> list[Record]:

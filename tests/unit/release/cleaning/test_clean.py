@@ -291,3 +291,25 @@ def test_two_at_once_do_not_meet(copy: Path, feed: Feed) -> None:
         clean(copy, feed)
     with pytest.raises(CopyError, match="expected the folder of a copy, found nothing"):
         clean(copy / "absent", feed)
+
+
+@pytest.mark.parametrize("said", [b"[]x", b'[{"path": 1}]', b"OUTSIDE"], ids=["torn", "no path", "outside"])
+def test_records_that_came_with_a_copy_move_nothing_outside_of_it(said: bytes, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    laion_list(copy / "list.parquet", ALL)
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / ".victim.cleaned").write_text("theirs")
+    record = {
+        "path": "../victim",
+        "rows": 1,
+        "removed": 1,
+        "before": "",
+        "after": "",
+        "bytes_before": 1,
+        "bytes_after": 1,
+    }
+    (copy / ".laion-clean").mkdir()
+    (copy / ".laion-clean" / "1.json").write_bytes(json.dumps([record]).encode() if said == b"OUTSIDE" else said)
+    with pytest.raises(CopyError, match=r"no record of a cleaning: remove the folder \.laion-clean"):
+        clean(copy, feed_of(("url", BY_URL.url)))
+    assert (tmp_path / "victim").read_text() == "mine"
