@@ -1,5 +1,6 @@
 """No page takes the parser for ever: what would is refused, and what people write is not."""
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from random import Random
@@ -103,9 +104,14 @@ def test_no_page_takes_a_second_of_processor_time(count):
     slow = {}
     for shape, page in pages(count):
         taken = seconds(page)
-        if taken > 1 and (taken := seconds(page)) > 1:  # a neighbour on the core makes any code slow, but once
+        if taken > most() and (taken := seconds(page)) > most():  # a neighbour makes any code slow, but once
             slow[shape] = taken
     assert slow == {}
+
+
+def most() -> float:
+    """Seconds of a processor; twice as many where more runs than there are cores, which then share their caches."""
+    return 1.0 if os.getloadavg()[0] <= (os.cpu_count() or 1) + 0.5 else 2.0
 
 
 def seconds(page: str) -> float:
