@@ -86,6 +86,12 @@ def test_virtual_shards_are_measured_beside_copies(tmp_path: Path) -> None:
     assert printed.count("written in") == printed.count("served, samples a processor second") == 2
 
 
+def test_lists_are_taken_in_beside_counting_their_urls(tmp_path: Path) -> None:
+    sizes = ("--rows", "4000", "--row-group", "1000", "--shards", "2")
+    printed = run("list_import.py", *sizes, "--folder", str(tmp_path / "lists"), cwd=tmp_path)
+    assert [name for name in ("laion import", "candidate pairs", "DuckDB") if name not in printed] == []
+
+
 def test_every_script_has_a_test_that_names_it() -> None:
     tests = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
     scripts = [path for path in (REPOSITORY / "measurements").glob("*.py") if path.name != "__init__.py"]

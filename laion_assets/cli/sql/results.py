@@ -127,11 +127,16 @@ def interruptible(con: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
             while not wait([running], timeout=_PATIENCE_SECONDS).done:
                 if asked:
                     con.interrupt()
-            if asked and isinstance(running.exception(), duckdb.InterruptException):
+            if asked and _is_interruption(running.exception()):
                 raise Cancelled
             return running.result()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _is_interruption(error: BaseException | None) -> bool:
+    """Whether it is DuckDB's word for being stopped: of its own class, or in what Arrow makes of it between batches."""
+    return isinstance(error, duckdb.InterruptException) or (error is not None and "INTERRUPT Error" in str(error))
 
 
 def rows_of(con: duckdb.DuckDBPyConnection, statement: str) -> duckdb.DuckDBPyRelation:
