@@ -12,8 +12,10 @@ from laion_assets.cli.building import record_states
 from laion_assets.orchestration.planning.crawls import CrawlRequest
 from laion_assets.orchestration.planning.models import ModelRequest
 from laion_assets.orchestration.planning.recipes import EvaluationRequest, TrainingRequest
+from laion_assets.orchestration.planning.releases import ReleaseRequest
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.home import dagster_instance
+from laion_assets.release.options import ReleaseOptions
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from laion_assets.sql.project import open_project
@@ -91,3 +93,5 @@ def finish(site: Site) -> None:
             trainer = Builder(settings, instance, Quiet())
             assert trainer.build(TrainingRequest(recipes=[ASKED_FOR])).failures == []
             assert trainer.build(EvaluationRequest(recipes=[ASKED_FOR])).failures == []
+            options = ReleaseOptions(destination=str(site.home.parent / "release"))
+            assert trainer.build(ReleaseRequest(name="some", options=options)).failures == []

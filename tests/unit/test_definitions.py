@@ -18,7 +18,7 @@ from laion_assets.lake.opening import open_lake
 from laion_assets.orchestration.code_location import build_definitions
 from laion_assets.orchestration.execution.failures import policy
 from laion_assets.orchestration.partitions import CRAWLS, Partitions
-from laion_assets.settings import Settings
+from laion_assets.settings import ScoreOptions, Settings
 from laion_assets.sql.build import stage_of
 from laion_assets.sql.project import load_project
 from laion_assets.sql.selection import training_stage
@@ -32,7 +32,9 @@ from tests.unit.sql.model_files import write_model
 REPOSITORY = Path(__file__).resolve().parents[2]
 TWO_CRAWLS = ("CC-MAIN-2024-10", "CC-MAIN-2024-18")
 SHARDS, BUCKETS = 3, 12
-BUILT = [name for name in STAGES if not TABLES[name].entered]
+OFFERED = [name for name in STAGES if not TABLES[name].optional]
+"""What there is where no setting asks for more."""
+BUILT = [name for name in OFFERED if not TABLES[name].entered]
 HEAVY = (
     "torch",
     "torchvision",
@@ -75,7 +77,8 @@ def test_loading_is_quick_and_imports_nothing_heavy(tmp_path):
         check=True,
     )
     found = json.loads(loaded.stdout)
-    assert found["assets"] == sorted([*TABLES, *load_project().models, "maintenance"])
+    offered = [name for name, table in TABLES.items() if not table.optional]
+    assert found["assets"] == sorted([*offered, *load_project().models, "maintenance"])
     assert set(found["modules"]).isdisjoint(HEAVY)
     assert found["seconds"] < 4
     assert loaded.stderr == ""
@@ -110,18 +113,29 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-@pytest.mark.parametrize("table", STAGES)
+def test_scores_of_pictures_are_an_asset_where_heads_are_named(graph, tmp_path):
+    scores, filtered = dg.AssetKey("image_scores"), dg.AssetKey("filtered_pairs")
+    assert not graph.has(scores)
+    assert scores not in graph.get(filtered).parent_keys, "nobody is warned that it is missing"
+    named = ScoreOptions(heads=(str(tmp_path / "head.yaml"),))
+    settings = Settings(_env_file=None, lake=str(tmp_path / "lake"), scores=named)  # type: ignore[call-arg]
+    asked = build_definitions(settings).resolve_asset_graph()
+    assert scores in asked.get(filtered).parent_keys
+    assert scores in asked.get(dg.AssetKey("partition_states")).parent_keys
+
+
+@pytest.mark.parametrize("table", OFFERED)
 def test_an_asset_hangs_on_what_its_stage_reads(graph, table):
-    declared = {read.table for read in TABLES[table].reads} - {table}
+    declared = {read.table for read in TABLES[table].reads if read.table in OFFERED} - {table}
     if table == "training_sets":  # and on what its recipes select from
         sources = {recipe.selection.source for recipe in load_recipes().values()}
         declared |= {read.table for source in sources for read in training_stage(load_project(), source).reads}
     if table == "partition_states":  # whose commit records it reads
-        declared |= {*PER_CRAWL, *load_project().enabled}
+        declared |= {*PER_CRAWL, *load_project().enabled} & {*OFFERED, *load_project().enabled}
     assert {key.to_user_string() for key in graph.get(dg.AssetKey(table)).parent_keys} == declared
 
 
-@pytest.mark.parametrize("table", STAGES)
+@pytest.mark.parametrize("table", OFFERED)
 def test_an_asset_is_described_by_its_table(definitions, graph, table):
     node = graph.get(dg.AssetKey(table))
     first, *lines = node.description.splitlines()
@@ -218,7 +232,7 @@ def test_steps_elsewhere_are_tried_again_when_their_process_is_lost(tmp_path):
     assert policies == {policy(settings.retries)}
 
 
-@pytest.mark.parametrize("table", PER_CRAWL)
+@pytest.mark.parametrize("table", [name for name in PER_CRAWL if name in OFFERED])
 def test_a_partition_depends_on_exactly_those_that_its_step_reads(graph, instance, tmp_path, table):
     """For unique_pairs that is: a bucket depends on every shard of its crawl, and on no other crawl's."""
     lake = open_lake(str(tmp_path / "lake"), shards=SHARDS, buckets=BUCKETS)
@@ -230,7 +244,7 @@ def test_a_partition_depends_on_exactly_those_that_its_step_reads(graph, instanc
     for partition in own[:: max(1, len(own) // 4)]:
         for read in TABLES[table].reads:
             upstream = TABLES[read.table]
-            if read.table == table or "crawl" not in upstream.partition_by or upstream.entered:
+            if read.table == table or "crawl" not in upstream.partition_by or upstream.entered or upstream.optional:
                 continue
             mapping = graph.get_partition_mapping(key, dg.AssetKey(read.table))
             mapped = mapping.get_upstream_mapped_partitions_result_for_partitions(
@@ -268,7 +282,7 @@ def test_a_model_is_an_asset_that_hangs_on_what_it_names(graph, name):
     model, node = project.models[name], graph.get(dg.AssetKey(name))
     expected = {*project.sources(name), *project.upstream(name)}
     if "commits" in expected:
-        expected = expected - {"commits"} | set(PER_CRAWL)
+        expected = expected - {"commits"} | {*PER_CRAWL} & {*OFFERED}
     assert {key.to_user_string() for key in node.parent_keys} == expected
     assert (node.group_name, node.tags["layer"]) == (SQL, model.layer)
     assert node.description.startswith(f"{model.description}\n\nPartitions: ")
@@ -334,7 +348,7 @@ def test_two_hundred_models_load_quickly_and_more_so_the_second_time(tmp_path):
         command = [sys.executable, "-c", _LOAD_MODELS]
         loaded = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
         took, assets = json.loads(loaded.stdout)
-        assert assets == len(TABLES) + 1 + 200  # the record of maintenance
+        assert assets == sum(not table.optional for table in TABLES.values()) + 1 + 200  # the record of maintenance
         seconds.append(took)
     cold, cached = seconds
     assert cold < 4

@@ -64,7 +64,7 @@ def _asset(project: Project, model: Model, settings: Settings) -> dg.AssetsDefin
         code_version=stage_of(project, model.name).code_version,
         kinds={"duckdb", "view" if model.is_view else "deltalake"},
         partitions_def=definition,
-        deps=_deps(project, model),
+        deps=_deps(project, model, settings),
         check_specs=[
             dg.AssetCheckSpec(name, asset=model.name, description=text, blocking=True, partitions_def=definition)
             for name, text in model.test_names.items()
@@ -114,11 +114,11 @@ def _tell_verdict(
     context.log_event(dg.AssetMaterialization(MODEL_TESTS.name, metadata=seen))
 
 
-def _deps(project: Project, model: Model) -> list[dg.AssetDep]:
+def _deps(project: Project, model: Model, settings: Settings) -> list[dg.AssetDep]:
     """Everything the model and its tests name, with how the partitions belong together."""
     upstream: dict[str, tuple[str, ...]] = {}
     for source in project.sources(model.name):
-        names = PER_CRAWL if source in RECORDS else (source,)
+        names = tuple(filter(settings.wants, PER_CRAWL)) if source in RECORDS else (source,)
         upstream.update({name: TABLES[name].partition_by for name in names})
     for name in project.upstream(model.name):
         upstream[name] = ("crawl",) if project.models[name].is_incremental else ()

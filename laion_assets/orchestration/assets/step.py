@@ -178,7 +178,9 @@ def stage_asset(
         deps=[
             dg.AssetDep(read.table, partition_mapping=partitions.mapping(read, table))
             for read in declared.reads
-            if read.table != table  # Dagster refuses a table that reads its own earlier crawls: see staleness
+            # Dagster refuses a table that reads its own earlier crawls (see staleness), and would warn of one that
+            # nobody asks for wherever something is built on it.
+            if read.table != table and settings.wants(read.table)
         ]
         + list(more_deps),
         check_specs=specs,

@@ -175,7 +175,8 @@ def maintenance(settings: Settings) -> Maintenance:
     told = f"Removes what the lake may forget: versions replaced more than {options.days:g} days ago."
     schedule = one_at_a_time(job, options.cron, told)
     policy = kept_by(options.cron)
-    shown = dg.AssetSpec(NAME, description=_DESCRIPTION, group_name=OPERATIONS, deps=[*STAGES], freshness_policy=policy)
+    deps = [*filter(settings.wants, STAGES)]
+    shown = dg.AssetSpec(NAME, description=_DESCRIPTION, group_name=OPERATIONS, deps=deps, freshness_policy=policy)
     return Maintenance(job, schedule, shown)
 
 
