@@ -132,7 +132,7 @@ def test_a_record_leads_forward_to_the_pair_that_was_released_of_it(
     (end,) = (row for row in rows_of(trace, "filtered_pairs") if row["crawl"] == start["crawl"])
     place = CrawlRecord(
         source_uri=None,
-        **{name: start[name] for name in CrawlRecord.__dataclass_fields__ if name != "source_uri"},
+        **{name: start[name] for name in CrawlRecord.__dataclass_fields__ if name in start},
     )
     assert holds(read_link(small_web.root, place), end["url"], end["text"])
     assert {row["sha256"] for row in rows_of(trace, "clip_embeddings")} == {end["sha256"]}

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from pathlib import Path
+from types import FrameType
 
 from laion_assets.delta.engine import interrupt_engines
 from laion_assets.delta.publishing import is_publishing
@@ -24,6 +25,7 @@ _PROC = Path("/proc")
 _EVERY_SECONDS = 1.0
 _GRACE_SECONDS = 30.0
 _SIGNAL = signal.SIGUSR1
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 
 
 class LimitExceeded(Exception):
@@ -52,7 +54,8 @@ def watched(table: str, label: str, need: Need) -> Iterator[None]:
     before = signal.signal(_SIGNAL, watch.end)
     watch.start()
     try:
-        yield
+        with _queries_end_with_signals():
+            yield
     except BaseException as error:
         if watch.verdict is not None and not isinstance(error, LimitExceeded):
             raise LimitExceeded(watch.verdict) from error  # a killed child, an interrupted query: not the reason
@@ -60,6 +63,29 @@ def watched(table: str, label: str, need: Need) -> Iterator[None]:
     finally:
         watch.stop()
         signal.signal(_SIGNAL, before)
+
+
+@contextmanager
+def _queries_end_with_signals() -> Iterator[None]:
+    """Let what interrupts this process end the queries of its engines first, and then do what it did before.
+
+    DuckDB leaves a query where a signal's handler raises, and its threads go on with it until the process ends.
+    """
+    before = {number: signal.getsignal(number) for number in _INTERRUPTIONS}
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        interrupt_engines()
+        if callable(handler := before[signal.Signals(number)]):
+            handler(number, frame)
+
+    ours = [number for number, handler in before.items() if callable(handler)]
+    for number in ours:
+        signal.signal(number, interrupted)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
 
 
 class _Watch(threading.Thread):

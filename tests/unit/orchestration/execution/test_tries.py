@@ -5,13 +5,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 import pytest
 
+from laion_assets.delta.engine import open_engine
 from laion_assets.delta.errors import CheckOutcome, PartitionBusy, UpstreamMissing, ValidationFailed
+from laion_assets.delta.folder import FolderStorage
 from laion_assets.delta.partition import Partition
 from laion_assets.orchestration.assets.publishing import Places, Published, keys_of, publish_each
 from laion_assets.settings import Settings
@@ -129,14 +131,20 @@ def test_the_limit_is_one_of_a_partition_not_of_a_range():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_step_that_is_stopped_in_a_query_is_canceled_and_has_not_failed(number: signal.Signals) -> None:
-    """DuckDB makes an error of its own of the interrupt, which looks like a fault of the query."""
+def test_a_step_that_is_stopped_in_a_query_is_canceled_and_has_not_failed(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """DuckDB makes an error of its own of the interrupt, which looks like a fault of the query; and ends the query."""
 
     def build(_: Partition) -> Published:
         threading.Timer(0.5, lambda: os.kill(os.getpid(), number)).start()
-        duckdb.connect().execute(_ENDLESS)
+        with open_engine(tmp_path / "spill", FolderStorage(tmp_path)) as con:
+            con.execute(_ENDLESS)
         raise AssertionError("nobody stopped it")
 
     kinds = {event.event_type for event in ran(build, settings()).all_events}
     assert dg.DagsterEventType.PIPELINE_CANCELED in kinds
     assert dg.DagsterEventType.PIPELINE_FAILURE not in kinds
+    before = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - before < 0.1, "its threads go on with the query"
