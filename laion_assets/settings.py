@@ -282,6 +282,13 @@ class Settings(BaseSettings):
         declared = TABLES.get(table)
         return declared is None or not declared.optional or bool(self.scores.heads)
 
+    def offers(self, table: str) -> bool:
+        """Whether Dagster shows a table: it is wanted, or was built before, and is to be built without rows now."""
+        if self.wants(table):
+            return True
+        storage = open_storage(self.lake)
+        return not storage.is_local or storage.exists(f"{table}/_delta_log/{0:020}.json")  # a bucket is not asked here
+
     def open_lake(self, *, create: bool = True) -> Lake:
         """Open the lake these settings name."""
         return open_lake(self.lake, shards=self.shards, buckets=self.buckets, create=create)

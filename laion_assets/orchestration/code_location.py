@@ -59,7 +59,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         asset(images.images),
         asset(embeddings.calibrations, whole=embeddings.encoders_to_calibrate),
         asset(embeddings.clip_embeddings, warnings=score_check),
-        *([asset(scores.image_scores)] if settings.wants("image_scores") else []),
+        *([asset(scores.image_scores)] if settings.offers("image_scores") else []),
         asset(pairs.filtered_pairs),
         asset(evaluation.benchmark_images),
         asset(
@@ -79,7 +79,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         asset(
             states.partition_states,
             whole=evaluation.whole,
-            more_deps=map(dg.AssetDep, (*filter(settings.wants, PER_CRAWL), *project.enabled)),
+            more_deps=map(dg.AssetDep, (*filter(settings.offers, PER_CRAWL), *project.enabled)),
         ),
     ]
     written_beside = [

@@ -25,7 +25,6 @@ NEEDS_GPU = {
     "calibrations",
     "clip_embeddings",
     "clip_checkpoints",
-    "image_scores",
     "zero_shot_scores",
     "retrieval_scores",
 }

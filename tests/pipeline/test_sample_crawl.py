@@ -192,6 +192,8 @@ def test_commits_name_what_they_were_built_from(undisturbed: Built) -> None:
             assert commit.code_version == TABLES[table].code_version
             for read in TABLES[table].reads:
                 partitions = partitions_there(lake, read, CATALOGUE.partition(name))
+                if read.table not in commit.upstreams and not partitions and "crawl" in TABLES[read.table].partition_by:
+                    continue  # what people enter of a crawl, and scores where there are no heads
                 assert read.table in commit.upstreams, (table, name)
                 upstream = commit.upstreams[read.table]
                 if partitions and read.table != table:

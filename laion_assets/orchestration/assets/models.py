@@ -118,7 +118,7 @@ def _deps(project: Project, model: Model, settings: Settings) -> list[dg.AssetDe
     """Everything the model and its tests name, with how the partitions belong together."""
     upstream: dict[str, tuple[str, ...]] = {}
     for source in project.sources(model.name):
-        names = tuple(filter(settings.wants, PER_CRAWL)) if source in RECORDS else (source,)
+        names = tuple(filter(settings.offers, PER_CRAWL)) if source in RECORDS else (source,)
         upstream.update({name: TABLES[name].partition_by for name in names})
     for name in project.upstream(model.name):
         upstream[name] = ("crawl",) if project.models[name].is_incremental else ()

@@ -180,7 +180,7 @@ def stage_asset(
             for read in declared.reads
             # Dagster refuses a table that reads its own earlier crawls (see staleness), and would warn of one that
             # nobody asks for wherever something is built on it.
-            if read.table != table and settings.wants(read.table)
+            if read.table != table and settings.offers(read.table)
         ]
         + list(more_deps),
         check_specs=specs,

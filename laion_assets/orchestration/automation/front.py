@@ -32,7 +32,7 @@ def automated(assets: Iterable[Any], settings: Settings, project: Project) -> Au
     """The assets with what builds them by itself."""
     overview, keys = Overview(settings, project), Keys(settings, project)
     decisions = Decisions(overview, keys)
-    built = (*filter(settings.wants, PER_CRAWL), CALIBRATIONS, *project.enabled, PARTITION_STATES)
+    built = (*filter(settings.offers, PER_CRAWL), CALIBRATIONS, *project.enabled, PARTITION_STATES)
     return Automation(
         assets=with_freshness(with_condition(assets, built, Due(decisions)), settings.automation),
         sensors=[new_crawls(settings), DueSensor(decisions, dg.AssetSelection.assets(*built)), *alerts(settings, keys)],

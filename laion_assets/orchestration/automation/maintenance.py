@@ -175,7 +175,7 @@ def maintenance(settings: Settings) -> Maintenance:
     told = f"Removes what the lake may forget: versions replaced more than {options.days:g} days ago."
     schedule = one_at_a_time(job, options.cron, told)
     policy = kept_by(options.cron)
-    deps = [*filter(settings.wants, STAGES)]
+    deps = [*filter(settings.offers, STAGES)]
     shown = dg.AssetSpec(NAME, description=_DESCRIPTION, group_name=OPERATIONS, deps=deps, freshness_policy=policy)
     return Maintenance(job, schedule, shown)
 
