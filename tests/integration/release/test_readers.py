@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import sys
 from argparse import Namespace
 from typing import Any
 
@@ -166,7 +167,11 @@ def test_embedding_reader_pairs_each_vector_with_its_pair(made, encoder):
 
 
 def test_mlcroissant_has_no_complaint_and_loads_every_set_of_records(made, caplog):
+    import absl.logging
     import mlcroissant
+
+    # It would close the stream that it found as it was imported, which is this test's own, with the logging of others.
+    absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
     with caplog.at_level(logging.WARNING):
         dataset = mlcroissant.Dataset(jsonld=str(made.folder / "croissant.json"))
