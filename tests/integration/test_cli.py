@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from laion_assets.clip.options import EncoderOptions
-from laion_assets.tables.catalogue import ALWAYS, PER_CRAWL, TABLES
+from laion_assets.tables.catalogue import ALWAYS, TABLES
 from tests.integration import foreign
 from tests.integration.conftest import serving
 from tests.pipeline.conftest import free_port
@@ -123,7 +123,7 @@ def test_help_names_every_command_and_stage_and_where_to_begin(place):
         "sample",
         "LAION_",
         "settings.env",
-        *PER_CRAWL,
+        *ALWAYS,
     ):
         assert word in shown
     assert "laion demo" in shown
