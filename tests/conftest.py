@@ -1,6 +1,7 @@
 """Fixtures every test may use. What belongs to one package only stands beside that package's tests."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = outcome.get_result()
     if report.skipped and os.environ.get("LAION_NO_SKIPS"):
         report.outcome = "failed"
+
+
+def pytest_runtest_setup() -> None:
+    """Forget a Dagster instance that is gone: those of fixtures end in any order, and the last brings back another."""
+    base = sys.modules.get("dagster._core.storage.defs_state.base")
+    kept = base._current_storage.get() if base is not None else None
+    instance = getattr(kept, "_instance_weakref", None)
+    if base is not None and instance is not None and instance() is None:
+        base._current_storage.set(None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
