@@ -138,6 +138,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as made:
         folder = options.folder or Path(made)
+        folder.mkdir(parents=True, exist_ok=True)
         generate(folder, options.rows, options.files, options.row_group)
         print(f"{'':28} {'rows':>12} {'rows/s':>12} {'rows/core-s':>12} {'peak MiB':>9}")
         for work in ("laion import", "reading its rows", "candidate pairs", "count(DISTINCT url), DuckDB"):

@@ -17,7 +17,7 @@ from laion_assets.orchestration.runs.home import POOLS, set_pools
 from laion_assets.sample.options import CRAWLS
 from laion_assets.settings import Settings
 from laion_assets.sources import sources
-from laion_assets.tables.catalogue import PER_CRAWL
+from laion_assets.tables.catalogue import ALWAYS
 from tests.integration.conftest import serving
 from tests.pipeline.conftest import (
     Built,
@@ -181,10 +181,14 @@ def test_pools_of_a_new_instance_have_a_size_and_keep_what_somebody_chose(tmp_pa
         instance.event_log_storage.set_concurrency_slots("gpu", 4)
         set_pools(instance)
         assert sizes() == {**POOLS, "gpu": 4}
+        for pool in POOLS:
+            instance.event_log_storage.delete_concurrency_limit(pool)
+        set_pools(instance, {})
+        assert sizes() == dict.fromkeys(POOLS, 1), "the default of its configuration"
 
 
 def test_every_stage_that_a_build_goes_through_can_be_sent_elsewhere() -> None:
     from laion_assets.orchestration.execution.origin import loadable_job
 
     job = loadable_job("__ASSET_JOB").get_definition()
-    assert {dg.AssetKey(table) for table in PER_CRAWL} <= set(job.asset_layer.executable_asset_keys)
+    assert {dg.AssetKey(table) for table in ALWAYS} <= set(job.asset_layer.executable_asset_keys)

@@ -3,9 +3,12 @@
 import math
 import os
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
+from sqlalchemy.exc import DBAPIError
 
 from laion_assets.common.locks import locked
 from laion_assets.common.shipped import shipped
@@ -23,8 +26,7 @@ def dagster_instance() -> dg.DagsterInstance:
         if fresh:
             shutil.copy(_CONFIGURATION, home / "dagster.yaml")
         instance = dg.DagsterInstance.get()
-        if fresh:
-            set_pools(instance)
+        set_pools(instance, POOLS if fresh else {})
     return instance
 
 
@@ -34,11 +36,23 @@ def existing_instance() -> dg.DagsterInstance | None:
     return dagster_instance() if (home / "dagster.yaml").exists() else None
 
 
-def set_pools(instance: dg.DagsterInstance) -> None:
-    """Give each pool of a new instance its size; a pool that somebody gave one keeps it."""
+def set_pools(instance: dg.DagsterInstance, sizes: Mapping[str, int] = POOLS) -> None:
+    """Give pools that have no size yet one; what somebody chose stays.
+
+    Dagster itself would do it at the first step that wants a place, and fails in PostgreSQL if two steps are the first
+    at once: its transaction goes on after the row that the other wrote.
+
+    Args:
+        instance: whose pools they are.
+        sizes: of those to give one; the others follow the instance's own ``default_limit``.
+    """
     storage = instance.event_log_storage
-    if storage.supports_global_concurrency_limits:
-        known = {pool.name for pool in storage.get_pool_limits()}
-        for name, places in POOLS.items():
-            if name not in known:
-                storage.set_concurrency_slots(name, places)
+    if not storage.supports_global_concurrency_limits:
+        return
+    known = {pool.name for pool in storage.get_pool_limits()}
+    for name in POOLS.keys() - known:
+        with suppress(DBAPIError):  # another machine just did
+            if name in sizes:
+                storage.set_concurrency_slots(name, sizes[name])
+            else:
+                storage.initialize_concurrency_limit_to_default(name)

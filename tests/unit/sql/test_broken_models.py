@@ -11,7 +11,7 @@ from laion_assets.sql.errors import ModelError
 from laion_assets.sql.project import Project, load_project, open_project
 from laion_assets.sql.selection import selected_from, training_stage
 from laion_assets.sql.session import connect
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import ALWAYS
 from tests.unit.sql.model_files import write_model, write_test
 
 GOOD = "SELECT crawl FROM {{ source('wat_files') }}"
@@ -210,7 +210,7 @@ def test_the_code_location_loads_and_shows_what_is_broken_and_what_waits(tmp_pat
     project(tmp_path)
     settings = Settings(_env_file=None, lake=str(tmp_path / "lake"), models=str(tmp_path))  # type: ignore[call-arg]
     graph = build_definitions(settings).resolve_asset_graph()
-    assert {"sound", *TABLES} <= {key.to_user_string() for key in graph.get_all_asset_keys()}
+    assert {"sound", *ALWAYS} <= {key.to_user_string() for key in graph.get_all_asset_keys()}
     for name, kind, said in (("wrong", "broken", "wrong.sql:5"), ("on_it", "waits", "waits for wrong")):
         node = graph.get(dg.AssetKey(name))
         assert not node.is_materializable
