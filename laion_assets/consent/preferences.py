@@ -1,0 +1,50 @@
+"""Lists of ``name=value`` that say what a thing may be used for: AIPREF's Content-Usage and Content-Signal.
+
+Sources: draft-ietf-aipref-vocab and draft-ietf-aipref-attach (a dictionary of RFC 9651; ``y`` and ``n``; what is not
+known is ignored; of several expressions a no holds); Cloudflare's Content Signals Policy (``yes`` and ``no``).
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from laion_assets.consent.signals import LONGEST_RAW, Said, Use
+
+CATEGORIES: Final[Mapping[str, Use]] = {"train-ai": "train", "ai-train": "train", "search": "index"}
+"""Categories of use that concern a data set of pictures, in the spelling of either list."""
+
+_VALUES: Final = {"y": True, "yes": True, "?1": True, "n": False, "no": False, "?0": False}
+# A member of a dictionary up to its parameters, which nobody has given a meaning yet.
+_MEMBER: Final = re.compile(
+    r"[ \t]*([a-z*][a-z0-9_.*-]*)[ \t]*(?:=[ \t]*\"?(\??[a-z0-9]+)\"?)?[ \t]*(?:;[^,]*)?", re.IGNORECASE
+)
+
+
+def preferences(expressions: Iterable[str]) -> dict[Use, bool]:
+    """What several expressions say together, by use; a no holds against a yes.
+
+    Case does not matter and a member that cannot be read is passed over: a server that wrote ``Train-AI=n, ;`` meant
+    no all the same, though RFC 9651 would have the whole line ignored.
+
+    Args:
+        expressions: Values of Content-Usage or Content-Signal lines, such as ``train-ai=n, search=y``.
+    """
+    told: dict[Use, bool] = {}
+    for expression in expressions:
+        for member in expression.split(","):
+            read = _MEMBER.match(member)
+            use = None if read is None else CATEGORIES.get(read[1].lower())
+            value = None if read is None else _VALUES.get((read[2] or "").lower())
+            if use is not None and value is not None:
+                told[use] = told.get(use, True) and value
+    return told
+
+
+def said_in(signal: str, expressions: Iterable[str]) -> list[Said]:
+    """The same as what a signal said: a no with all that it forbids, else a yes; nothing where nothing was read."""
+    lines = list(expressions)
+    told = preferences(lines)
+    if not told:
+        return []
+    forbids = tuple(use for use, allowed in told.items() if not allowed)
+    return [Said(signal, ", ".join(lines)[:LONGEST_RAW], not forbids, forbids)]
