@@ -5,7 +5,9 @@ The lake obeys all signals unless ``LAION_CONSENT__…`` leaves one out. Nothing
 format stand beside this file and give ``Said``.
 """
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Final, Literal, TypeAlias
 
 Use: TypeAlias = Literal["fetch", "train", "index"]
@@ -89,3 +91,9 @@ keep a picture out of an index). ``precedence`` orders signals of one specificat
 file, header, page, what is embedded): a later one overrides an earlier one, its yes as well. Across specifications the
 strictest holds.
 """
+
+
+def signals_json(said: Iterable[Said]) -> str | None:
+    """What was said as a column of a table has it: a list of objects, each thing once; None where nothing was said."""
+    told = [asdict(one) for one in dict.fromkeys(said)]
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":")) if told else None

@@ -118,6 +118,7 @@ def fetch_bucket(
     options: DownloadOptions,
     removals: Removals,
     scratch: Path,
+    hosts: Path | None,
     progress: Callable[[int], None],
 ) -> Iterator[FetchedTar]:
     """Attempt the urls that ``plan_attempts`` left; tars that were finished with these options are taken as they are.
@@ -129,6 +130,7 @@ def fetch_bucket(
         options: limits, manners and format.
         removals: what must not be fetched.
         scratch: file to write the removals to.
+        hosts: folder of what hosts allow; None: hosts are not asked.
         progress: called with the number of urls done since the last call.
 
     Yields:
@@ -139,7 +141,9 @@ def fetch_bucket(
     """
     removals.write(scratch)
     urls = con.table("attempted").pl()
-    for rows in download(urls, output=output, relative_to=root, options=options, removals=scratch, progress=progress):
+    for rows in download(
+        urls, output=output, relative_to=root, options=options, removals=scratch, hosts=hosts, progress=progress
+    ):
         yield FetchedTar(rows)
 
 

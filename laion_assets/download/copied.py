@@ -24,7 +24,10 @@ from laion_assets.common.digests import json_digest
 from laion_assets.common.duck import number as number_of
 from laion_assets.common.duck import temporary_tables
 from laion_assets.common.files import appearing, fresh_path, remove_unfinished
+from laion_assets.consent.decision import refusal
+from laion_assets.consent.embedded import said_within
 from laion_assets.consent.removals import RemovalMatcher, Removals
+from laion_assets.consent.signals import signals_json
 from laion_assets.download.bucket import FetchedTar
 from laion_assets.download.driver import only_writer, rows_of
 from laion_assets.download.failures import Failure, FetchFailed
@@ -322,6 +325,10 @@ class _Copier:
             raise FetchFailed(Failure.DECODE, str(error)) from error
         row["width"], row["height"] = row["original_width"], row["original_height"] = picture.size
         row["perceptual_hash"], row["exif"] = look, exif_tags(content)
+        said = said_within(content, f"image/{header.format}") if self._options.respect_opt_outs else []
+        row["signals"] = signals_json(said)
+        if (no := refusal(said)) is not None:
+            raise FetchFailed(Failure.OPTED_OUT, f"{no.signal}: {no.raw}")
         return _EXTENSIONS.get(header.format, found.extension)
 
 
@@ -344,6 +351,7 @@ def _nothing(entry: _Wanted, found: _Found) -> Row:
         sha256=None,
         perceptual_hash=None,
         exif=None,
+        signals=None,
         shard_path=None,
         sample_key=None,
         expected=entry.expected,

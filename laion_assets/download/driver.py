@@ -48,6 +48,7 @@ def download(
     options: DownloadOptions | None = None,
     removals: Removal | str | Path | None = None,
     relative_to: str | Path | None = None,
+    hosts: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Attempt every distinct url once, with img2dataset's downloader, resizer and webdataset writer.
@@ -63,6 +64,7 @@ def download(
         options: limits, manners and format; by default those of ``DownloadOptions()``.
         removals: what must not be fetched: a file written by ``Removals.write``, or a matcher that can be pickled.
         relative_to: folder that ``shard_path`` is relative to; by default the parent of ``output``.
+        hosts: folder of what hosts allow, which all downloads share; None: hosts are not asked.
         progress: called with the number of urls done since the last call.
 
     Yields:
@@ -94,6 +96,7 @@ def download(
         folder=folder,
         shard_folder=folder.relative_to(base).as_posix(),
         options=options,
+        hosts=hosts if options.respect_opt_outs and options.ask_hosts else None,
         progress=progress or (lambda _: None),
     )
     return job.run(removals)
@@ -121,6 +124,7 @@ class _Job:
     folder: Path
     shard_folder: str
     options: DownloadOptions
+    hosts: Path | None
     progress: Callable[[int], None]
 
     def run(self, removals: Removal | str | Path | None) -> Iterator[pl.DataFrame]:
@@ -214,6 +218,7 @@ class _Job:
             scratch=str(folder),
             options=self.options,
             removals=removals,
+            hosts=None if self.hosts is None else str(self.hosts),
         )
 
     def _explain(self, tar: _Tar, code: int, error: str | None) -> str:

@@ -6,16 +6,22 @@ What comes back says what happened; nothing raises. Whether the bytes decode is 
 import hashlib
 import re
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
+from laion_assets.consent.decision import before_asking, refusal
+from laion_assets.consent.embedded import said_within
 from laion_assets.consent.optout import opted_out
+from laion_assets.consent.preferences import said_in
+from laion_assets.consent.signals import Said
+from laion_assets.consent.tdmrep import reservation
 from laion_assets.download.encodings import undo_encodings
 from laion_assets.download.failures import Failure, FetchFailed, failure_of_status
 from laion_assets.download.guard import Guard, is_bad_port
+from laion_assets.download.hosts import DOCUMENTS, Document, HostBook, HostSays, cut
 from laion_assets.download.loop import Loop, Steps
 from laion_assets.download.options import DownloadOptions
 from laion_assets.download.refusals import Removal, refuse_listed, refuse_listed_body, refuse_out_of_bounds
@@ -31,6 +37,9 @@ _MOST_CHARACTERS = 65_536
 """Of a url: servers take 8,000 (RFC 9110, section 4.1), libcurl 8 million."""
 _WHOLE = re.compile(r"bytes[ \t]+0-(\d{1,12})/(\d{1,12})", re.ASCII | re.IGNORECASE)
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
+
+_PATIENCE_SECONDS = 0.05
+"""Between two looks for what somebody else asked a host."""
 
 Key = TypeVar("Key")
 
@@ -53,6 +62,11 @@ class Fetched:
     byte_size: int | None = None
     sha256: str | None = None
     exif: str | None = None
+    said: list[Said] = field(default_factory=list)
+    """What its hosts, their answers and the picture itself said of its use."""
+
+
+_Check = Callable[[Fetched, Answer], None]
 
 
 class Fetcher:
@@ -63,6 +77,7 @@ class Fetcher:
         removals: what must not be fetched; matched before each connection, and against each body.
         guard: which addresses may be connected to.
         slots: bounds the requests under way to one host and address.
+        hosts: what hosts allow, who are asked once a day; None where nobody is asked.
     """
 
     def __init__(
@@ -71,9 +86,11 @@ class Fetcher:
         removals: Removal | None = None,
         guard: Guard | None = None,
         slots: Slots | None = None,
+        hosts: HostBook | None = None,
     ) -> None:
         self.options = options
         self.removals = removals
+        self._hosts = hosts
         self._guard = guard or Guard(options.allowed_networks)
         self._loop = Loop(options, self._guard, slots or Slots(options.connections_per_host, options.delay_seconds))
 
@@ -97,8 +114,9 @@ class Fetcher:
         outcome = Fetched()
         try:
             target = self._admit(url, "")
+            yield from self._consult(target, outcome, "")
             visit = Visit(self.options.deadline_seconds, lambda answer: self._judge(answer, outcome))
-            yield from self._with_retries(visit, target, outcome)
+            yield from self._with_retries(visit, target, outcome, self._check_body)
         except FetchFailed as failed:
             outcome.failure, outcome.failure_detail = failed.failure, failed.detail
         except Exception as error:  # noqa: BLE001 - recorded as the url's failure
@@ -107,11 +125,11 @@ class Fetcher:
             outcome.body = None
         return outcome
 
-    def _with_retries(self, visit: Visit, target: HttpUrl, outcome: Fetched) -> Steps[None]:
+    def _with_retries(self, visit: Visit, target: HttpUrl, outcome: Fetched, check: _Check) -> Steps[None]:
         while True:
             outcome.attempts += 1
             try:
-                return (yield from self._try(visit, target, outcome))
+                return (yield from self._try(visit, target, outcome, check))
             except FetchFailed as failed:
                 wait = self.options.retry_delay_seconds if failed.wait_seconds is None else failed.wait_seconds
                 if not failed.again or outcome.attempts > self.options.retries or wait >= visit.seconds:
@@ -119,7 +137,7 @@ class Fetcher:
             visit.seconds -= wait
             yield float(wait)
 
-    def _try(self, visit: Visit, target: HttpUrl, outcome: Fetched) -> Steps[None]:
+    def _try(self, visit: Visit, target: HttpUrl, outcome: Fetched, check: _Check) -> Steps[None]:
         outcome.http_status = outcome.content_type = None
         visit.cookies = []
         for _ in range(self.options.redirects + 1):
@@ -127,9 +145,60 @@ class Fetcher:
             visit.addresses = self._guard.permitted(target.host, (yield target.host))
             answer: Answer = yield visit
             if answer.redirect is None:
-                return self._check_body(outcome, answer)
+                return check(outcome, answer)
             target = self._admit(resolve_url(answer.redirect, target.href) or answer.redirect, "redirect to ")
+            if check == self._check_body:
+                yield from self._consult(target, outcome, "redirect to ")
         raise FetchFailed(Failure.OTHER, f"more than {self.options.redirects} redirects")
+
+    def _consult(self, target: HttpUrl, outcome: Fetched, how: str) -> Steps[None]:
+        """Refuse what its host does not allow, so that it is not even asked for."""
+        if self._hosts is None:
+            return
+        says = yield from self._host_says(f"{target.scheme}://{target.authority}")
+        if says.unreachable is not None:
+            found = says.unreachable
+            failure = Failure(found.failure) if found.failure else failure_of_status(found.status or 500)
+            raise FetchFailed(failure, f"{how}a host whose robots.txt cannot be had: {found.detail}")
+        said = says.said(target.href)
+        outcome.said += said
+        _refuse(before_asking(said), how)
+
+    def _host_says(self, origin: str) -> Steps[HostSays]:
+        """What an origin says; of all who want to know it today one asks."""
+        assert self._hosts is not None
+        while (says := self._hosts.get(origin)) is None:
+            if not self._hosts.begin(origin):
+                yield _PATIENCE_SECONDS
+                continue
+            documents: dict[str, Document] = {}
+            for path in DOCUMENTS:
+                documents[path] = yield from self._document(f"{origin}{path}")
+                if documents[path].failure is not None:  # whoever does not answer is not asked for more
+                    break
+            return self._hosts.put(origin, documents)
+        return says
+
+    def _document(self, url: str) -> Steps[Document]:
+        outcome = Fetched()
+
+        def judge(answer: Answer) -> None:
+            self._take_head(answer, outcome)
+
+        def keep(outcome: Fetched, answer: Answer) -> None:
+            outcome.body = self._content(answer)
+
+        try:
+            visit = Visit(self.options.deadline_seconds, judge)
+            yield from self._with_retries(visit, self._admit(url, ""), outcome, keep)
+        except FetchFailed as failed:
+            status = outcome.http_status
+            if status is not None and 300 <= status < 500 and status not in _WORTH_A_RETRY:
+                return Document(status)
+            return Document(
+                status if status is None or status >= 500 else None, b"", failed.failure.value, failed.detail
+            )
+        return Document(outcome.http_status, cut(outcome.body or b""))
 
     def _admit(self, url: str, how: str) -> HttpUrl:
         """Refuse a url, as it is written and as it is asked, before anything is asked of its host."""
@@ -147,8 +216,8 @@ class Fetcher:
             refuse_listed(self.removals, target.href, how)
         return target
 
-    def _judge(self, answer: Answer, outcome: Fetched) -> None:
-        """Judge status and headers, before the body is read."""
+    def _take_head(self, answer: Answer, outcome: Fetched) -> None:
+        """Judge the status of an answer."""
         status = outcome.http_status = answer.status
         outcome.content_type = ", ".join(answer.values("content-type"))[:200] or None
         if status in _REDIRECTS:
@@ -157,10 +226,19 @@ class Fetcher:
             again = status in _WORTH_A_RETRY
             wait = _retry_after(answer.values("retry-after")) if again else None
             raise FetchFailed(failure_of_status(status), f"HTTP status {status}", again=again, wait_seconds=wait)
+
+    def _judge(self, answer: Answer, outcome: Fetched) -> None:
+        """Judge status and headers of a picture, before the body is read."""
+        self._take_head(answer, outcome)
         if self.options.respect_opt_outs:
             directive = opted_out(answer.values("x-robots-tag"), self.options.agent)
             if directive is not None:
+                outcome.said.append(Said("x_robots_tag", directive, False, ("train", "index")))
                 raise FetchFailed(Failure.OPTED_OUT, f"X-Robots-Tag: {directive}")
+            policy = ", ".join(answer.values("tdm-policy"))
+            outcome.said += reservation("tdm_header", answer.values("tdm-reservation"), policy)
+            outcome.said += said_in("content_usage", answer.values("content-usage"))
+            _refuse(refusal(outcome.said))
         length = "".join(answer.values("content-length")[:1]).partition(",")[0].strip()
         if answer.redirect is None and length.isdigit() and float(length) > self.options.max_bytes:
             what = f"Content-Length of {length[:20]} bytes, over {self.options.max_bytes}"
@@ -182,6 +260,9 @@ class Fetcher:
             unfinished = answer.status == _ACCEPTED or cut_off
             raise FetchFailed(Failure.PROTOCOL if unfinished else Failure.NOT_AN_IMAGE, what)
         refuse_out_of_bounds(header, self.options)
+        if self.options.respect_opt_outs:
+            outcome.said += said_within(body, f"image/{header.format}")
+            _refuse(refusal(outcome.said))
 
     def _content(self, answer: Answer) -> bytes:
         """The body without its content encodings; a picture that comes bare whatever they say is taken as it is."""
@@ -191,6 +272,11 @@ class Fetcher:
             if failed.failure is Failure.TOO_LARGE or read_header(answer.body) is None:
                 raise
             return answer.body
+
+
+def _refuse(no: Said | None, how: str = "") -> None:
+    if no is not None:
+        raise FetchFailed(Failure.OPTED_OUT, f"{how}{no.signal}: {no.raw}")
 
 
 def _check_whole(answer: Answer) -> None:

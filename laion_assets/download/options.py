@@ -46,8 +46,11 @@ class DownloadOptions:
     ca_bundle: str | None = None
     """PEM file of the certificates that servers' own are verified against; None: the system's store."""
     respect_opt_outs: bool = True
-    """Whether a picture served with X-Robots-Tag noai, noimageai, noml, noindex, noimageindex or none, or with an
-    unavailable_after that is past, is refused."""
+    """Whether a picture is refused whose host, answer or own metadata says no: robots.txt with Content-Usage and
+    Content-Signal, tdmrep.json, ai.txt; X-Robots-Tag (noai, noimageai, noml, noindex, noimageindex, none, or an
+    unavailable_after that is past), tdm-reservation, Content-Usage; Data Mining in XMP, C2PA."""
+    ask_hosts: bool = True
+    """Whether hosts are asked, once a day each, for robots.txt, tdmrep.json and ai.txt before their pictures."""
     image_size: int = 512
     """Size in pixels that resizing aims at (which side: see resize_mode)."""
     resize_mode: str = "keep_ratio_largest"

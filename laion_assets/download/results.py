@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
         ("sha256", pa.string()),
         ("perceptual_hash", pa.int64()),
         ("exif", pa.string()),
+        ("signals", pa.string()),
         ("shard_path", pa.string()),
         ("sample_key", pa.string()),
         ("expected", pa.string()),
@@ -60,6 +61,7 @@ class Row(TypedDict):
     sha256: str | None
     perceptual_hash: int | None
     exif: str | None
+    signals: str | None
     shard_path: str | None
     sample_key: str | None
     expected: str | None

@@ -17,8 +17,10 @@ from typing import Any, Self
 import pyarrow as pa
 
 from laion_assets.common.files import put_into_place
+from laion_assets.consent.signals import signals_json
 from laion_assets.download.failures import Failure, FetchFailed, failure_of_message
 from laion_assets.download.fetch import Fetched, Fetcher
+from laion_assets.download.hosts import DOCUMENTS, HostBook
 from laion_assets.download.options import DownloadOptions
 from laion_assets.download.refusals import Removal, refuse_unexpected
 from laion_assets.download.resizer import Resizer
@@ -54,6 +56,8 @@ class TarTask:
     options: DownloadOptions
     removals: str | None = None
     """Pickled ``Removal`` (``.pickle``), or what ``RemovalMatcher.read`` reads."""
+    hosts: str | None = None
+    """Folder of a ``HostBook``; None where hosts are not asked."""
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -83,7 +87,10 @@ def run_tar(task: TarTask, slots: Slots | None, count: Callable[[], None]) -> No
     with pa.OSFile(task.urls) as file:
         urls = pa.ipc.open_file(file).read_all().to_pylist()
     notes = _Notes(task, count, {entry["url"]: entry["expected"] for entry in urls if entry["expected"]})
-    fetcher = Fetcher(options, _read_removals(task.removals), slots=slots)
+    hosts = None
+    if task.hosts is not None:
+        hosts = HostBook(Path(task.hosts), options.agent, 3 * len(DOCUMENTS) * options.deadline_seconds)
+    fetcher = Fetcher(options, _read_removals(task.removals), slots=slots, hosts=hosts)
     library.ThreadPool = lambda _: _Fetching(fetcher, notes)
     downloader = library.Downloader(
         sample_writer_class=_sample_writer(notes),
@@ -165,6 +172,7 @@ class _Notes:
             sha256=fetched.sha256,
             perceptual_hash=None if stored is None else perceptual_hash(stored),
             exif=None if stored is None else fetched.exif,
+            signals=signals_json(fetched.said),
             shard_path=None if stored is None else self.task.shard_path,
             sample_key=None if stored is None else meta["key"],
             expected=self.expected.get(meta["url"]),

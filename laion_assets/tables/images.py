@@ -77,6 +77,7 @@ IMAGES = Declaration(
             file=NamedFile(folder="images", member="sample_key", member_sha256="sha256"),
         ),
         column("sample_key", STRING, "Key of the sample in that tar.", nullable=True, digested=False),
+        column("signals", STRING, "What was said of its use, and what that forbids; JSON.", nullable=True, added=True),
         column("expected", STRING, "Digests, hex, of which a list or a tar promised one.", nullable=True, added=True),
         column("fetched_at", TIME, "When the answer came; of an import, what its tar tells.", digested=False),
     ),

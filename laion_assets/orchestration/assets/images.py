@@ -8,6 +8,7 @@ import dagster as dg
 from laion_assets.delta.partition import Partition
 from laion_assets.download.bucket import FetchedTar, attempts_token, fetch_bucket, open_earlier, outcomes
 from laion_assets.download.copied import PLACES, Tars, copy_bucket
+from laion_assets.download.hosts import forget_earlier_days
 from laion_assets.download.reuse import plan_attempts
 from laion_assets.lake.precedents import PICTURES
 from laion_assets.orchestration.assets import imported
@@ -78,7 +79,11 @@ def _attempt(step: Step, urls: int, tars: Tars | None) -> None:
     previous = step.lake.commit("images", step.partition)
     folder = step.build.resumable(attempts_token(step.build.con, previous.version if previous else -1))
     output = folder.path / "files" / "images" / step.build.name / folder.mark
-    work: Callable[..., Iterator[FetchedTar]] = partial(fetch_bucket, scratch=step.build.folder.path / "removals")
+    hosts = step.lake.staging / "hosts"
+    forget_earlier_days(hosts)
+    work: Callable[..., Iterator[FetchedTar]] = partial(
+        fetch_bucket, scratch=step.build.folder.path / "removals", hosts=hosts
+    )
     if tars is not None:
         work = partial(copy_bucket, pairs="unique_pairs", tars=tars)
     for fetched in work(
