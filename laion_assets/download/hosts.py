@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -137,11 +137,6 @@ class HostBook:
         write_file(self._path(*key), json.dumps({"origin": origin, "documents": told}))
         return self._remember(key, documents)
 
-    def asked(self) -> Iterator[str]:
-        """Origins that were asked today."""
-        for path in sorted((self._folder / self._today().isoformat()).glob("*/*.json")):
-            yield json.loads(path.read_bytes())["origin"]
-
     def _path(self, origin: str, day: str) -> Path:
         name = text_digest(origin, digits=32)
         return self._folder / day / name[:2] / f"{name}.json"
@@ -151,6 +146,11 @@ class HostBook:
         if len(self._known) > _MOST_REMEMBERED:
             self._known.popitem(last=False)
         return says
+
+
+def asked_on(folder: Path, day: date) -> int:
+    """How many origins were asked on a day."""
+    return sum(1 for _ in (folder / day.isoformat()).glob("*/*.json"))
 
 
 def forget_earlier_days(folder: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import socket
 import tarfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +75,12 @@ def settings(place: Path, encoder: EncoderOptions) -> Settings:
     return Settings(_env_file=None, lake=str(place / "lake"), **usual)  # type: ignore[call-arg]
 
 
-@pytest.fixture
-def laion(settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+@pytest.fixture(scope="module")
+def laion(settings: Settings, place: Path) -> Iterator[Callable[..., str]]:
     """Calls the command line, and gives what it says."""
     from laion_assets.cli.main import app
 
     shown = {"LAION_LAKE": settings.lake, "LAION_SHARDS": "2", "LAION_BUCKETS": "2", "COLUMNS": "200"}
-    for name, value in {**shown, "DAGSTER_HOME": str(place / "home")}.items():
-        monkeypatch.setenv(name, value)
 
     def call(*arguments: str) -> str:
         result = CliRunner().invoke(app, arguments)
@@ -91,13 +89,29 @@ def laion(settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch) -> C
         assert result.exit_code == 0, f"{result.output} {result.exception}"
         return result.output
 
-    return call
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**shown, "DAGSTER_HOME": str(place / "home")}.items():
+            patch.setenv(name, value)
+        yield call
+
+
+@pytest.fixture(scope="module")
+def imported(place: Path, settings: Settings, laion: Callable[..., str]) -> str:
+    """What the import says of the tars, whose pictures and vectors are built."""
+    with pytest.MonkeyPatch.context() as patch:
+        ask_nobody(patch)
+        told = laion("import", NAME, "--tars", str(place / "tars"))
+        build(settings, "clip_embeddings")
+    return told
 
 
 @pytest.fixture
 def nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is connected to, or looked up, fails the test; downloads do so in processes of their own, as rows."""
+    ask_nobody(monkeypatch)
 
+
+def ask_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*asked: Any, **_: Any) -> None:
         raise AssertionError(f"{asked} was asked")
 
@@ -119,14 +133,14 @@ def pictures(lake: Lake) -> dict[str, bytes]:
 
 
 def test_imported_tars_become_pictures_and_vectors(
-    place: Path, settings: Settings, laion: Callable[..., str], nobody_is_asked: None
+    imported: str, settings: Settings, laion: Callable[..., str], nobody_is_asked: None
 ) -> None:
-    told = laion("import", NAME, "--tars", str(place / "tars"))
+    told = imported
     assert "4 tars, 25 samples, 25 pictures, img2dataset and webdataset layout" in told
     assert "00002.tar is cut off" in told
     assert "taken: url from url, text from .txt, original_sha256 from sha256" in told
     assert "2 pictures without a url" in told
-    lake = build(settings, "clip_embeddings")
+    lake = settings.open_lake(create=False)
 
     candidates = lake.scan("candidate_pairs").collect()
     assert sorted(candidates["url"]) == sorted(map(url, range(23)))
@@ -158,7 +172,7 @@ def test_imported_tars_become_pictures_and_vectors(
 
 
 def test_a_removed_picture_goes_and_the_others_stay_where_they_are(
-    settings: Settings, laion: Callable[..., str], nobody_is_asked: None
+    imported: str, settings: Settings, laion: Callable[..., str], nobody_is_asked: None
 ) -> None:
     """By its url; and by the digest of the picture that it was made from, which the tar told."""
     before = tars(settings.open_lake(create=False))

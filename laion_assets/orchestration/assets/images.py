@@ -1,6 +1,7 @@
 """The pictures of one bucket: what is known is taken over, the rest is downloaded, or copied out of imported tars."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 import dagster as dg
@@ -8,7 +9,7 @@ import dagster as dg
 from laion_assets.delta.partition import Partition
 from laion_assets.download.bucket import FetchedTar, attempts_token, fetch_bucket, open_earlier, outcomes
 from laion_assets.download.copied import PLACES, Tars, copy_bucket
-from laion_assets.download.hosts import forget_earlier_days
+from laion_assets.download.hosts import asked_on, forget_earlier_days
 from laion_assets.download.reuse import plan_attempts
 from laion_assets.lake.precedents import PICTURES
 from laion_assets.orchestration.assets import imported
@@ -79,8 +80,9 @@ def _attempt(step: Step, urls: int, tars: Tars | None) -> None:
     previous = step.lake.commit("images", step.partition)
     folder = step.build.resumable(attempts_token(step.build.con, previous.version if previous else -1))
     output = folder.path / "files" / "images" / step.build.name / folder.mark
-    hosts = step.lake.staging / "hosts"
+    hosts, today = step.lake.staging / "hosts", datetime.now(UTC).date()
     forget_earlier_days(hosts)
+    asked = asked_on(hosts, today)
     work: Callable[..., Iterator[FetchedTar]] = partial(
         fetch_bucket, scratch=step.build.folder.path / "removals", hosts=hosts
     )
@@ -98,4 +100,5 @@ def _attempt(step: Step, urls: int, tars: Tars | None) -> None:
             step.build.publish_file(folder.path / tar, tar)
         step.build.add(fetched.rows)
         step.build.counts.update(fetched.counts)
+    step.build.counts["hosts asked what they allow"] = asked_on(hosts, today) - asked
     step.build.counts["bytes of tars"] = sum(tar.stat().st_size for tar in output.glob("*.tar"))
