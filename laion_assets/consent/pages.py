@@ -12,9 +12,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from laion_assets.consent.aipref import content_usage
 from laion_assets.consent.optout import directives
+from laion_assets.consent.preferences import said_in
 from laion_assets.consent.signals import LONGEST_RAW, SIGNALS, Said, Use
+from laion_assets.consent.tdmrep import reservation
 
 AGENT: Final = "laion-lakehouse"
 """The name by which a page may speak to this lakehouse alone. Which pages did is fixed when they are read: it is the
@@ -43,15 +44,13 @@ def page_says(headers: Iterable[Named], metas: Iterable[Named], at: datetime | N
         at: when it was captured; None where that is not known.
     """
     served, within = _by_name(headers, _HEADERS), _by_name(metas, _METAS)
-    named = within.get("robots", []) + within.get(AGENT, [])
-    found = (
-        _robots("x_robots_page", served.get("x-robots-tag"), at),
-        _reservation("tdm_header_page", served.get("tdm-reservation"), served.get("tdm-policy")),
-        _usage("content_usage_page", served.get("content-usage")),
-        _robots("meta_robots", named, at),
-        _reservation("tdm_meta", within.get("tdm-reservation"), within.get("tdm-policy")),
-    )
-    return [said for said in found if said is not None]
+    return [
+        *_robots("x_robots_page", served["x-robots-tag"], at),
+        *reservation("tdm_header_page", served["tdm-reservation"], ", ".join(served["tdm-policy"][:1])),
+        *said_in("content_usage_page", served["content-usage"]),
+        *_robots("meta_robots", within["robots"] + within[AGENT], at),
+        *reservation("tdm_meta", within["tdm-reservation"], ", ".join(within["tdm-policy"][:1])),
+    ]
 
 
 _HEADERS: Final = frozenset({"x-robots-tag", "tdm-reservation", "tdm-policy", "content-usage"})
@@ -59,42 +58,20 @@ _METAS: Final = frozenset({"robots", AGENT, "tdm-reservation", "tdm-policy"})
 
 
 def _by_name(pairs: Iterable[Named], wanted: frozenset[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {name: [] for name in wanted}
     for name, value in pairs:
         if (plain := name.strip().lower()) in wanted:
-            found.setdefault(plain, []).append(value)
+            found[plain].append(value)
     return found
 
 
-def _robots(signal: str, values: Sequence[str] | None, at: datetime | None) -> Said | None:
-    if not values:
-        return None
+def _robots(signal: str, values: Sequence[str], at: datetime | None) -> list[Said]:
     uses = _robots_uses(tuple(values), at if any("unavailable" in value.lower() for value in values) else None)
-    return said(signal, ", ".join(values), uses) if uses else None
+    forbids = tuple(use for use in SIGNALS[signal].forbids if use in uses)
+    return [Said(signal, ", ".join(values)[:LONGEST_RAW], False, forbids)] if forbids else []
 
 
 @lru_cache(maxsize=4096)
 def _robots_uses(values: tuple[str, ...], at: datetime | None) -> frozenset[Use]:
     """What directives forbid. Pages of all sites say the same few things."""
     return frozenset(_FORBIDS[directive] for directive in directives(values, AGENT, at))
-
-
-def _reservation(signal: str, values: Sequence[str] | None, policies: Sequence[str] | None) -> Said | None:
-    """TDMRep's number. Of several that are valid, the stricter one."""
-    numbers = {part.strip(" \t\"'") for value in values or () for part in value.split(",")} & {"0", "1"}
-    if not numbers:
-        return None
-    number = max(numbers)
-    raw = "; tdm-policy=".join([number, *(policies or ())[:1]])
-    return said(signal, raw, SIGNALS[signal].forbids if number == "1" else ())
-
-
-def _usage(signal: str, values: Sequence[str] | None) -> Said | None:
-    allowed = content_usage(values or ())
-    return said(signal, ", ".join(values or ()), [use for use, yes in allowed.items() if not yes]) if allowed else None
-
-
-def said(signal: str, raw: str, forbids: Iterable[Use]) -> Said:
-    """A no that forbids these uses, in the order of its signal's; a yes where they are none."""
-    uses = tuple(use for use in SIGNALS[signal].forbids if use in set(forbids))
-    return Said(signal=signal, raw=raw[:LONGEST_RAW], allows=not uses, forbids=uses)

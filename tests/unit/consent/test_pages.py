@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from laion_assets.consent.aipref import content_usage
 from laion_assets.consent.pages import AGENT, page_says
 from laion_assets.consent.signals import LONGEST_RAW, SIGNALS
 from laion_assets.download.options import DownloadOptions
@@ -58,21 +57,6 @@ def test_a_page_forbids_what_its_specification_says(headers, metas, expected):
     assert forbidden(headers, metas) == expected
 
 
-@pytest.mark.parametrize(
-    ("field", "expected"),
-    [
-        ('train-ai=n;exceptions="a, train-ai=y", search=y', {"train": False, "index": True}),
-        ("train-ai=?0, search=1", {}),
-        ("train-ai", {}),
-        ("Train-AI=n", {}),  # keys of RFC 9651 are in lower case
-        ("=n,,train-ai=n", {"train": False}),  # a slip beside it takes no no away
-        ("", {}),
-    ],
-)
-def test_members_of_the_dictionary_are_read_as_rfc_9651_has_them(field, expected):
-    assert content_usage([field]) == expected
-
-
 def test_an_unavailable_after_counts_by_the_time_of_the_capture():
     header = [("X-Robots-Tag", "unavailable_after: 2026-02-01")]
     assert forbidden(header, at=datetime(2026, 1, 1, tzinfo=UTC)) == {}
@@ -82,7 +66,7 @@ def test_an_unavailable_after_counts_by_the_time_of_the_capture():
 
 def test_what_was_said_is_kept_as_it_was_written_and_no_longer_than_evidence_has_to_be():
     (said,) = page_says([], [("tdm-reservation", "1"), ("tdm-policy", "https://p.example/p.json")], NOW)
-    assert (said.raw, said.is_no) == ("1; tdm-policy=https://p.example/p.json", True)
+    assert (said.raw, said.is_no) == ("tdm-reservation: 1 https://p.example/p.json", True)
     (said,) = page_says([("x-robots-tag", "NoAI"), ("x-robots-tag", "x" * 9999)], [], NOW)
     assert said.raw.startswith("NoAI, xxx")
     assert len(said.raw) == LONGEST_RAW

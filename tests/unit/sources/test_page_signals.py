@@ -10,7 +10,7 @@ LINKS = [{"url": "/a.jpg", "alt": "a red circle"}, {"url": "/b.jpg"}, {"url": "/
 DATE = "2026-01-15T12:30:00Z"
 SAID = [
     {"signal": "x_robots_page", "raw": "noindex, noai", "forbids": ["train", "index"]},
-    {"signal": "tdm_meta", "raw": "0", "forbids": []},
+    {"signal": "tdm_meta", "raw": "tdm-reservation: 0", "forbids": []},
 ]
 
 
