@@ -43,5 +43,7 @@ def _some(type_: pa.DataType, accepted: tuple[str, ...], n: int) -> Any:
         return b"%d" % n
     if pa.types.is_map(type_):
         return [("rows", n)]
+    if pa.types.is_struct(type_):
+        return {field.name: _some(field.type, (), n) for field in type_}
     assert pa.types.is_list(type_), type_
     return [_some(type_.value_type, (), n + m) for m in range(4)]

@@ -1,4 +1,4 @@
-"""The X-Robots-Tag header: what a server says about the use of a picture it serves.
+"""The X-Robots-Tag header: what a server says about the use of what it serves. Meta elements say it in the same words.
 
 Sources: Google Search Central, Robots meta tag, data-nosnippet, and X-Robots-Tag specifications (agents, rules, the
 stricter of two rules holds); DeviantArt's noai and noimageai; Mojeek's noml. There is no grammar that servers keep to,
@@ -40,15 +40,26 @@ def opted_out(headers: Iterable[str], agent: str) -> str | None:
         agent: Product token of the User-Agent the request was made with.
     """
     over = None
-    for header in headers:
-        for directive in _directives(_plain(header), agent.lower()):
-            if directive in OPT_OUT_DIRECTIVES:
-                return directive
-            over = directive
+    for directive in directives(headers, agent, datetime.now(UTC)):
+        if directive in OPT_OUT_DIRECTIVES:
+            return directive
+        over = directive
     return over
 
 
-def _directives(header: str, agent: str) -> Iterable[str]:
+def directives(headers: Iterable[str], agent: str, now: datetime | None) -> Iterable[str]:
+    """All directives that opt out of use by ``agent``, as ``opted_out`` reads them, in their order.
+
+    Args:
+        headers: values of header lines, or contents of meta elements.
+        agent: product token.
+        now: the time at which an ``unavailable_after`` is past or not; None: it says nothing.
+    """
+    for header in headers:
+        yield from _directives(_plain(header), agent.lower(), now)
+
+
+def _directives(header: str, agent: str, now: datetime | None) -> Iterable[str]:
     """The directives for ``agent`` in one header line that opt out, among them an ``unavailable_after`` of the past."""
     holds = True
     tokens = [(match.group(), match.end()) for match in _TOKEN.finditer(header)]
@@ -71,8 +82,8 @@ def _directives(header: str, agent: str) -> Iterable[str]:
             if directive in _PREVIEWS:
                 at += 1  # a value: the none of max-image-preview is no directive
             elif directive == "unavailableafter":
-                if holds and _is_over(header[end : end + _LONGEST_DATE]):
-                    yield word
+                if holds and now is not None and _is_over(header[end : end + _LONGEST_DATE], now):
+                    yield "unavailable_after"
             elif directive in _OTHERS:
                 pass
             elif following == ":" and not word.isdigit() and not tokens[at][0][0].isdigit():  # no time of day
@@ -85,19 +96,19 @@ def _names(word: str, agent: str) -> bool:
     return name in _EVERYBODY or name == agent or (name.endswith("*") and agent.startswith(name[:-1]))
 
 
-def _is_over(text: str) -> bool:
-    """Whether ``text`` begins with a time of the past, as RFC 822, RFC 850 or ISO 8601 write it, or a mere day."""
+def _is_over(text: str, now: datetime) -> bool:
+    """Whether ``text`` begins with a time before ``now``, as RFC 822, RFC 850 or ISO 8601 write it, or a mere day."""
     day, *rest = text.split(",")
     for candidate in (day, ",".join([day, *rest[:1]])):
         if month_first := _MONTH_FIRST.match(candidate):
             candidate = "{1} {0} {2}".format(*month_first.groups())
         iso = _ZONE.sub("", candidate.strip(" \t\"'")).replace("/", "-")
         with contextlib.suppress(ValueError):
-            return _aware(datetime.fromisoformat(iso.upper())) < datetime.now(UTC)
+            return _aware(datetime.fromisoformat(iso.upper())) < now
         with contextlib.suppress(ValueError, IndexError, OverflowError, TypeError):
-            return _aware(email.utils.parsedate_to_datetime(f"{candidate} 00:00:00")) < datetime.now(UTC)
+            return _aware(email.utils.parsedate_to_datetime(f"{candidate} 00:00:00")) < now
         with contextlib.suppress(ValueError, IndexError, OverflowError):
-            return _aware(email.utils.parsedate_to_datetime(candidate)) < datetime.now(UTC)
+            return _aware(email.utils.parsedate_to_datetime(candidate)) < now
     return False
 
 

@@ -27,6 +27,21 @@ class Signal:
     precedence: int
     source: str
 
+    @property
+    def yields_to(self) -> tuple[str, ...]:
+        """The signals that override this one where they speak of the same thing, by a yes too: TDMRep's alone yield.
+
+        A file of a host speaks of what a header does, a page's or a picture's; a page's header, of what its meta
+        elements do.
+        """
+        return tuple(
+            other.name
+            for other in SIGNALS.values()
+            if other.source == _TDMREP == self.source
+            and other.precedence > self.precedence
+            and self.subject in (other.subject, "prefix")
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Said:

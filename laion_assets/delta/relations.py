@@ -12,7 +12,7 @@ def relation(table: Table, files: list[Path]) -> str:
     """SQL over the staged files: a relation with the columns the partition does not fix."""
     columns = table.staged_schema
     if not files:
-        nulls = ", ".join(f"NULL::{duckdb_type(str(f.type))} AS {f.name}" for f in columns)
+        nulls = ", ".join(f"NULL::{duckdb_type(f.type)} AS {f.name}" for f in columns)
         return f"(SELECT {nulls} WHERE false)"
     rows = with_added(table, _parquet([str(file) for file in files], "hive_partitioning = false", table))
     return f"(SELECT {', '.join(columns.names)} FROM {rows})"
@@ -39,7 +39,7 @@ def hive_relation(declared: Table, files: list[str], *, asked: str = "*") -> str
 
 def with_added(declared: Table, rows: str) -> str:
     """SQL over rows of a table, with nulls for columns that came later than these rows, in an order of its own."""
-    nulls = ", ".join(f"NULL::{duckdb_type(str(c.type))} AS {c.name}" for c in declared.columns if c.added)
+    nulls = ", ".join(f"NULL::{duckdb_type(c.type)} AS {c.name}" for c in declared.columns if c.added)
     return f"(SELECT {nulls} WHERE false UNION ALL BY NAME FROM {rows})" if nulls else rows
 
 
@@ -49,15 +49,19 @@ def _parquet(files: list[str], how: str, declared: Table | None) -> str:
     return f"read_parquet([{', '.join(map(literal, files))}], {how}{by_name})"
 
 
-def duckdb_type(arrow: str) -> str:
-    """DuckDB's name of an Arrow type, given as Arrow writes it."""
-    names = {
-        "string": "VARCHAR", "int32": "INTEGER", "int64": "BIGINT", "float": "FLOAT", "double": "DOUBLE",
-        "bool": "BOOLEAN", "timestamp[us, tz=UTC]": "TIMESTAMPTZ", "date32[day]": "DATE", "binary": "BLOB",
-    }  # fmt: skip
-    if arrow.startswith("list<"):
-        return duckdb_type(arrow.split(": ", 1)[1].rstrip(">").strip()) + "[]"
-    if arrow.startswith("map<"):
-        key, value = arrow.removeprefix("map<").rstrip(">").split(",")[:2]
-        return f"MAP({duckdb_type(key.strip())}, {duckdb_type(value.strip())})"
-    return names[arrow]
+def duckdb_type(type_: pa.DataType) -> str:
+    """DuckDB's name of an Arrow type."""
+    if pa.types.is_list(type_):
+        return f"{duckdb_type(type_.value_type)}[]"
+    if pa.types.is_map(type_):
+        return f"MAP({duckdb_type(type_.key_type)}, {duckdb_type(type_.item_type)})"
+    if pa.types.is_struct(type_):
+        fields = [f'"{field.name}" {duckdb_type(field.type)}' for field in type_]
+        return f"STRUCT({', '.join(fields)})"
+    return _NAMES[str(type_)]
+
+
+_NAMES = {
+    "string": "VARCHAR", "int32": "INTEGER", "int64": "BIGINT", "float": "FLOAT", "double": "DOUBLE",
+    "bool": "BOOLEAN", "timestamp[us, tz=UTC]": "TIMESTAMPTZ", "date32[day]": "DATE", "binary": "BLOB",
+}  # fmt: skip

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from laion_assets.common.digests import text_digest
 from laion_assets.delta.errors import CheckOutcome
 from laion_assets.delta.relations import relation
-from laion_assets.delta.table import Table
+from laion_assets.delta.table import Column, Table
 
 _SAMPLE_ROWS = 5
 
@@ -144,10 +145,16 @@ def content_digest(con: duckdb.DuckDBPyConnection, table: Table, files: list[Pat
     rows = relation(table, files)
     counted = [c for c in table.columns if c.digested and c.name not in table.partition_by]
     added = _with_values(con, rows, [c.name for c in counted if c.added])
-    values = [f"coalesce({c.name}::VARCHAR, chr(30))" for c in counted if not c.added or c.name in added]
+    values = [f"coalesce({_text(c)}, chr(30))" for c in counted if not c.added or c.name in added]
     row = f"concat_ws(chr(31), {', '.join(values)})" if values else "''"
     total = con.execute(f"SELECT count(*), sum(md5_number_lower({row})::HUGEINT) FROM {rows}").fetchone()
     return text_digest(repr((total, added) if added else total), digits=32)
+
+
+def _text(column: Column) -> str:
+    """SQL of a column's textual form. An engine's own of structs is not fixed: they are taken as JSON."""
+    has_fields = pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type)
+    return f"to_json({column.name})::VARCHAR" if has_fields else f"{column.name}::VARCHAR"
 
 
 def _with_values(con: duckdb.DuckDBPyConnection, rows: str, columns: list[str]) -> list[str]:

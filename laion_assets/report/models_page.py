@@ -338,7 +338,7 @@ def _table_entry(known: Known, table: LakeTable) -> Entry:
         meaning = [column.description]
         meaning += [f"One of {', '.join(column.accepted)}."] if column.accepted else []
         meaning += ["Can be null."] if column.nullable and "null" not in column.description else []
-        lines.append([_column(table.name, column.name), prose(" ".join(meaning)), words(duckdb_type(str(column.type)))])
+        lines.append([_column(table.name, column.name), prose(" ".join(meaning)), words(duckdb_type(column.type))])
     columns = Table(title="Columns", headings=["column", "meaning", "type"], rows=lines)
     return Entry(name=table.name, description=table.description, facts=facts, tables=[columns])
 

@@ -6,6 +6,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, BinaryIO, Self, cast
 
+import numpy as np
 import polars as pl
 
 from laion_assets.pairs.identity import pair_id, url_id
@@ -31,7 +32,13 @@ CANDIDATE_SCHEMA: dict[str, type[pl.DataType]] = {
     "warc_filename": pl.String,
     "warc_offset": pl.Int64,
 }
-"""Columns of the frames ``extract`` yields, in order."""
+"""Columns that every frame of candidate pairs has, in order."""
+
+PAGE_SCHEMA: dict[str, pl.DataType] = {
+    "page_signals": pl.List(pl.Struct({"signal": pl.String, "raw": pl.String, "forbids": pl.List(pl.String)})),
+    "page_seen_at": pl.Datetime("us", "UTC"),
+}
+"""Columns that frames of ``extract`` have after these: what the page said of its use, and when; null where nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +94,7 @@ def extract(
         batch_rows: About how many links with alt text are held at a time.
 
     Yields:
-        Frames with the columns of ``CANDIDATE_SCHEMA``, none of them empty.
+        Frames with the columns of ``CANDIDATE_SCHEMA`` and ``PAGE_SCHEMA``, none of them empty.
 
     Raises:
         SourceError: The source did not deliver the file, or it is none of its format (``ErrorPage`` where another try
@@ -101,7 +108,7 @@ def extract(
         raise ValueError(f"a crawl is read from 'wat' or 'warc' files, found {format!r}")
     identifier = LanguageIdentifier(options.language_floor)
     for links in _batches(readers[format](_CountedSource(source, counts), path, counts), batch_rows):
-        found = candidates(links, options, identifier, counts)
+        found = candidates(links, options, identifier, counts, more=PAGE_SCHEMA)
         if not found.is_empty():
             yield found
 
@@ -172,7 +179,7 @@ def _frame(pages: list[Page]) -> pl.DataFrame:
             "links": pl.Series([len(page.links) for page in pages], dtype=pl.UInt32),
         }
     )
-    rows = about.select(pl.exclude("links").repeat_by("links").explode())
+    rows = about.select(pl.exclude("links").repeat_by("links").explode()).with_columns(_said(pages))
     positions, references, texts = zip(*(link for page in pages for link in page.links), strict=True)
     return rows.with_columns(
         pl.Series("link_position", positions, dtype=pl.Int32),
@@ -181,13 +188,26 @@ def _frame(pages: list[Page]) -> pl.DataFrame:
     )
 
 
+def _said(pages: list[Page]) -> list[pl.Series | pl.Expr]:
+    """The columns of ``PAGE_SCHEMA``, a row for each link. Few pages say anything."""
+    if not any(page.signals for page in pages):
+        return [pl.lit(None).alias(name) for name in PAGE_SCHEMA]
+    of_page = [
+        [{"signal": said.signal, "raw": said.raw, "forbids": [*said.forbids]} for said in page.signals] or None
+        for page in pages
+    ]
+    places = np.repeat(np.arange(len(pages)), [len(page.links) for page in pages])
+    values: dict[str, list[Any]] = {"page_signals": of_page, "page_seen_at": [page.seen_at for page in pages]}
+    return [pl.Series(name, values[name], dtype=dtype).gather(places) for name, dtype in PAGE_SCHEMA.items()]
+
+
 def candidates(
     links: pl.DataFrame,
     options: ExtractionOptions,
     identifier: LanguageIdentifier,
     counts: ExtractionCounts,
     *,
-    more: Mapping[str, type[pl.DataType]] = MappingProxyType({}),
+    more: Mapping[str, pl.DataType | type[pl.DataType]] = MappingProxyType({}),
 ) -> pl.DataFrame:
     """The candidate pairs among links; the others are counted.
 

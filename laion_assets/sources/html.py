@@ -18,10 +18,11 @@ Everything else, order included, is the same; ``src`` always wins where it is us
 
 import codecs
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
+from laion_assets.consent.pages import META_HINTS
 from laion_assets.sources.decoders import decode
 from laion_assets.sources.encoding import BYTE_ORDER_MARKS, sniff
 from laion_assets.sources.page_cost import too_costly
@@ -84,6 +85,7 @@ _HTML_IN_FOREIGN = frozenset(
 # HTML standard, 13.2.6.4.5: where scripts run, what is in <noscript> is text; and a <base> leaves it where none do.
 _NOSCRIPT = re.compile(r"(?i)<noscript\b[^<>]*+>(?:[^<]++|<(?!/?noscript\b|!--))*+</noscript")
 _BASE = re.compile(r"(?i)<base\b")  # a <link> may stand in the same places
+_MAY_SAY = re.compile("|".join(re.escape(hint.decode()) for hint in META_HINTS), re.IGNORECASE)
 _SCREEN_PX = 1_000
 _MAX_WIDTH = re.compile(
     r"(?i)(?:max-(?:device-)?width\s{0,9}:|\bwidth\s{0,9}<=?)\s{0,9}(\d{1,6}(?:\.\d{1,6})?)(px|r?em)"
@@ -142,6 +144,8 @@ class PageLinks:
     """The ``href`` of the page's first ``<base>`` that has one, outside ``<noscript>``, as written."""
     links: list[ImageLink]
     """In the order of the document."""
+    metas: list[tuple[str, str]] = field(default_factory=list)
+    """Name and content of its meta elements, where one may say something of its use."""
 
 
 def image_links(html: str) -> PageLinks:
@@ -195,7 +199,12 @@ def image_links(html: str) -> PageLinks:
             links.append(ImageLink(reference, attributes.get("alt")))
     if base is not None and (read := _NOSCRIPT.sub(lambda found: _BASE.sub("<link", found[0]), html)) != html:
         base = image_links(read).base
-    return PageLinks(base, links)
+    return PageLinks(base, links, _metas(tree) if _MAY_SAY.search(html) else [])
+
+
+def _metas(tree: LexborHTMLParser) -> list[tuple[str, str]]:
+    metas = (node.attributes for node in tree.css("meta[name][content]"))
+    return [(meta["name"] or "", meta["content"] or "") for meta in metas]
 
 
 def page_encoding(content: bytes, http_charset: str | None) -> str:

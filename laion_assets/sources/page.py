@@ -1,6 +1,9 @@
 """What the WAT and the WARC reader have in common: a page and its image links."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from laion_assets.consent.signals import Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +27,16 @@ class Page:
     encoding: str = "utf-8"
     """What its bytes were decoded by, a label of the Encoding standard: queries of its addresses are asked for in it. A
     WAT does not say it."""
+    signals: tuple[Said, ...] = ()
+    """What the page says of its use."""
+    seen_at: datetime | None = None
+    """When it was captured, where it says anything."""
+
+
+def capture_time(text: str | None) -> datetime | None:
+    """A ``WARC-Date``; null where it is none."""
+    try:
+        time = datetime.fromisoformat((text or "").strip())
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

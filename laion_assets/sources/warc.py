@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from laion_assets.consent.pages import page_says
 from laion_assets.sources.content_type import content_type, is_html, kind, looks_like_html
 from laion_assets.sources.counts import ExtractionCounts
 from laion_assets.sources.html import PageTooCostlyError, decode_page, image_links, page_encoding
 from laion_assets.sources.http_message import Answer, BodyError, decoded_body, read_answer
-from laion_assets.sources.page import Page
+from laion_assets.sources.page import Page, capture_time
 from laion_assets.sources.records import Record, read_records
 from laion_assets.sources.sources import Source
 from laion_assets.sources.urls import page_base
@@ -75,6 +76,8 @@ def _page(record: Record, name: str, counts: ExtractionCounts) -> Page | None:
     counts.drop("no_alt", len(found.links) - len(links))
     if not links:
         return None
+    seen_at = capture_time(record.field("WARC-Date"))
+    signals = tuple(page_says(answer.headers, found.metas, seen_at))
     return Page(
         record_offset=record.offset,
         page_url=page_url,
@@ -84,6 +87,8 @@ def _page(record: Record, name: str, counts: ExtractionCounts) -> Page | None:
         image_links=len(found.links),
         links=links,
         encoding=encoding,
+        signals=signals,
+        seen_at=seen_at if signals else None,
     )
 
 

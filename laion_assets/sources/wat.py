@@ -13,14 +13,17 @@ What a WAT cannot tell, and the WARC reader can: images named by ``srcset``, ``d
 import json
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any, BinaryIO
 
 import msgspec
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
+from laion_assets.consent.pages import HEADER_HINTS, META_HINTS, Named, page_says
+from laion_assets.consent.signals import Said
 from laion_assets.sources.counts import ExtractionCounts
-from laion_assets.sources.page import Page
+from laion_assets.sources.page import Page, capture_time
 from laion_assets.sources.records import MAX_RECORD_BYTES, Record, read_records
 from laion_assets.sources.references import decode_references, is_undecoded
 from laion_assets.sources.sources import Source, UnexpectedContent
@@ -34,6 +37,7 @@ _IMAGE = "IMG@/src"
 _IMAGE_HINT = b"IMG@"
 _PAGE_HINT = b'"HTML-Metadata"'
 _ENVELOPE = b'"Envelope"'
+_NOTHING = msgspec.Raw()
 
 
 class _Link(msgspec.Struct, gc=False):
@@ -44,6 +48,7 @@ class _Link(msgspec.Struct, gc=False):
 
 class _Head(msgspec.Struct):
     base: str | None = msgspec.field(name="Base", default=None)
+    metas: msgspec.Raw = msgspec.field(name="Metas", default=_NOTHING)  # read where they may say something
 
 
 class _Html(msgspec.Struct):
@@ -53,6 +58,7 @@ class _Html(msgspec.Struct):
 
 class _Response(msgspec.Struct):
     html: _Html | None = msgspec.field(name="HTML-Metadata", default=None)
+    headers: msgspec.Raw = msgspec.field(name="Headers", default=_NOTHING)
 
 
 class _Payload(msgspec.Struct):
@@ -61,6 +67,7 @@ class _Payload(msgspec.Struct):
 
 class _Header(msgspec.Struct):
     target_uri: str | None = msgspec.field(name="WARC-Target-URI", default=None)
+    date: str | None = msgspec.field(name="WARC-Date", default=None)
 
 
 class _Envelope(msgspec.Struct):
@@ -251,6 +258,8 @@ def _with_links(record: Record, wat: _Wat, html: _Html, counts: ExtractionCounts
     page_url = (header.target_uri if header else None) or record.field("WARC-Target-URI") or ""
     container = wat.container or _Container()
     offset = str(container.offset)
+    seen_at = capture_time(header.date) if header else None
+    signals = _signals(wat, html, seen_at)
     return Page(
         record_offset=record.offset,
         page_url=page_url,
@@ -259,7 +268,47 @@ def _with_links(record: Record, wat: _Wat, html: _Html, counts: ExtractionCounts
         warc_offset=int(offset) if offset.isascii() and offset.isdigit() and len(offset) < 19 else None,
         image_links=len(images),
         links=links,
+        signals=signals,
+        seen_at=seen_at if signals else None,
     )
+
+
+def _signals(wat: _Wat, html: _Html, seen_at: datetime | None) -> tuple[Said, ...]:
+    """What a page says of its use. Its headers and meta elements are read only where they hold what such are called."""
+    response = wat.envelope.payload.response if wat.envelope and wat.envelope.payload else None
+    headers = _may_say(response.headers if response else _NOTHING, HEADER_HINTS)
+    metas = _may_say(html.head.metas if html.head else _NOTHING, META_HINTS)
+    return tuple(page_says(_headers(headers), _metas(metas), seen_at)) if headers or metas else ()
+
+
+def _may_say(raw: msgspec.Raw, hints: tuple[bytes, ...]) -> Any:
+    text = bytes(raw)
+    lower = text.lower()
+    if not any(hint in lower for hint in hints):
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        try:
+            return json.loads(text.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            return None
+
+
+def _headers(found: Any) -> Iterable[Named]:
+    """Headers by name; of those that came more than once a list."""
+    for name, values in found.items() if isinstance(found, dict) else ():
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, str):
+                yield name, without_surrogates(value)
+
+
+def _metas(found: Any) -> Iterable[Named]:
+    for meta in found if isinstance(found, list) else ():
+        if isinstance(meta, dict):
+            name, content = meta.get("name"), meta.get("content")
+            if isinstance(name, str) and isinstance(content, str):
+                yield name, without_surrogates(content)
 
 
 def _lenient(payload: bytes) -> _Wat | None:
@@ -269,7 +318,8 @@ def _lenient(payload: bytes) -> _Wat | None:
     except (ValueError, RecursionError):
         return None
     envelope, container = _object(value, "Envelope"), _object(value, "Container")
-    html: Any = _object(_object(envelope, "Payload-Metadata"), "HTTP-Response-Metadata").get("HTML-Metadata")
+    response = _object(_object(envelope, "Payload-Metadata"), "HTTP-Response-Metadata")
+    html: Any = response.get("HTML-Metadata")
     links = html.get("Links") if isinstance(html, dict) else None
     found = [
         _Link(_text(link, "path"), _text(link, "url"), _text(link, "alt"))
@@ -277,15 +327,19 @@ def _lenient(payload: bytes) -> _Wat | None:
         if isinstance(link, dict)
     ]
     offset = container.get("Offset")
+    header, head = _object(envelope, "WARC-Header-Metadata"), _object(html, "Head")
+    read = _Html(found, _Head(_text(head, "Base"), _raw(head, "Metas"))) if isinstance(html, dict) else None
     return _Wat(
         _Container(_text(container, "Filename"), offset if isinstance(offset, str | int) else None),
         _Envelope(
-            _Header(_text(_object(envelope, "WARC-Header-Metadata"), "WARC-Target-URI")),
-            _Payload(
-                _Response(_Html(found, _Head(_text(_object(html, "Head"), "Base"))) if isinstance(html, dict) else None)
-            ),
+            _Header(_text(header, "WARC-Target-URI"), _text(header, "WARC-Date")),
+            _Payload(_Response(read, _raw(response, "Headers"))),
         ),
     )
+
+
+def _raw(value: dict[str, Any], key: str) -> msgspec.Raw:
+    return msgspec.Raw(json.dumps(value[key]).encode()) if key in value else _NOTHING
 
 
 def _object(value: Any, key: str) -> dict[str, Any]:

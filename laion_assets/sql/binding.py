@@ -94,7 +94,7 @@ class Binder:
             words = self._con.execute("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'")
             self._reserved = frozenset(word for (word,) in words.fetchall())
             for name, table in self._sources.items():
-                self._create(self._con, name, {c.name: duckdb_type(str(c.type)) for c in table.columns})
+                self._create(self._con, name, {c.name: duckdb_type(c.type) for c in table.columns})
         return self._con
 
     def _stub(self, con: duckdb.DuckDBPyConnection, model: Model) -> None:

@@ -47,6 +47,6 @@ def column_lineage(project: Project, name: str) -> Origins:
 
 
 def _schema(project: Project, name: str) -> dict[str, dict[str, str]]:
-    tables = {s: {c.name: duckdb_type(str(c.type)) for c in SOURCES[s].columns} for s in project.sources(name)}
+    tables = {s: {c.name: duckdb_type(c.type) for c in SOURCES[s].columns} for s in project.sources(name)}
     models = {m: {c.name: c.type for c in project.models[m].columns} for m in project.upstream(name)}
     return tables | models

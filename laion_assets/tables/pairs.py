@@ -10,8 +10,10 @@ from laion_assets.tables.columns import (
     LONG,
     PAIR_ID,
     SHARD,
+    SIGNALS,
     STRING,
     TEXT,
+    TIME,
     URL,
     URL_ID,
     column,
@@ -51,6 +53,22 @@ _PAIR_COLUMNS = (
         STRING,
         "Of imported tars: SHA-256 of the picture as it was downloaded, before it was encoded anew, hex.",
         nullable=True,
+        added=True,
+    ),
+    column(
+        "page_signals",
+        SIGNALS,
+        "What the page said of its use, by headers and meta elements: signal, raw value, and the uses that it forbids "
+        "(train, index; none of an explicit yes); null where it said nothing, and in lakes before it was read.",
+        nullable=True,
+        added=True,
+    ),
+    column(
+        "page_seen_at",
+        TIME,
+        "When the page was captured; null where it said nothing of its use.",
+        nullable=True,
+        digested=False,
         added=True,
     ),
 )

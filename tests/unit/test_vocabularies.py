@@ -7,7 +7,7 @@ from laion_assets.clip.options import PRECISIONS
 from laion_assets.clip.thresholds import LAION_THRESHOLDS
 from laion_assets.download.driver import result_schema
 from laion_assets.download.failures import Failure
-from laion_assets.sources.extract import CANDIDATE_SCHEMA
+from laion_assets.sources.extract import CANDIDATE_SCHEMA, PAGE_SCHEMA
 from laion_assets.sources.lists.columns import MEANINGS
 from laion_assets.sources.lists.rows import LIST_SCHEMA
 from laion_assets.sources.tars.pairs import TAR_SCHEMA
@@ -43,7 +43,8 @@ def test_precisions_are_those_of_the_encoder() -> None:
 def test_libraries_give_the_columns_that_tables_declare() -> None:
     assert set(EMBEDDING_SCHEMA) == staged_names("clip_embeddings")
     assert set(result_schema()) == staged_names("images")
-    assert staged_names("candidate_pairs") - {*CANDIDATE_SCHEMA, *TAR_SCHEMA} == {"bucket", "file_number", "path"}
+    given = {*CANDIDATE_SCHEMA, *PAGE_SCHEMA, *TAR_SCHEMA}
+    assert staged_names("candidate_pairs") - given == {"bucket", "file_number", "path"}
     assert {*MEANINGS} - {"url", "text", "page_url"} == {*LIST_SCHEMA} - {"row_number"}
 
 

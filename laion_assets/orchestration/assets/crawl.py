@@ -90,6 +90,7 @@ def candidate_pairs(step: Step) -> Metadata:
         "code_version": TABLES["candidate_pairs"].code_version,
         "source": reader.source,
         "buckets": step.lake.shape["buckets"],
+        "columns": step.build.schema.names,  # what an earlier version began lacks those that came since
     }
     folder = step.build.resumable(json_digest(work, sort_keys=False, digits=32))
     progress = step.progress(files.height, "row groups" if step.is_import else "files")

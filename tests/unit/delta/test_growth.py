@@ -120,3 +120,15 @@ def test_an_added_column_of_the_key_counts_with_its_nulls(tmp_path: Path) -> Non
     publish(lake, "2026-01", number=[1, 1, 1], place=["a", "b", "c"], note=[None, "x", "y"])
     with pytest.raises(ValidationFailed, match="unique_key"):
         publish(lake, "2026-01", number=[1, 1], place=["a", "b"], note=[None, None])
+
+
+def test_what_has_fields_counts_by_its_json_and_only_where_it_is_there(tmp_path: Path) -> None:
+    type_ = pa.list_(pa.struct([("by", pa.string()), ("uses", pa.list_(pa.string()))]))
+    said = Column(name="said", type=type_, description="Said.", nullable=True, added=True)
+    columns = {"number": [1, 2], "place": ["here", "there"]}
+    plain = publish(lake_of(tmp_path / "plain", BEFORE), "2026-01", **columns)
+    lake = lake_of(tmp_path / "said", replace(BEFORE, columns=(*BEFORE.columns, said)))
+    assert publish(lake, "2026-01", **columns) == plain, "nobody said anything"
+    spoken = publish(lake, "2026-02", **columns, said=[None, [{"by": "a page", "uses": ["train", "show"]}]])
+    assert spoken == "3cbebf9e50ed38b0e65d757f177aa5a7"
+    assert rows(lake, ["2026-02"], ("number", "said"))[1] == (2, [{"by": "a page", "uses": ["train", "show"]}])

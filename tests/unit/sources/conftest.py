@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from laion_assets.sources.counts import ExtractionCounts
-from laion_assets.sources.extract import CANDIDATE_SCHEMA, ExtractionOptions, extract
+from laion_assets.sources.extract import CANDIDATE_SCHEMA, PAGE_SCHEMA, ExtractionOptions, extract
 from laion_assets.sources.sources import open_source
 
 PAGE = "http://pages.test/a/page.html"
@@ -84,7 +84,7 @@ def extract_file(
     source = open_source(str(folder))
     arguments = {"options": ExtractionOptions(**options), "counts": counts, "crawl": crawl, "batch_rows": batch_rows}
     frames = list(extract(source, path, format=format, **arguments))
-    rows = pl.concat(frames) if frames else pl.DataFrame(schema=CANDIDATE_SCHEMA)
+    rows = pl.concat(frames) if frames else pl.DataFrame(schema={**CANDIDATE_SCHEMA, **PAGE_SCHEMA})
     assert counts.balanced, counts
     assert counts.every_record_counted, counts
     assert counts.rows == rows.height

@@ -6,7 +6,7 @@ import mmh3
 import pytest
 
 from laion_assets.sources.counts import ExtractionCounts
-from laion_assets.sources.extract import CANDIDATE_SCHEMA, ExtractionOptions, extract
+from laion_assets.sources.extract import CANDIDATE_SCHEMA, PAGE_SCHEMA, ExtractionOptions, extract
 from laion_assets.sources.sources import SourceNotFound, open_source
 
 
@@ -51,7 +51,7 @@ def test_every_link_has_one_fate(wat_files, extract_bytes):
 
 def test_rows_have_the_promised_columns_and_identities(wat_files, extract_bytes):
     rows, _ = extract_bytes(wat_files.gz([wat_files.page("a red circle", "ein blaues Quadrat")]))
-    assert dict(rows.schema) == CANDIDATE_SCHEMA
+    assert dict(rows.schema) == {**CANDIDATE_SCHEMA, **PAGE_SCHEMA}
     for url, text, pair, address in rows.select("url", "text", "pair_id", "url_id").iter_rows():
         assert pair == mmh3.hash64(url + text, signed=True)[0]
         assert address == mmh3.hash64(url, signed=True)[0]
