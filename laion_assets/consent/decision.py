@@ -5,12 +5,8 @@ what is embedded). Across specifications the strictest holds: nobody's no is out
 """
 
 from collections.abc import Collection, Iterable
-from typing import Final
 
 from laion_assets.consent.signals import SIGNALS, Said
-
-_OVERRIDING: Final = frozenset({"tdmrep_file", "tdm_header", "tdm_header_page", "tdm_meta"})
-"""Signals of which only the nearest counts."""
 
 
 def refusal(said: Iterable[Said], obeyed: Collection[str] = SIGNALS.keys()) -> Said | None:
@@ -21,15 +17,10 @@ def refusal(said: Iterable[Said], obeyed: Collection[str] = SIGNALS.keys()) -> S
         obeyed: names of the signals that are obeyed.
     """
     told = [one for one in said if one.signal in obeyed]
-    layers = [SIGNALS[one.signal].precedence for one in told if one.signal in _OVERRIDING]
-    nearest = max(layers, default=0)
-    for one in told:
-        overridden = one.signal in _OVERRIDING and SIGNALS[one.signal].precedence < nearest
-        if one.forbids and not overridden:
-            return one
-    return None
+    heard = {one.signal for one in told}
+    return next((one for one in told if one.forbids and heard.isdisjoint(SIGNALS[one.signal].yields_to)), None)
 
 
 def before_asking(said: Iterable[Said], obeyed: Collection[str] = SIGNALS.keys()) -> Said | None:
     """The first no that no answer of the server can override: what makes asking for the picture itself needless."""
-    return refusal((one for one in said if one.signal not in _OVERRIDING), obeyed)
+    return refusal((one for one in said if not SIGNALS[one.signal].yields_to), obeyed)

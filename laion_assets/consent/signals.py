@@ -5,10 +5,11 @@ The lake obeys all signals unless ``LAION_CONSENT__…`` leaves one out. Nothing
 format stand beside this file and give ``Said``.
 """
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+import pyarrow as pa
 
 Use: TypeAlias = Literal["fetch", "train", "index"]
 Subject: TypeAlias = Literal["host", "prefix", "url", "page", "sha256"]
@@ -91,8 +92,8 @@ SIGNALS: Final = {
         _signal("x_robots_tag", "url", ("train", "index"), 1, _ROBOTS),
         _signal("tdm_header", "url", ("train",), 1, _TDMREP),
         _signal("content_usage", "url", ("train", "index"), 1, _AIPREF),
-        _signal("iptc_data_mining", "sha256", ("train",), 3, "IPTC Photo Metadata 2023.1, PLUS Data Mining"),
-        _signal("c2pa", "sha256", ("train",), 3, "C2PA 1.4 and CAWG 1.1, training and data mining assertion"),
+        _signal("iptc_data_mining", "sha256", ("train", "index"), 3, "IPTC Photo Metadata 2023.1, PLUS Data Mining"),
+        _signal("c2pa", "sha256", ("train", "index"), 3, "C2PA 1.4 and CAWG 1.1, training and data mining assertion"),
         _signal(
             "deny_list", "url", ("fetch", "train", "index"), 4, "lists of this lake's keepers, registries' exports"
         ),
@@ -108,7 +109,13 @@ strictest holds.
 """
 
 
-def signals_json(said: Iterable[Said]) -> str | None:
-    """What was said as a column of a table has it: a list of objects, each thing once; None where nothing was said."""
-    told = [asdict(one) for one in dict.fromkeys(said)]
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":")) if told else None
+SAID: Final = pa.list_(pa.struct([("signal", pa.string()), ("raw", pa.string()), ("forbids", pa.list_(pa.string()))]))
+"""What was said as a column of a table has it; an explicit yes forbids nothing."""
+
+
+def as_column(said: Iterable[Said]) -> list[dict[str, object]] | None:
+    """What was said as a column of a table has it, each thing once; None where nothing was said."""
+    told: list[dict[str, object]] = [
+        {"signal": one.signal, "raw": one.raw, "forbids": list(one.forbids)} for one in dict.fromkeys(said)
+    ]
+    return told or None

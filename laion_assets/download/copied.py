@@ -27,7 +27,7 @@ from laion_assets.common.files import appearing, fresh_path, remove_unfinished
 from laion_assets.consent.decision import refusal
 from laion_assets.consent.embedded import said_within
 from laion_assets.consent.removals import RemovalMatcher, Removals
-from laion_assets.consent.signals import signals_json
+from laion_assets.consent.signals import as_column
 from laion_assets.download.bucket import FetchedTar
 from laion_assets.download.driver import only_writer, rows_of
 from laion_assets.download.failures import Failure, FetchFailed
@@ -326,7 +326,7 @@ class _Copier:
         row["width"], row["height"] = row["original_width"], row["original_height"] = picture.size
         row["perceptual_hash"], row["exif"] = look, exif_tags(content)
         said = said_within(content, f"image/{header.format}") if self._options.respect_opt_outs else []
-        row["signals"] = signals_json(said)
+        row["signals"] = as_column(said)
         if (no := refusal(said)) is not None:
             raise FetchFailed(Failure.OPTED_OUT, f"{no.signal}: {no.raw}")
         return _EXTENSIONS.get(header.format, found.extension)

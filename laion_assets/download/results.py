@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from laion_assets.common.files import put_into_place
+from laion_assets.consent.signals import SAID
 
 _REQUEST_KEY = b"laion.request"
 
@@ -31,7 +32,7 @@ SCHEMA = pa.schema(
         ("sha256", pa.string()),
         ("perceptual_hash", pa.int64()),
         ("exif", pa.string()),
-        ("signals", pa.string()),
+        ("signals", SAID),
         ("shard_path", pa.string()),
         ("sample_key", pa.string()),
         ("expected", pa.string()),
@@ -61,7 +62,7 @@ class Row(TypedDict):
     sha256: str | None
     perceptual_hash: int | None
     exif: str | None
-    signals: str | None
+    signals: list[dict[str, object]] | None
     shard_path: str | None
     sample_key: str | None
     expected: str | None

@@ -17,7 +17,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from laion_assets.common.files import put_into_place
-from laion_assets.consent.signals import signals_json
+from laion_assets.consent.signals import as_column
 from laion_assets.download.failures import Failure, FetchFailed, failure_of_message
 from laion_assets.download.fetch import Fetched, Fetcher
 from laion_assets.download.hosts import DOCUMENTS, HostBook
@@ -172,7 +172,7 @@ class _Notes:
             sha256=fetched.sha256,
             perceptual_hash=None if stored is None else perceptual_hash(stored),
             exif=None if stored is None else fetched.exif,
-            signals=signals_json(fetched.said),
+            signals=as_column(fetched.said),
             shard_path=None if stored is None else self.task.shard_path,
             sample_key=None if stored is None else meta["key"],
             expected=self.expected.get(meta["url"]),

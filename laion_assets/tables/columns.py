@@ -11,7 +11,6 @@ FLOAT, DOUBLE, BOOL = pa.float32(), pa.float64(), pa.bool_()
 TIME = pa.timestamp("us", tz="UTC")
 STRINGS = pa.list_(pa.string())
 VECTOR = pa.list_(pa.float32())
-SIGNALS = pa.list_(pa.struct([("signal", STRING), ("raw", STRING), ("forbids", STRINGS)]))
 VERSIONS = pa.map_(STRING, LONG)
 
 FAILURES = tuple(map(str, Failure))

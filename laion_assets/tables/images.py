@@ -1,5 +1,6 @@
 """Tables of pictures: what each url gave, and the vectors of each pair."""
 
+from laion_assets.consent.signals import SAID
 from laion_assets.delta.table import NamedFile, Read
 from laion_assets.tables import groups
 from laion_assets.tables.columns import (
@@ -77,7 +78,7 @@ IMAGES = Declaration(
             file=NamedFile(folder="images", member="sample_key", member_sha256="sha256"),
         ),
         column("sample_key", STRING, "Key of the sample in that tar.", nullable=True, digested=False),
-        column("signals", STRING, "What was said of its use, and what that forbids; JSON.", nullable=True, added=True),
+        column("signals", SAID, "What hosts, answers and the picture said of its use.", nullable=True, added=True),
         column("expected", STRING, "Digests, hex, of which a list or a tar promised one.", nullable=True, added=True),
         column("fetched_at", TIME, "When the answer came; of an import, what its tar tells.", digested=False),
     ),

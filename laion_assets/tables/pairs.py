@@ -1,5 +1,6 @@
 """Tables of pairs as crawls have them: every link with a text, and each pair once."""
 
+from laion_assets.consent.signals import SAID
 from laion_assets.delta.table import Read
 from laion_assets.tables import groups
 from laion_assets.tables.columns import (
@@ -10,7 +11,6 @@ from laion_assets.tables.columns import (
     LONG,
     PAIR_ID,
     SHARD,
-    SIGNALS,
     STRING,
     TEXT,
     TIME,
@@ -57,7 +57,7 @@ _PAIR_COLUMNS = (
     ),
     column(
         "page_signals",
-        SIGNALS,
+        SAID,
         "What the page said of its use, by headers and meta elements: signal, raw value, and the uses that it forbids "
         "(train, index; none of an explicit yes); null where it said nothing, and in lakes before it was read.",
         nullable=True,
