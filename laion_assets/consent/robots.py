@@ -30,12 +30,10 @@ class Robots:
 
     Attributes:
         agent: Product token that groups are chosen by.
-        text: The file, at most ``MAX_BYTES``; empty where there is none.
         reachable: False where the host did not answer, which forbids everything.
     """
 
     agent: str
-    text: str = ""
     reachable: bool = True
     _rules: tuple[tuple[str, str], ...] = ()
     _judge: Protego | None = field(default=None, compare=False, repr=False)
@@ -49,7 +47,7 @@ class Robots:
         text = cut.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
         rules = tuple(_rules_for(text, agent))
         paths = (f"{name}: {value}" for name, value in rules if name in ("allow", "disallow"))
-        return cls(agent, text, True, rules, Protego.parse("\n".join(("User-agent: *", *paths))))
+        return cls(agent, True, rules, Protego.parse("\n".join(("User-agent: *", *paths))))
 
     @classmethod
     def of_answer(cls, status: int | None, body: bytes, agent: str) -> Self:

@@ -26,6 +26,8 @@ DOCUMENTS: Final = ("/robots.txt", "/.well-known/tdmrep.json", "/ai.txt")
 """What a host is asked for."""
 _MOST_REMEMBERED: Final = 4096
 """Origins that a process keeps in memory; the others are read again."""
+_MOST_BYTES: Final = 16 * 1024**2
+"""Bytes of documents that it keeps so; parsed they take several times as much."""
 _KEPT_DAYS: Final = 2
 
 
@@ -52,6 +54,8 @@ class HostSays:
     ai_txt: AiTxt
     sha256: dict[str, str]
     """Of the bytes of each document that is there."""
+    bytes: int
+    """Of all documents."""
     unreachable: Document | None
     """What came instead of a robots.txt, where nothing may be fetched since nobody answered."""
 
@@ -69,6 +73,7 @@ class HostSays:
             rules,
             AiTxt.read(ai_txt.body if _is_there(ai_txt) else b""),
             {path: hashlib.sha256(found.body).hexdigest() for path, found in documents.items() if _is_there(found)},
+            sum(len(found.body) for found in documents.values()),
             None if judged.reachable else robots,
         )
 
@@ -103,6 +108,7 @@ class HostBook:
         self._patience = patience
         self._today = today
         self._known: OrderedDict[tuple[str, str], HostSays] = OrderedDict()
+        self._bytes = 0
 
     def get(self, origin: str) -> HostSays | None:
         """What an origin answered today, None where it has not yet."""
@@ -143,8 +149,9 @@ class HostBook:
 
     def _remember(self, key: tuple[str, str], documents: dict[str, Document]) -> HostSays:
         says = self._known[key] = HostSays.of(documents, self._agent)
-        if len(self._known) > _MOST_REMEMBERED:
-            self._known.popitem(last=False)
+        self._bytes += says.bytes
+        while len(self._known) > 1 and (len(self._known) > _MOST_REMEMBERED or self._bytes > _MOST_BYTES):
+            self._bytes -= self._known.popitem(last=False)[1].bytes
         return says
 
 

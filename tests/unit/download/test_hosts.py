@@ -164,3 +164,12 @@ def test_days_long_gone_are_removed(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     forget_earlier_days(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["9999-01-01", "other"]
+
+
+def test_long_documents_are_not_kept_in_memory_by_the_thousand(tmp_path: Path) -> None:
+    book = HostBook(tmp_path, "agent", 30)
+    text = b"User-agent: *\nDisallow: /a\n" + b"#" * 400_000
+    for number in range(60):
+        book.put(f"http://h{number}", {ROBOTS: Document(200, text)})
+    assert sum(says.bytes for says in book._known.values()) <= 16 * 1024**2
+    assert all((says := book.get(f"http://h{number}")) and says.said("http://h/a") for number in range(60))
