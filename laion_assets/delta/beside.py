@@ -6,13 +6,12 @@ names a member of one; how these are looked into, above all where they are from 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
 
 import duckdb
 
+from laion_assets.common.duck import fetched
 from laion_assets.delta.checked import Checked
 from laion_assets.delta.commits import parse
 from laion_assets.delta.errors import LakeError
@@ -22,7 +21,7 @@ from laion_assets.delta.partition import partition_name
 from laion_assets.delta.published import FILES
 from laion_assets.delta.relations import hive_relation
 from laion_assets.delta.scope import ArchiveCheck, Scope, Seen, Watch
-from laion_assets.delta.seals import Bytes, SealDamaged, bytes_of, read_seal
+from laion_assets.delta.seals import Bytes, bytes_of, sound_seal
 from laion_assets.delta.storage import plain_name
 from laion_assets.delta.table import Column, NamedFile
 
@@ -89,7 +88,7 @@ class Beside:
             f'WHERE "{column}" IS NOT NULL ORDER BY "{column}"'
         )
         named: set[str] = set()
-        for name, rows in groupby(_fetched(result), key=lambda row: str(row[0])):
+        for name, rows in groupby(fetched(result, _FETCHED), key=lambda row: str(row[0])):
             wanted: dict[str, str] = {}
             partitions: dict[str, None] = {}
             for _, member, digest, *values in rows:
@@ -165,17 +164,11 @@ class Beside:
         found: dict[str, Bytes] = {}
         for share in {self.lake.catalogue.numbers_of(name) for name in names}:
             for version in self._published[table].get(share, ()):
-                with suppress(SealDamaged):  # told with the log
-                    seal = read_seal(self.lake.storage, table, version)
-                    found.update(seal.beside if seal is not None else {})
+                seal = sound_seal(self.lake.storage, table, version)
+                found.update(seal.beside if seal is not None else {})
         return found
 
     def _unnamed(self, folder: str, names: Iterable[str], named: set[str]) -> int:
         folders = {f"{FILES}/{folder}/{name}" for name in names}
         there = (file.name for found in folders for file in self.lake.storage.files(found))
         return sum(1 for name in there if name not in named)
-
-
-def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
-    while batch := result.fetchmany(_FETCHED):
-        yield from batch
