@@ -12,6 +12,7 @@ import typer
 from laion_assets.cli.alerts import alerts
 from laion_assets.cli.clean import clean
 from laion_assets.cli.common import LakeOption, SourceOption, UsageError, complain, out, settings_of
+from laion_assets.cli.consent import consent
 from laion_assets.cli.crawls import crawls, known_crawls
 from laion_assets.cli.doctor.command import doctor
 from laion_assets.cli.gc import gc
@@ -235,6 +236,7 @@ sample = typer.Typer(no_args_is_help=True, help="The sample web: publish it, ser
 app.add_typer(sample, name="sample")
 app.add_typer(models, name="models")
 app.add_typer(scores, name="scores")
+app.add_typer(consent, name="consent")
 app.add_typer(alerts, name="alerts")
 app.add_typer(recipes, name="recipes")
 app.add_typer(releases, name="release")

@@ -352,6 +352,7 @@ def _nothing(entry: _Wanted, found: _Found) -> Row:
         perceptual_hash=None,
         exif=None,
         signals=None,
+        asked_at=None,
         shard_path=None,
         sample_key=None,
         expected=entry.expected,

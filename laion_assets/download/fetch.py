@@ -66,6 +66,10 @@ class Fetched:
     """What its hosts, their answers and the picture itself said of its use."""
 
 
+class _HeardEnough(FetchFailed):
+    """Ends a transfer after its head, where nothing else was wanted."""
+
+
 _Check = Callable[[Fetched, Answer], None]
 
 
@@ -106,17 +110,31 @@ class Fetcher:
         """
         return self._loop.run((key, self._steps(url)) for key, url in urls)
 
+    def ask_all(self, urls: Iterable[tuple[Key, str]]) -> Iterator[tuple[Key, Fetched]]:
+        """What many urls say of their use by now, in hosts' documents and in the heads of their answers.
+
+        A picture's own bytes are left where they are. Where nobody answers, or with an error, that says nothing.
+        """
+        return self._loop.run((key, self._steps(url, ask_only=True)) for key, url in urls)
+
     def close(self) -> None:
         """Close all connections."""
         self._loop.close()
 
-    def _steps(self, url: str) -> Steps:
+    def _steps(self, url: str, *, ask_only: bool = False) -> Steps:
         outcome = Fetched()
+
+        def judge(answer: Answer) -> None:
+            self._judge(answer, outcome)
+            if ask_only and answer.redirect is None:
+                raise _HeardEnough(Failure.OTHER, "nothing more was wanted")
+
         try:
             target = self._admit(url, "")
             yield from self._consult(target, outcome, "")
-            visit = Visit(target, self.options.deadline_seconds, lambda answer: self._judge(answer, outcome))
-            yield from self._fetch(visit, outcome, self._check_body)
+            yield from self._fetch(Visit(target, self.options.deadline_seconds, judge), outcome, self._check_body)
+        except _HeardEnough:
+            pass
         except Exception as error:  # noqa: BLE001 - recorded as the url's failure
             failed = failed_by(error)
             outcome.failure, outcome.failure_detail = failed.failure, failed.detail

@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("perceptual_hash", pa.int64()),
         ("exif", pa.string()),
         ("signals", SAID),
+        ("asked_at", pa.timestamp("us", tz="UTC")),
         ("shard_path", pa.string()),
         ("sample_key", pa.string()),
         ("expected", pa.string()),
@@ -63,6 +64,7 @@ class Row(TypedDict):
     perceptual_hash: int | None
     exif: str | None
     signals: list[dict[str, object]] | None
+    asked_at: datetime | None
     shard_path: str | None
     sample_key: str | None
     expected: str | None

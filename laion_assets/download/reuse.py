@@ -5,6 +5,7 @@ removed since is neither attempted nor kept.
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -22,6 +23,11 @@ _OUTGROWN = """(outdated AND coalesce(CASE status
 place they were taken at in them), pictures that may be PNGs (those of 16 bits were stored white), and failures that it
 took for final."""
 
+
+KEPT_OF_REFUSED = (
+    "url_id", "url", "attempts", "fetched_at", "http_status", "final_url", "content_type", "byte_size", "sha256",
+)  # fmt: skip
+"""Columns of a picture's row that stay when the picture must go: what proves why."""
 
 _SAYS_NO = ("hash_listed", "opted_out")
 """Failures by which a url's picture must not be had, whoever has a copy of it."""
@@ -57,6 +63,7 @@ def plan_attempts(
     removals: Removals,
     output: Path,
     refetch: bool = False,
+    ask_again: datetime | None = None,
     copied: bool = False,
 ) -> Reuse:
     """Write the rows that are known, and leave the others in the table ``attempted`` (url_id, url, expected).
@@ -80,6 +87,7 @@ def plan_attempts(
         removals: takedowns and deny lists.
         output: Parquet file to write.
         refetch: attempt everything that is not removed.
+        ask_again: also attempt what was opted out when it was last asked about before this: a no may be taken back.
         copied: whether this crawl's pictures are copied out of tars: what other crawls could not have is in there all
             the same, and is left alone only where somebody said no to it; what it failed of itself is looked at anew,
             which costs nobody anything.
@@ -109,12 +117,13 @@ def plan_attempts(
             WHERE coalesce(removal, '') NOT IN ('url', 'domain')
               AND (status = 'success' OR NOT coalesce(({transient}) OR failure = 'deny_listed' OR ({let_in}), false))
               AND (status = 'success' OR {kept})
+              AND NOT coalesce(failure = 'opted_out' AND coalesce(asked_at, fetched_at) < ?, false)
               AND (removal IS NOT NULL OR NOT {_OUTGROWN})
               AND (removal IS NOT NULL OR {_AS_EXPECTED})
         )
         WHERE place = 1 AND ({not refetch} OR (status = 'success' AND removal IS NOT NULL))
     """,
-        [crawl],
+        [crawl, ask_again],
     )
     names = ", ".join(_after_removal(name) for name in columns)
     con.execute(f"COPY (SELECT {names} FROM known) TO {quoted(output)} (FORMAT parquet, COMPRESSION zstd)")
@@ -134,17 +143,6 @@ def plan_attempts(
 
 def _after_removal(column: str) -> str:
     # What a download says of a picture it refuses for its hash.
-    kept = (
-        "url_id",
-        "url",
-        "attempts",
-        "fetched_at",
-        "http_status",
-        "final_url",
-        "content_type",
-        "byte_size",
-        "sha256",
-    )
     values = {
         "status": "'failed'",
         "failure": "'hash_listed'",
@@ -152,6 +150,6 @@ def _after_removal(column: str) -> str:
     }
     if column == "expected":
         return "wanted AS expected"
-    if column in kept:
+    if column in KEPT_OF_REFUSED:
         return column
     return f"CASE WHEN gone THEN {values.get(column, 'NULL')} ELSE {column} END AS {column}"

@@ -173,6 +173,7 @@ class _Notes:
             perceptual_hash=None if stored is None else perceptual_hash(stored),
             exif=None if stored is None else fetched.exif,
             signals=as_column(fetched.said),
+            asked_at=None,
             shard_path=None if stored is None else self.task.shard_path,
             sample_key=None if stored is None else meta["key"],
             expected=self.expected.get(meta["url"]),

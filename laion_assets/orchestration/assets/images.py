@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import dagster as dg
 
 from laion_assets.delta.partition import Partition
+from laion_assets.download.asking import ask_again
 from laion_assets.download.bucket import FetchedTar, attempts_token, fetch_bucket, open_earlier, outcomes
 from laion_assets.download.copied import PLACES, Tars, copy_bucket
 from laion_assets.download.hosts import asked_on, forget_earlier_days
@@ -15,7 +17,7 @@ from laion_assets.lake.precedents import PICTURES
 from laion_assets.orchestration.assets import imported
 from laion_assets.orchestration.assets.metadata import counts_table
 from laion_assets.orchestration.assets.step import Metadata, Step
-from laion_assets.orchestration.run_tags import REFETCH_TAG
+from laion_assets.orchestration.run_tags import ASK_AGAIN_TAG, REFETCH_TAG
 from laion_assets.tables.catalogue import CATALOGUE, TABLES
 
 TRANSIENT = "failed, can pass"
@@ -28,6 +30,8 @@ def images(step: Step) -> Metadata:
     """Pictures as webdataset tars, and one row per distinct url of the bucket's unique pairs."""
     known = step.build.folder.path / "known.parquet"
     tars = imported.foreign_tars(step)
+    before = step.run_tags.get(ASK_AGAIN_TAG)
+    ask_before = None if before is None else datetime.fromisoformat(before)
     reuse = plan_attempts(
         step.build.con,
         pairs=step.read(
@@ -38,10 +42,11 @@ def images(step: Step) -> Metadata:
         columns=tuple(step.build.schema.names),
         removals=step.removals,
         output=known,
+        ask_again=ask_before,
         refetch=step.run_tags.get(REFETCH_TAG) == "true",
         copied=tars is not None,
     )
-    step.build.adopt([known])
+    step.build.adopt([known if ask_before is None else _asked_again(step, known, reuse.known, ask_before)])
     step.build.rows_in = reuse.wanted
     step.build.counts.update(known=reuse.known, removed=reuse.removed, attempted=reuse.attempted)
     if reuse.attempted:
@@ -57,6 +62,23 @@ def images(step: Step) -> Metadata:
         "outcomes": counts_table(found.by_kind, "outcome"),
         "hosts": dg.MetadataValue.md("\n".join(lines)),
     }
+
+
+def _asked_again(step: Step, known: Path, rows: int, before: datetime) -> Path:
+    """The rows that are known, after their owners were asked what they allow by now."""
+    asked = step.build.folder.path / "asked.parquet"
+    found = ask_again(
+        step.build.con,
+        known,
+        asked,
+        before=before,
+        now=datetime.now(UTC),
+        options=step.settings.download,
+        hosts=step.lake.staging / "hosts" if step.settings.download.ask_hosts else None,
+        progress=step.progress(rows, "pictures asked about"),
+    )
+    step.build.counts.update({"asked again": found.asked, "answered": found.answered, "refused by now": found.refused})
+    return asked
 
 
 def _earlier_rows(step: Step) -> str:

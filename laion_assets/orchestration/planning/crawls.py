@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
 
 from laion_assets.delta.partition import Partition
 from laion_assets.delta.states import PartitionState
@@ -10,7 +13,7 @@ from laion_assets.orchestration.planning.parts import CALIBRATIONS
 from laion_assets.orchestration.planning.states import calibration_is_due, current_states, is_due
 from laion_assets.orchestration.planning.waves import Site, Wave, stage_wave
 from laion_assets.orchestration.removals import current_removals, removals_digest
-from laion_assets.orchestration.run_tags import REFETCH_TAG
+from laion_assets.orchestration.run_tags import ASK_AGAIN_TAG, REFETCH_TAG
 from laion_assets.settings import SettingsError
 from laion_assets.tables.catalogue import PER_CRAWL, TABLES
 
@@ -26,6 +29,8 @@ class CrawlRequest:
     """Also pictures that failed for a reason that can pass."""
     refetch: bool = False
     """Every picture, known or not."""
+    ask_before: datetime | None = None
+    """Also pictures whose owners were last asked what they allow before this."""
 
     @property
     def tables(self) -> Sequence[str]:
@@ -65,6 +70,8 @@ class CrawlRequest:
         if TABLES[table].optional and not total:
             return
         tags = {REFETCH_TAG: "true"} if self.refetch and table == "images" else {}
+        if self.ask_before is not None and table == "images":
+            tags[ASK_AGAIN_TAG] = self.ask_before.isoformat()
         for number, batch in enumerate(batches):
 
             def still_due(partition: Partition, batch: Sequence[str] = batch) -> bool:
@@ -77,6 +84,8 @@ class CrawlRequest:
         states = current_states(site.lake, site.settings, crawls, until=table)
         own = [state for state in states if state.table == table and state.partition["crawl"] in crawls]
         due = [state.partition for state in own if is_due(state) or self._is_asked_for(site, state)]
+        if table == "images" and self.ask_before is not None:
+            due += [s.partition for s in own if s.partition not in due and _is_old(site, s.partition, self.ask_before)]
         if table == "images" and self.retry_failed:
             due += [s.partition for s in own if s.partition not in due and _has_transient(site, s.partition)]
         return due
@@ -94,6 +103,15 @@ class CrawlRequest:
         other_limit = limit is not None and limit != commit.counts.get("limit", commit.rows)
         other_format = format_ is not None and (format_ == "warc") != bool(commit.counts.get("warc"))
         return other_limit or other_format
+
+
+def _is_old(site: Site, partition: Partition, before: datetime) -> bool:
+    """Whether some picture, or no, of a partition was last asked about before a moment."""
+    rows = site.lake.scan("images").filter(**partition)
+    asked = [name for name in ("asked_at", "fetched_at") if name in rows.collect_schema()]  # the first came later
+    had = (pl.col("status") == "success") | (pl.col("failure") == "opted_out")
+    old = rows.filter(had, pl.col("attempts") > 0, pl.coalesce(asked) < before)
+    return not old.select("url_id").head(1).collect().is_empty()
 
 
 def _has_transient(site: Site, partition: Partition) -> bool:
