@@ -79,10 +79,27 @@ def test_the_ledger_says_who_said_what_where_and_when(place: Place) -> None:
 
 def test_what_changed_its_answer_since_can_be_asked(place: Place) -> None:
     rows = ask(place, "SELECT url, crawl, signals, said_in FROM consent_changes WHERE changed_at > '2026-02-01'")
-    assert rows == [
-        {"url": "http://i.test/free.jpg", "crawl": FIRST, "signals": ["meta_robots"], "said_in": [SECOND]}
-    ]
+    assert rows == [{"url": "http://i.test/free.jpg", "crawl": FIRST, "signals": ["meta_robots"], "said_in": [SECOND]}]
     assert ask(place, "FROM consent_changes WHERE changed_at <= '2026-02-01'") == []
+
+
+def test_a_release_with_a_known_no_is_refused_until_its_url_is_denied(place: Place) -> None:
+    def release(name: str, **settings: str) -> tuple[int, str]:
+        made = place.run(
+            "release", name, "--from", "unique_pairs", "--links-only", "--formats", "laion",
+            "--to", str(place.folder / name), **settings
+        )  # fmt: skip
+        return made.returncode, " ".join((made.stdout + made.stderr).split())
+
+    code, told = release("one")
+    assert code != 0
+    assert "pages say no to 1 pair of the release (meta_robots)" in told
+    denied = place.folder / "denied.txt"
+    denied.write_text("".join(f"{row['url']}\n" for row in ask(place, "SELECT url FROM consent_changes")))
+    deny = {"LAION_DENY__URL_LISTS": str(denied)}
+    build(place, **deny)
+    assert let_in(place) == {"unlisted": None}
+    assert release("two", **deny)[0] == 0
 
 
 def test_a_policy_makes_stale_what_it_decides_and_lets_in_what_it_passes_over(place: Place) -> None:
@@ -90,7 +107,3 @@ def test_a_policy_makes_stale_what_it_decides_and_lets_in_what_it_passes_over(pl
     assert "nothing to do" in build(place)
     build(place, LAION_CONSENT__META_ROBOTS="false")
     assert let_in(place) == {"free": None, "no": ["meta_robots"], "shown": ["meta_robots"], "unlisted": None}
-    build(place, LAION_CONSENT__INDEX="true")
-    assert let_in(place) == {"free": None}
-    build(place)
-    assert let_in(place) == {"free": None, "unlisted": None}
