@@ -29,6 +29,7 @@ from laion_assets.clip.options import EncoderError, EncoderOptions, content_sha2
 from laion_assets.common.digests import json_digest
 from laion_assets.common.logs import LogFormat, LogLevel
 from laion_assets.common.messages import AlertOptions
+from laion_assets.consent.policy import ConsentOptions
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.location import open_storage
 from laion_assets.delta.partition import Partition
@@ -153,6 +154,7 @@ class Settings(BaseSettings):
     scores: ScoreOptions = ScoreOptions()
     filter: FilterOptions = FilterOptions()
     deny: DenyOptions = DenyOptions()
+    consent: ConsentOptions = ConsentOptions()
     recipes: str = str(RECIPES)
     """Folder of training recipes."""
     benchmarks: str | None = None
@@ -283,6 +285,8 @@ class Settings(BaseSettings):
         match shaping:
             case Shaping.EXTRACTION:
                 return asdict(self.extraction)
+            case Shaping.CONSENT:
+                return self.consent.content  # None as delivered: digests are older than the options
             case Shaping.CALIBRATION:
                 return self._calibration_content()
             case Shaping.ENCODERS:

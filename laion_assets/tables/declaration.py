@@ -38,6 +38,7 @@ class Shaping(_Named):
     """Settings that shape rows. ``settings`` takes the digest of what counts."""
 
     EXTRACTION = ("how pages are read", ("LAION_EXTRACTION__…",))
+    CONSENT = ("which signals are obeyed", ("LAION_CONSENT__…",))
     CALIBRATION = ("what thresholds are measured on", ("LAION_CALIBRATION__…",))
     ENCODERS = (
         "what encodes pictures and texts",

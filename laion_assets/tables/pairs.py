@@ -12,6 +12,7 @@ from laion_assets.tables.columns import (
     PAIR_ID,
     SHARD,
     STRING,
+    STRINGS,
     TEXT,
     TIME,
     URL,
@@ -113,7 +114,7 @@ UNIQUE_PAIRS = Declaration(
     reads=(Read(table="candidate_pairs"), Read(table="unique_pairs", periods="earlier"), Read(table="takedowns")),
     kinds=("duckdb",),
     need=Need(pool="memory", cpus=2, memory_gib=8),
-    shaped_by=(),
+    shaped_by=(Shaping.CONSENT,),
     outside=(Outside.REMOVALS,),
     rerun="pure",
     long=False,
@@ -129,5 +130,13 @@ UNIQUE_PAIRS = Declaration(
         BUCKET,
         *_PAIR_COLUMNS,
         column("duplicate_count", INT, "Copies of the pair seen in this crawl, this one included."),
+        column(
+            "let_in_despite",
+            STRINGS,
+            "Signals by which a page of this crawl said no to the use of the picture, and which `LAION_CONSENT__…` "
+            "passed over; null where there are none.",
+            nullable=True,
+            added=True,
+        ),
     ),
 )

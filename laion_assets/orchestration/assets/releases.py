@@ -49,6 +49,7 @@ def releases(step: Step) -> Metadata:
             name,
             terms,
             removals=_removals(step),
+            consent=step.settings.consent,
             created_at=datetime.now(UTC).replace(microsecond=0) if begun is None else begun.created_at,
             versions={} if begun is None else begun.versions,
         )

@@ -1,0 +1,76 @@
+"""Which signals are obeyed, and what they decide of a pair: the first that refuses it, and those that are passed over.
+
+What was said is kept whatever the policy is; here it is asked. Signals of different specifications do not lift each
+other: the strictest holds. Within TDMRep what is nearer lifts what is farther, see ``Signal.yields_to``.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+from laion_assets.consent.signals import SIGNALS, Use
+
+_INDEX: Final = "index"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConsentOptions:
+    """Which signals keep a picture out of what is learned from; as delivered all that are known."""
+
+    x_robots_page: bool = True
+    """Whether a page's header X-Robots-Tag is obeyed: noai, noimageai, noml."""
+    tdm_header_page: bool = True
+    """Whether a page's header tdm-reservation is obeyed."""
+    content_usage_page: bool = True
+    """Whether a page's header Content-Usage is obeyed: train-ai=n."""
+    meta_robots: bool = True
+    """Whether a page's meta element robots, or one by this lakehouse's name, is obeyed: noai, noimageai, noml."""
+    tdm_meta: bool = True
+    """Whether a page's meta element tdm-reservation is obeyed."""
+    index: bool = False
+    """Whether a no to being found and shown (noindex, noimageindex, none, search=n) keeps a picture out, too."""
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """What a signal must forbid to keep a picture out."""
+        return ("train", "index") if self.index else ("train",)
+
+    @property
+    def obeyed(self) -> tuple[str, ...]:
+        """The signals that are obeyed, of those that a policy may pass over."""
+        return tuple(name for name in SWITCHED if getattr(self, name))
+
+    @property
+    def content(self) -> dict[str, Any] | None:
+        """What counts of the options, as JSON has it: those that are not as delivered; None where all are."""
+        usual = ConsentOptions()
+        return {n: value for n, value in asdict(self).items() if value != getattr(usual, n)} or None
+
+
+SWITCHED: Final = tuple(option.name for option in fields(ConsentOptions) if option.name != _INDEX)
+"""The signals that a policy may pass over."""
+
+
+def refusing_sql(said: str, options: ConsentOptions) -> str:
+    """SQL: the signals that refuse what one page shows, a list; null where nothing was said.
+
+    Args:
+        said: SQL expression of what was said: a list of structs with ``signal`` and ``forbids``.
+        options: the policy.
+    """
+    lifted = [
+        f"said.signal = '{name}' AND list_has_any(list_transform({said}, lambda other: other.signal), {nearer})"
+        for name in options.obeyed
+        if (nearer := [other for other in SIGNALS[name].yields_to if other in options.obeyed])
+    ]
+    conditions = [f"list_contains({[*options.obeyed]}, said.signal)", *(f"NOT ({one})" for one in lifted)]
+    return _signals_sql(said, options, " AND ".join(conditions))
+
+
+def passed_over_sql(said: str, options: ConsentOptions) -> str:
+    """SQL: the signals that would refuse it and are not obeyed, a list; null where nothing was said."""
+    return _signals_sql(said, options, f"NOT list_contains({[*options.obeyed]}, said.signal)")
+
+
+def _signals_sql(said: str, options: ConsentOptions, condition: str) -> str:
+    forbidding = f"lambda said: list_has_any(said.forbids, {[*options.uses]}) AND {condition}"
+    return f"list_transform(list_filter({said}, {forbidding}), lambda said: said.signal)"
