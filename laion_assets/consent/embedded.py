@@ -33,7 +33,10 @@ FORBIDDEN: Final[Mapping[str, Use]] = {
 }
 """Entries of a training and data mining assertion, without their ``c2pa.`` or ``cawg.``: what a no forbids."""
 
-_TERM: Final = re.compile(rb"DMI-(?:UNSPECIFIED|ALLOWED|PROHIBITED[A-Z-]*)", re.IGNORECASE)
+_TERM: Final = re.compile(rb"DMI-(?:ALLOWED|PROHIBITED[A-Z-]*)")
+_TERMS: Final = (b"DMI-PROHIBITED", b"DMI-ALLOWED")
+_WIDE_TERMS: Final = tuple(term.decode().encode("utf-16-be")[1:-1] for term in _TERMS)
+"""Of UTF-16, in either order of bytes, all but the zero before or after."""
 _LABEL: Final = re.compile(rb"(?:c2pa|cawg)\.training-mining")
 _NO: Final = re.compile(rb"notAllowed|constrained")
 _NEAR: Final = 4096
@@ -52,24 +55,25 @@ def said_within(body: bytes, media_type: str = "image/jpeg") -> list[Said]:
 
 def _data_mining(body: bytes) -> Iterator[Said]:
     """The strictest of the terms of Data Mining that stand in the file, be it in UTF-8 or UTF-16."""
-    found = {match[0].decode().upper() for text in _texts(body) for match in _TERM.finditer(text)}
-    told = {term: DATA_MINING.get(term, ("train", "index")) for term in sorted(found) if term != "DMI-UNSPECIFIED"}
-    if told:
+    found = {match[0].decode() for text in _texts(body) for match in _TERM.finditer(text)}
+    if found:
+        told = {term: DATA_MINING.get(term, ("train", "index")) for term in sorted(found)}
         term = max(told, key=lambda name: len(told[name]))
         yield Said("iptc_data_mining", term[:LONGEST_RAW], not told[term], told[term])
 
 
 def _texts(body: bytes) -> Iterator[bytes]:
-    if b"DMI-" in body or b"dmi-" in body:
+    """Where terms stand, as UTF-8. Long needles are found ten times as fast as a pattern."""
+    if any(term in body for term in _TERMS):
         yield body
-    for wide, parity in ((b"D\0M\0I\0-\0", 0), (b"\0D\0M\0I\0-", 1)):
+    for wide in _WIDE_TERMS:
         at = body.find(wide)
         if at >= 0:
-            yield body[at + parity : at + _NEAR : 2]
+            yield body[at : at + _NEAR : 2]
 
 
 def _training_mining(body: bytes, media_type: str) -> Iterator[Said]:
-    label = _LABEL.search(body)
+    label = _LABEL.search(body) if b".training-mining" in body else None
     if label is None:
         return
     try:
