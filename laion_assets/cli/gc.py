@@ -64,12 +64,19 @@ def gc(
     for `--days` more, and in pinned ones until `laion train RECIPE --refresh` or `--unpin RECIPE` lets them go; where
     that is so this command says it.
 
-    The schedule `maintenance` does the same, once somebody turns it on.
+    **Dagster's storage** is no part of the lake. Earlier versions told it rows and pictures; with `--delete` the runs
+    that did are deleted there, and the lake tells again what they built, as `laion ui` does too.
+
+    The schedule `maintenance` removes the same of the lake, once somebody turns it on.
     """
     from laion_assets.delta.sweep import sweep
     from laion_assets.orchestration.automation.maintenance import survey
+    from laion_assets.orchestration.partitions import Partitions
     from laion_assets.orchestration.runs.abandoned import end_abandoned_runs
+    from laion_assets.orchestration.runs.forgotten import tell_anew
     from laion_assets.orchestration.runs.home import dagster_instance
+    from laion_assets.sql.build import declared
+    from laion_assets.sql.project import open_project
 
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)
@@ -84,6 +91,9 @@ def gc(
             raise UsageError(f"--unpin: there is no recipe {name!r}; `laion recipes` lists them")
     seen = survey(settings, opened, instance, days=days, let_go=let_go)
     swept = sweep(opened, seen.plan) if delete else None
+    if delete:
+        declared(opened, open_project(settings.models))
+        tell_anew(instance, opened, Partitions(shards=settings.shards, buckets=settings.buckets))
     if as_json:
         sys.stdout.write(json.dumps(_as_json(seen, swept), indent=2) + "\n")
         return

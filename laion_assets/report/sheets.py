@@ -1,7 +1,7 @@
 """Small copies of pictures out of the lake's tars, as data URIs."""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 
 from laion_assets.common.progress import Progress
@@ -22,20 +22,25 @@ def thumbnails(storage: Storage, places: Iterable[Place]) -> Mapping[Place, str]
         storage: where the lake's files lie.
         places: where the pictures lie.
     """
-    wanted = sorted(set(places), key=lambda place: (place.tar, place.key))
-    progress = Progress("pictures", len(wanted), "pictures")
     found: dict[Place, str] = {}
-    for tar, of_tar in groupby(wanted, key=lambda place: place.tar):
-        members = list(of_tar)
-        for place, content in _contents(storage, tar, members).items():
-            small = thumbnail(content, PIXELS, "WEBP")
-            if small is not None:
-                found[place] = f"data:image/webp;base64,{base64.b64encode(small).decode()}"
-        progress(len(members))
+    for place, content in contents(storage, places):
+        small = thumbnail(content, PIXELS, "WEBP")
+        if small is not None:
+            found[place] = f"data:image/webp;base64,{base64.b64encode(small).decode()}"
     return found
 
 
-def _contents(storage: Storage, tar: str, places: Iterable[Place]) -> Mapping[Place, bytes]:
+def contents(storage: Storage, places: Iterable[Place]) -> Iterator[tuple[Place, bytes]]:
+    """The files of the pictures at these places, each tar read once; what cannot be read is left out."""
+    wanted = sorted(set(places), key=lambda place: (place.tar, place.key))
+    progress = Progress("pictures", len(wanted), "pictures")
+    for tar, of_tar in groupby(wanted, key=lambda place: place.tar):
+        members = list(of_tar)
+        yield from _of_tar(storage, tar, members).items()
+        progress(len(members))
+
+
+def _of_tar(storage: Storage, tar: str, places: Iterable[Place]) -> Mapping[Place, bytes]:
     try:
         with storage.local(tar) as file:
             pictures = read_pictures(file, [place.key for place in places])
