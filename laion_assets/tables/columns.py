@@ -28,6 +28,7 @@ def column(
     added: bool = False,
     file: NamedFile | None = None,
     is_period: bool = False,
+    is_digest: bool = False,
     numbered: Numbered | None = None,
 ) -> Column:
     """A column; see :class:`Column`."""
@@ -41,6 +42,7 @@ def column(
         added=added,
         file=file,
         is_period=is_period,
+        is_digest=is_digest,
         numbered=numbered,
     )
 

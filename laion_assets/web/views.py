@@ -36,7 +36,6 @@ _MOST: Final = 10**15
 _SECONDS: Final = 30.0
 """So long a page may read."""
 _MEMORY_GIB: Final = 1.0
-_OF_PAIRS: Final = ("filtered_pairs", "unique_pairs", "images", "clip_embeddings", "image_scores", "takedowns")
 _MEANINGS: Final[Mapping[Kind, str]] = {
     "kept": "Pairs that the filter released, by language group.",
     "dropped": "Pairs with a picture that the filter dropped, by the first reason that held.",
@@ -87,8 +86,7 @@ class Views:
 
     def rows(self, table: str, partition: str) -> bytes:
         """A page with the first rows of a partition of a table or SQL model, without vectors; raises as ``strip``."""
-        of = self.partition(table, partition)
-        of_table = self.lake.tables[table]
+        of, of_table = self.partition(table, partition), self._table(table)
         shown = [column.name for column in of_table.columns if column.name not in of and _is_readable(column.type)]
         with self._session() as (con, removals):
             relation = f"(FROM {table} WHERE {predicate(of)})"
@@ -102,8 +100,13 @@ class Views:
         return self._page(table, partition, section, {})
 
     def state(self, table: str) -> tuple[object, ...]:
-        """What a page about a table depends on: while it is the same, the page is. No data of the lake is read."""
-        below = _OF_PAIRS if table in _OF_PAIRS else (table, "takedowns")
+        """What a page about a table depends on: while it is the same, the page is. No data of the lake is read.
+
+        Raises:
+            UnknownPageError: there is no such table.
+            LakeError: a log cannot be read.
+        """
+        below = dict.fromkeys([table, "takedowns", *(read.table for read in self._table(table).reads)])
         lists = [path.stat() if path.is_file() else None for path in map(Path, self.deny_lists)]
         return (
             *(self.lake.ledger(name).version for name in below),
@@ -116,11 +119,17 @@ class Views:
         Raises:
             UnknownPageError: it does not.
         """
-        declared(self.lake, open_project(self.models))
-        known = self.lake.tables.get(table)
-        if known is None or known.entered or name not in self.lake.ledger(table).commits:
-            raise UnknownPageError(f"the lake has no partition {name[:200]} of {table[:100]}")
+        if name not in self.lake.ledger(self._table(table).name).commits:
+            raise UnknownPageError(f"the lake has no partition {name[:200]} of {table}")
         return self.lake.catalogue.partition(name)
+
+    def _table(self, name: str) -> Table:
+        """The table or SQL model of this name, if it is one that steps build."""
+        declared(self.lake, open_project(self.models))
+        table = self.lake.tables.get(name)
+        if table is None or table.entered:
+            raise UnknownPageError(f"there are no pages of {name[:100]}")
+        return table
 
     def _pairs(self, partition: Partition) -> PairSamples:
         with self._session() as (con, removals):
