@@ -63,7 +63,7 @@ class Column:
     but for those that people enter, which stand where they were entered. Tables that are partitioned by it grow period
     by period, and may be built on what earlier periods left."""
     is_digest: bool = False
-    """Whether its numbers are made of a picture's content, and tell one picture from all others."""
+    """Whether its numbers are made of what something holds, and tell it from everything else."""
     numbered: Numbered | None = None
     """How its numbers come about, if it spreads rows over a fixed number of partitions."""
 
@@ -162,4 +162,4 @@ class Table:
 
 
 def _is_a_number(type_: pa.DataType) -> bool:
-    return pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_temporal(type_)
+    return any(is_such(type_) for is_such in (pa.types.is_integer, pa.types.is_floating, pa.types.is_temporal))

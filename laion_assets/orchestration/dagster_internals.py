@@ -3,7 +3,6 @@
 Dagster may move any of it in a minor release: one test asks for every name, and says what was moved.
 """
 
-import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -126,12 +125,13 @@ def dev_command_with(webserver: str) -> Callable[[], None]:
     """
     from dagster._cli import dev
 
-    start = dev.open_ipc_subprocess
+    names = vars(dev)
+    start = names["open_ipc_subprocess"]
 
-    def replaced(parts: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
+    def replaced(parts: Sequence[str], **options: Any) -> Any:
         return start([webserver if part == "dagster_webserver" else part for part in parts], **options)
 
-    dev.open_ipc_subprocess = replaced
+    names["open_ipc_subprocess"] = replaced
     return dev.dev_command
 
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from laion_assets.web.addresses import KINDS
+from laion_assets.web.addresses import KINDS, Kind
 
 if TYPE_CHECKING:
     from laion_assets.web.views import Views
@@ -56,9 +56,10 @@ class Pages:
         table, partition = request.path_params["table"], request.path_params["partition"]
         return self._answer(request, table, lambda views: views.rows(table, partition), _HTML)
 
-    def _of_kind(self, request: Request, make: "Callable[[Views, str, str], bytes]", media_type: str) -> Response:
-        kind, partition = request.path_params["kind"], request.path_params["partition"]
-        if kind not in KINDS:
+    def _of_kind(self, request: Request, make: "Callable[[Views, Kind, str], bytes]", media_type: str) -> Response:
+        partition = request.path_params["partition"]
+        kind = next((known for known in KINDS if known == request.path_params["kind"]), None)
+        if kind is None:
             return _missing(f"expected {' or '.join(KINDS)}")
         return self._answer(request, "filtered_pairs", lambda views: make(views, kind, partition), media_type)
 

@@ -51,7 +51,7 @@ class Views:
     """A lake to look at."""
 
     lake: Lake
-    models: Path
+    models: Path | str
     """Folder of the SQL models."""
     removals: Callable[[], Removals]
     """Takedowns and deny lists as they are now."""

@@ -169,7 +169,7 @@ def preview(lake: Lake, table: Table, partition: Partition) -> dict[str, dg.Meta
     """
     if table.entered:
         return {}
-    spoken_of = {"pair_id", "url_id", "sha256", "value"} & {*table.schema.names}
+    spoken_of = {"pair_id", "url_id", "perceptual_hash", "value"} & {*table.schema.names}
     shown = rows_to_see(table.name, partition) if spoken_of else first_rows(lake, table, partition)
     return {"first rows": shown}
 
