@@ -25,6 +25,8 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 _KEPT_BYTES: Final = 32 << 20
+_MOST_WAITING: Final = 8
+"""Of requests, those that are answered included: each holds a thread of the server."""
 
 
 class Pages:
@@ -35,6 +37,7 @@ class Pages:
         self._open = views
         self._views: Views | None = None
         self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(_MOST_WAITING)
         self._kept: OrderedDict[str, tuple[object, bytes]] = OrderedDict()
 
     def routes(self) -> list[Route]:
@@ -70,6 +73,8 @@ class Pages:
         from laion_assets.delta.errors import LakeError
         from laion_assets.web.views import UnknownPageError
 
+        if not self._places.acquire(blocking=False):
+            return _not_now("others are being made")
         try:
             with self._lock:
                 self._views = self._views or self._open()
@@ -77,7 +82,9 @@ class Pages:
         except UnknownPageError as error:
             return _missing(str(error))
         except (LakeError, RemovalError, duckdb.Error, OSError) as error:
-            return Response(f"this cannot be shown now: {error}", 503, _HEADERS, "text/plain; charset=utf-8")
+            return _not_now(str(error))
+        finally:
+            self._places.release()
         return Response(content, 200, _HEADERS, media_type)
 
     def _page(self, path: str, views: "Views", table: str, make: "Callable[[Views], bytes]") -> bytes:
@@ -88,6 +95,10 @@ class Pages:
         while sum(len(content) for _, content in self._kept.values()) > _KEPT_BYTES:
             self._kept.popitem(last=False)
         return page
+
+
+def _not_now(why: str) -> Response:
+    return Response(f"this cannot be shown now: {why}", 503, _HEADERS, "text/plain; charset=utf-8")
 
 
 def _missing(why: str) -> Response:

@@ -33,8 +33,8 @@ _PER_REASON: Final = 8
 _ROWS: Final = 15
 _MOST: Final = 10**15
 """Larger numbers are names: nobody wants their digits in groups."""
-_SECONDS: Final = 30.0
-"""So long a page may read."""
+_SECONDS: Final = 20.0
+"""So long a query may take, and the reading of pictures."""
 _MEMORY_GIB: Final = 1.0
 _MEANINGS: Final[Mapping[Kind, str]] = {
     "kept": "Pairs that the filter released, by language group.",
@@ -69,7 +69,8 @@ class Views:
         groups = _groups(self._pairs(of), kind)
         by_turns = chain.from_iterable(zip_longest(*([(name, card) for card in cards] for name, cards in groups)))
         cards = list(islice(filter(None, by_turns), _STRIP))  # one of each group before a second of any
-        pictures = dict(contents(self.lake.storage, [card.place for _, card in cards if card.place is not None]))
+        places = [card.place for _, card in cards if card.place is not None]
+        pictures = dict(contents(self.lake.storage, places, seconds=_SECONDS))
         samples = [
             Sample(pictures.get(card.place) if card.place else None, card.text, f"{name} {card.facts[0]}")
             for name, card in cards
@@ -82,7 +83,7 @@ class Views:
         sheets = [Sheet(title=name, cards=cards) for name, cards in _groups(self._pairs(of), kind)]
         section = Section(id=kind, title=f"{kind} pairs", intro=_MEANINGS[kind], blocks=sheets or [_nothing()])
         places = [card.place for sheet in sheets for card in sheet.cards if card.place is not None]
-        return self._page("filtered_pairs", partition, section, thumbnails(self.lake.storage, places))
+        return self._page("filtered_pairs", partition, section, thumbnails(self.lake.storage, places, seconds=_SECONDS))
 
     def rows(self, table: str, partition: str) -> bytes:
         """A page with the first rows of a partition of a table or SQL model, without vectors; raises as ``strip``."""
