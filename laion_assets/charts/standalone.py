@@ -22,7 +22,7 @@ NOTHING: Final = "nothing was measured"
 """What a picture says of a chart without plots."""
 NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What no XML may hold."""
-_FONT = "svg { font: 12px ui-sans-serif, system-ui, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif; }"
+FONT = "svg { font: 12px ui-sans-serif, system-ui, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif; }"
 
 
 def standalone(chart: Chart, title: str) -> bytes:
@@ -63,7 +63,7 @@ def _file(inside: Markup, width: float, height: float) -> str:
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{2}" height="{3}">'
         '<style>{4}</style><rect class="ground" width="{0}" height="{1}"/>{5}</svg>'
     )
-    look = Markup(f"{style()}\n.ground {{ fill: var(--paper); }}\n{_FONT}")  # noqa: S704 - nothing of it is foreign
+    look = Markup(f"{style()}\n.ground {{ fill: var(--paper); }}\n{FONT}")  # noqa: S704 - nothing of it is foreign
     return NOT_XML.sub(" ", document.format(*map(fixed, (width, height, shown, shown * height / width)), look, inside))
 
 

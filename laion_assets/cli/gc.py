@@ -58,17 +58,23 @@ def gc(
     Beside the tables lie pictures, training shards and weights. They stay while a row of any of those versions names
     them. Files younger than `--days` stay in any case: somebody may be about to name them, or to go on with an
     interrupted training. What you put into `files/` yourself, encoders and evaluation sets, is never touched. Nor is
-    the log: `laion lineage` tells of old versions whose rows are gone.
+    what the log tells: `laion lineage` tells of old versions whose rows are gone. But where logs of earlier versions
+    hold texts of rows, as the least and the largest value of a file, those go.
 
     **Removal requests** take rows out of the newest versions when they are built again. The rows lie in old versions
     for `--days` more, and in pinned ones until `laion train RECIPE --refresh` or `--unpin RECIPE` lets them go; where
     that is so this command says it.
 
-    The schedule `maintenance` does the same, once somebody turns it on.
+    **Dagster's storage** is no part of the lake. Earlier versions told it rows and pictures; with `--delete` the runs
+    that did are deleted there, and the lake tells again what they built, as `laion ui` does too.
+
+    The schedule `maintenance` removes the same of the lake, once somebody turns it on.
     """
     from laion_assets.delta.sweep import sweep
     from laion_assets.orchestration.automation.maintenance import survey
+    from laion_assets.orchestration.partitions import Partitions
     from laion_assets.orchestration.runs.abandoned import end_abandoned_runs
+    from laion_assets.orchestration.runs.forgotten import tell_anew
     from laion_assets.orchestration.runs.home import dagster_instance
 
     settings = settings_of(lake)
@@ -84,6 +90,8 @@ def gc(
             raise UsageError(f"--unpin: there is no recipe {name!r}; `laion recipes` lists them")
     seen = survey(settings, opened, instance, days=days, let_go=let_go)
     swept = sweep(opened, seen.plan) if delete else None
+    if delete:
+        tell_anew(instance, opened, Partitions(shards=settings.shards, buckets=settings.buckets))
     if as_json:
         sys.stdout.write(json.dumps(_as_json(seen, swept), indent=2) + "\n")
         return
@@ -127,6 +135,8 @@ def _show(uri: str, seen: "Survey", swept: "Swept | None") -> None:
         out.print(f"{done}; `laion gc --delete` removes them" if plan.freed_files else "nothing to remove")
         return
     spared = f"; {swept.spared:,} were taken into use meanwhile, and stay" if swept.spared else ""
+    if swept.entries:
+        out.print(f"{swept.entries:,} log entries of earlier versions held texts of rows as bounds, and no longer do")
     removed = f"{measured_bytes(sum(swept.bytes.values()))} in {sum(swept.files.values()):,} files removed"
     out.print(f"{removed}{spared}", highlight=False)
 

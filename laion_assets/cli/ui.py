@@ -41,7 +41,7 @@ def run_ui(settings: Settings, port: int, console: Console) -> NoReturn:
     quietly = ("-W", "ignore:Function `dev_command` is superseded")
     port = port or _free_port()
     options = ("--workspace", str(workspace), "--port", str(port), "--log-level", "warning")
-    command = [sys.executable, *quietly, "-m", "dagster", "dev", *options]
+    command = [sys.executable, *quietly, "-m", "laion_assets.orchestration.web.dev", *options]
     console.print(f"Dagster at http://127.0.0.1:{port}; Ctrl-C ends it", highlight=False)
     with SampleServer(folder) if find_sample(folder) else nullcontext():
         raise SystemExit(_run_until_interrupted(command, workspace.parent, unknown))
@@ -56,11 +56,15 @@ def _introduce(settings: Settings, instance: dg.DagsterInstance, console: Consol
     """Make partitions of what is in the lake; gives calls that tell Dagster of each that it knows nothing of."""
     from laion_assets.orchestration.partitions import Partitions
     from laion_assets.orchestration.registration import register_built
+    from laion_assets.orchestration.runs.forgotten import forget_rows
     from laion_assets.orchestration.runs.reported import report, unknown_to
     from laion_assets.sql.build import declared
     from laion_assets.sql.project import open_project
 
     lake = declared(settings.open_lake(create=False), open_project(settings.models))
+    forgotten = forget_rows(instance, lake.tables)
+    if forgotten:
+        console.print(f"{forgotten:,} runs of before are deleted, since they told Dagster of rows", highlight=False)
     register_built(instance, lake)
     found = list(unknown_to(instance, lake, Partitions(shards=settings.shards, buckets=settings.buckets)))
     if found:

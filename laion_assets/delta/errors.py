@@ -69,5 +69,10 @@ class ValidationFailed(LakeError):
         super().__init__(f"{table} [{partition}] was not published: {broken}")
 
 
+def without_texts(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row for messages and logs, which outlive removals: its numbers; of a text only that it is one."""
+    return {name: value if value is None or isinstance(value, int | float) else "…" for name, value in row.items()}
+
+
 def _shown(sample: tuple[Mapping[str, Any], ...]) -> str:
-    return f"; for instance {', '.join(str(dict(row)) for row in sample)}" if sample else ""
+    return f"; for instance {', '.join(str(without_texts(row)) for row in sample)}" if sample else ""

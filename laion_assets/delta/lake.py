@@ -26,11 +26,6 @@ from laion_assets.delta.seals import write_seal
 from laion_assets.delta.storage import Storage
 from laion_assets.delta.table import Table
 
-_CONFIGURATION = {
-    # Without this the log entries, and the lineage in them, would be deleted after 30 days.
-    "delta.enableExpiredLogCleanup": "false",
-}
-
 
 @dataclass
 class Lake:
@@ -202,7 +197,7 @@ class Lake:
             mode="error",
             name=name,
             description=declared.description,
-            configuration=_CONFIGURATION,
+            configuration=declared.configuration,
             commit_properties=CommitProperties(custom_metadata=self.metadata),
             storage_options=self.storage.delta_options or None,
         )

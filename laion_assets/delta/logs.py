@@ -89,7 +89,7 @@ def table_folders(storage: Storage, catalogue: Catalogue) -> list[str]:
 
 def log_faults(storage: Storage, table: str) -> Iterator[Fault]:
     """What is wrong with the log of a table, and with its seals."""
-    entries, seals, checkpoints = _versions(storage, table)
+    entries, seals, checkpoints = log_versions(storage, table)
     if not entries and not seals:
         yield Fault(table, "", f"{table}/{LOG}", "there is no log, and no seal to make it from",
             heal=f"move the folder {table} away: it is made anew, and the next build fills it", curable=False,
@@ -102,7 +102,7 @@ def log_faults(storage: Storage, table: str) -> Iterator[Fault]:
     yield from _last_checkpoint_faults(storage, table, checkpoints)
 
 
-def _versions(storage: Storage, table: str) -> tuple[set[int], set[int], set[int]]:
+def log_versions(storage: Storage, table: str) -> tuple[set[int], set[int], set[int]]:
     """The versions that have a log entry, a seal, a checkpoint."""
     entries, seals, checkpoints = set(), set(), set()
     # Seals first: one that comes meanwhile has its entry by then.
@@ -189,13 +189,13 @@ def _mend_entry(storage: Storage, catalogue: Catalogue, table: str, version: int
                         f"move the folder {table} away, and the next build makes the table anew")  # fmt: skip
     blank = {"timestamp": int(time.time() * 1000), "operation": "FSCK", "operationParameters": {}, BLANK: "true"}
     storage.replace(name, f"{json.dumps({'commitInfo': blank})}\n".encode())
-    _drop_checkpoints(storage, table, version)
+    drop_checkpoints(storage, table, version)
     return f"no copy of it: what it published counts as never built; {catalogue.remake(table)}"
 
 
-def _drop_checkpoints(storage: Storage, table: str, since: int) -> None:
-    """Checkpoints of later versions hold what the lost entry published; the entries do not any more."""
-    later = [checkpoint_name(table, v) for v in _versions(storage, table)[2] if v >= since]
+def drop_checkpoints(storage: Storage, table: str, since: int) -> None:
+    """Delete the checkpoints of a version and of later ones: they hold what the entries do not say any more."""
+    later = [checkpoint_name(table, v) for v in log_versions(storage, table)[2] if v >= since]
     storage.delete([f"{table}/{LOG}/{_LAST}", *later])
 
 

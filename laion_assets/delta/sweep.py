@@ -17,6 +17,7 @@ from pathlib import Path
 import polars as pl
 
 from laion_assets.common.locks import locked
+from laion_assets.delta.bounds import forget_bounds
 from laion_assets.delta.errors import LakeError, PartitionBusy
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.leftovers import left_over, marks
@@ -38,6 +39,8 @@ class Swept:
     """By area."""
     spared: int = 0
     """Files that a step took into use after the plan was made."""
+    entries: int = 0
+    """Log entries that knew more of rows than they should."""
     complete: bool = True
     """False: time was up; what is left goes the next time."""
 
@@ -69,7 +72,7 @@ def sweep(
     storage = lake.storage
     swept, deadline = Swept(), time.monotonic() + seconds
     with _only_sweep(storage.scratch):
-        for part in _parts(storage, plan, swept):
+        for part in _parts(lake, plan, swept):
             if time.monotonic() > deadline:
                 swept.complete = False
                 break
@@ -77,8 +80,9 @@ def sweep(
     return swept
 
 
-def _parts(storage: Storage, plan: RetentionPlan, swept: Swept) -> Iterator[Callable[[], int]]:
+def _parts(lake: Lake, plan: RetentionPlan, swept: Swept) -> Iterator[Callable[[], int]]:
     """The work, in pieces of seconds. Staging comes first: what is gone from there nobody goes on with."""
+    storage = lake.storage
     yield lambda: _remove_staged(storage.scratch, plan, swept)
     data = plan.doomed.filter(pl.col("work").is_null())
     for some in data.iter_slices(_AT_ONCE):
@@ -87,6 +91,13 @@ def _parts(storage: Storage, plan: RetentionPlan, swept: Swept) -> Iterator[Call
     for start in range(0, len(folders), _FOLDERS_AT_ONCE):
         group = folders[start : start + _FOLDERS_AT_ONCE]
         yield lambda group=group: _remove_work(storage, plan, group, swept)  # type: ignore[misc]
+    for table in lake.tables:
+        yield lambda table=table: _narrow(lake, table, swept)  # type: ignore[misc]
+
+
+def _narrow(lake: Lake, table: str, swept: Swept) -> int:
+    swept.entries += forget_bounds(lake, table) if lake.exists(table) else 0
+    return 0
 
 
 def _remove(storage: Storage, files: pl.DataFrame, swept: Swept) -> int:

@@ -63,6 +63,8 @@ class Column:
     """Whether its values are periods, one after the other in the order that ``Lake.order`` knows: that of their names,
     but for those that people enter, which stand where they were entered. Tables that are partitioned by it grow period
     by period, and may be built on what earlier periods left."""
+    is_digest: bool = False
+    """Whether its numbers are made of what something holds, and tell it from everything else."""
     numbered: Numbered | None = None
     """How its numbers come about, if it spreads rows over a fixed number of partitions."""
 
@@ -130,6 +132,27 @@ class Table:
         """The schema of staged rows: all columns but those that the partition fixes."""
         return pa.schema([pa.field(c.name, c.type) for c in self.columns if c.name not in self.partition_by])
 
+    @property
+    def bounded(self) -> tuple[str, ...]:
+        """The columns of which the log keeps, for each file, the least and the largest value.
+
+        Log entries are kept for good, and nothing that somebody may ask to remove may stand in them: numbers and
+        times, and texts out of a fixed vocabulary. Never other texts, addresses or digests; not the partition's
+        columns, which every file has anyway. Delta allows neither truth values nor nested ones.
+        """
+        free = [c for c in self.columns if c.name not in self.partition_by and not c.is_digest]
+        return tuple(c.name for c in free if c.accepted or _is_a_number(c.type))
+
+    @property
+    def configuration(self) -> dict[str, str]:
+        """The properties of the Delta table."""
+        bounded = {"delta.dataSkippingStatsColumns": ",".join(self.bounded)}
+        return {
+            # Without this the log entries, and the lineage in them, would be deleted after 30 days.
+            "delta.enableExpiredLogCleanup": "false",
+            **(bounded if self.bounded else {"delta.dataSkippingNumIndexedCols": "0"}),
+        }
+
     def column(self, name: str) -> Column:
         """The declaration of the column called ``name``."""
         return next(c for c in self.columns if c.name == name)
@@ -137,3 +160,7 @@ class Table:
     def read(self, table: str, periods: str | None = None) -> Read:
         """The declared read of ``table``: of ``periods`` where it is read in several ways, the first otherwise."""
         return next(r for r in self.reads if r.table == table and periods in (None, r.periods))
+
+
+def _is_a_number(type_: pa.DataType) -> bool:
+    return any(is_such(type_) for is_such in (pa.types.is_integer, pa.types.is_floating, pa.types.is_temporal))

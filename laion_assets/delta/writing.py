@@ -71,8 +71,7 @@ def write_partition(
         batch_rows = group_rows = max(1, -(-commit.rows // groups))
     if table.model:
         conform(lake, table)
-    else:
-        grow(lake, table)
+    grow(lake, table)
     schema = _written_schema(table)
     before = lake.commit(table.name, partition)
     for attempt in range(_COMMIT_ATTEMPTS):

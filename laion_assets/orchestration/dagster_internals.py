@@ -4,9 +4,9 @@ Dagster may move any of it in a minor release: one test asks for every name, and
 """
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 from dagster._core.code_pointer import ModuleCodePointer
@@ -115,6 +115,24 @@ def running_instigators(instance: dg.DagsterInstance) -> set[str]:
     """Names of the sensors and schedules that somebody turned on; the filter's enum is private."""
     states = instance.all_instigator_state(instigator_statuses={InstigatorStatus.RUNNING})
     return {state.instigator_name for state in states}
+
+
+def dev_command_with(webserver: str) -> Callable[[], None]:
+    """``dagster dev`` that runs another module as its web server; no option of it says which.
+
+    Args:
+        webserver: name of the module, which takes the options of ``dagster_webserver``.
+    """
+    from dagster._cli import dev
+
+    names = vars(dev)
+    start = names["open_ipc_subprocess"]
+
+    def replaced(parts: Sequence[str], **options: Any) -> Any:
+        return start([webserver if part == "dagster_webserver" else part for part in parts], **options)
+
+    names["open_ipc_subprocess"] = replaced
+    return dev.dev_command
 
 
 def beating_daemons(instance: dg.DagsterInstance) -> list[str]:

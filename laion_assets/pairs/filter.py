@@ -26,9 +26,6 @@ _FILTERED_COLUMNS = """
     encoder_sha256"""
 _SCORES = {"punsafe": "unsafe", "pwatermark": "watermark", "aesthetic_score": "aesthetic"}
 """The columns of scores, and what heads measure of each."""
-_DROPPED_COLUMNS = (
-    "reason, pair_id, url_id, url, text, language, subset, width, height, byte_size, sha256, similarity, threshold"
-)
 
 
 class FilterError(ValueError):
@@ -62,8 +59,6 @@ def filter_pairs(
     scores: str | None = None,
     removals: Removals | None = None,
     threshold_overrides: Mapping[str, float] | None = None,
-    dropped: Path | None = None,
-    dropped_per_reason: int = 16,
 ) -> FilterCounts:
     """Write the pairs that a policy releases, ordered by pair_id.
 
@@ -96,9 +91,6 @@ def filter_pairs(
         scores: Name of a view of image_scores (``sha256, measures, priority, value``); None: nothing was scored.
         removals: What must not come out, whenever it came in.
         threshold_overrides: Thresholds by language group, in place of those of the encoder.
-        dropped: A Parquet file to write a sample of the dropped pairs to: those with the lowest pair_id for each
-            reason, without what was removed or is unsafe (which nobody should have to look at).
-        dropped_per_reason: How many dropped pairs of each reason the sample holds at most.
 
     Raises:
         FilterError: If a language group has no encoder, or its encoder no threshold.
@@ -116,8 +108,6 @@ def filter_pairs(
             drops=_counts(connection, f"SELECT reason, count(*) FROM {staged} WHERE reason IS NOT NULL GROUP BY ALL"),
             subsets=_counts(connection, f"SELECT subset, count(*) FROM {staged} WHERE reason IS NULL GROUP BY ALL"),
         )
-        if dropped is not None:
-            _write_dropped(connection, staged, dropped, dropped_per_reason)
     finally:
         judged.unlink(missing_ok=True)
     return counts
@@ -250,19 +240,6 @@ def _write_kept(connection: duckdb.DuckDBPyConnection, staged: str, policy: Poli
         f"COPY (SELECT {_FILTERED_COLUMNS} FROM ({kept}) ORDER BY pair_id)"
         f" TO {quoted(output)} (FORMAT parquet, COMPRESSION zstd)",
     )
-
-
-def _write_dropped(connection: duckdb.DuckDBPyConnection, staged: str, dropped: Path, per_reason: int) -> None:
-    """Write the dropped pairs with the lowest pair_id of each reason: a sample, as pair ids are hashes."""
-    connection.execute(f"""
-        COPY (
-            SELECT {_DROPPED_COLUMNS} FROM {staged}
-            JOIN (
-                SELECT reason, unnest(min(pair_id, {int(per_reason)})) AS pair_id FROM {staged}
-                WHERE reason IS NOT NULL AND NOT starts_with(reason, 'removed_') AND reason <> 'unsafe' GROUP BY reason
-            ) USING (reason, pair_id)
-            ORDER BY reason, pair_id
-        ) TO {quoted(dropped)} (FORMAT parquet, COMPRESSION zstd)""")
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, int]:

@@ -154,13 +154,14 @@ def gather(
 ) -> Material:
     """Pick the rows to look at, through a session over the lake."""
     registered = removals.register(con)
-    per_sheet = {"per_sheet": options.pictures, "per_reason": _PER_REASON}
     scored = all(has_rows(con, name) for name in ("scored_pairs", "filtered_pairs"))
     return Material(
         con=con,
         removals=removals.matcher(),
         selections=selections,
-        pairs=pair_samples(con, registered, **per_sheet) if scored else PairSamples(),
+        pairs=pair_samples(con, registered, per_sheet=options.pictures, per_reason=_PER_REASON)
+        if scored
+        else PairSamples(),
         failures=failure_samples(con, registered, per_reason=_PER_FAILURE),
         clusters=cluster_samples(con, registered, most=_CLUSTERS) if has_rows(con, "duplicate_clusters") else (),
     )

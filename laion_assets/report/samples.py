@@ -9,6 +9,7 @@ import duckdb
 from laion_assets.common.duck import quoted, records
 from laion_assets.common.quantities import counted, figure
 from laion_assets.consent.removals import RegisteredRemovals
+from laion_assets.delta.partition import Partition, predicate
 from laion_assets.pairs.filter import reason_sql, scores_sql
 from laion_assets.pairs.policy import SCORE_BOUNDS, policy_named
 from laion_assets.report.blocks import Card, Place, shown
@@ -66,25 +67,33 @@ class FailedUrl:
 
 
 def pair_samples(
-    con: duckdb.DuckDBPyConnection, removals: RegisteredRemovals, *, per_sheet: int, per_reason: int
+    con: duckdb.DuckDBPyConnection,
+    removals: RegisteredRemovals,
+    *,
+    per_sheet: int,
+    per_reason: int,
+    partition: Partition | None = None,
 ) -> PairSamples:
-    """Pairs of every language group and every reason, in one pass over ``scored_pairs``.
+    """Pairs of every language group and every reason, in one pass over ``scored_pairs``; of one partition, if named.
 
     What dropped a pair is not kept beside it: the policy that released its bucket is asked again. ``pair_id`` is a
     hash, so those with the lowest are as good as picked by chance, and are the same ones each time.
     """
-    policies = [row[0] for row in con.execute("SELECT DISTINCT policy FROM filtered_pairs ORDER BY 1").fetchall()]
+    within = predicate(partition or {})
+    found = con.execute(f"SELECT DISTINCT policy FROM filtered_pairs WHERE {within} ORDER BY 1").fetchall()
+    policies = [row[0] for row in found]
     reasons = " ".join(f"WHEN {quoted(name)} THEN ({_reason(name)})" for name in policies)
     if not reasons:
         return PairSamples()
-    rules = """
+    rules = f"""
         SELECT crawl, bucket, subset, any_value(policy ORDER BY policy) AS policy,
             max(threshold) AS threshold, any_value(encoder_sha256 ORDER BY encoder_sha256) AS encoder_sha256
-        FROM filtered_pairs GROUP BY crawl, bucket, subset"""
+        FROM filtered_pairs WHERE {within} GROUP BY crawl, bucket, subset"""
     pairs = f"""
         SELECT pair.* EXCLUDE (policy), 'success' AS status, rule.policy, rule.threshold
         FROM (SELECT crawl, bucket, pair_id, url, final_url, text, language, subset, sha256, byte_size, width, height,
-                shard_path, sample_key, encoder_sha256, similarity, released, policy FROM scored_pairs) AS pair
+                shard_path, sample_key, encoder_sha256, similarity, released, policy
+            FROM scored_pairs WHERE {within}) AS pair
         JOIN ({rules}) AS rule USING (crawl, bucket, subset, encoder_sha256)"""
     if any(bound in name for name in policies for bound in SCORE_BOUNDS):
         pairs = f"SELECT * FROM ({pairs}) LEFT JOIN ({scores_sql(_view(con, 'image_scores'))}) USING (sha256)"

@@ -12,7 +12,7 @@ from laion_assets.sql.row_tests import RowTest, read_test
 from laion_assets.sql.template import CRAWL_NOT_KNOWN, Template
 from laion_assets.sql.types import arrow_type
 from laion_assets.sql.verdicts import refusal_of
-from laion_assets.tables.catalogue import CATALOGUE
+from laion_assets.tables.catalogue import CATALOGUE, DIGESTS
 
 Materialized = Literal["view", "table", "incremental_by_crawl"]
 LAYERS = ("staging", "marts", "release")
@@ -110,6 +110,7 @@ class Model:
                     type=arrow_type(c.type),
                     description=c.description,
                     nullable=True,  # its tests say what may be null, and may be changed
+                    is_digest=c.name in DIGESTS,
                 )
                 for c in self.columns
             ),

@@ -28,6 +28,7 @@ def connect(
     models: Path | str = PROJECT,
     at: Mapping[str, int] | None = None,
     unsafe: bool = False,
+    memory_gib: float | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with a view for every table of the lake and every SQL model.
 
@@ -40,6 +41,7 @@ def connect(
         models: folder of the SQL models.
         at: read these tables as they were at a version, ``{"filtered_pairs": 3}``; the others show every new commit.
         unsafe: let queries read files outside of the lake too. They write nothing either way.
+        memory_gib: so much memory queries may take before they write to a temporary folder; None: DuckDB's choice.
 
     Raises:
         LakeError: there is no lake, or a table in ``at`` has no such version.
@@ -51,6 +53,8 @@ def connect(
     pinned = at or {}
     ensure_versions(lake, tables, pinned)
     con = _engine()
+    if memory_gib is not None:
+        con.execute(f"SET memory_limit = '{memory_gib} GiB'")
     _admit(con, lake, unsafe=unsafe)
     create_macros(con)
     _make_views(con, tables, project)

@@ -52,3 +52,6 @@ PER_RELEASE = tuple(name for name in STAGES if "release" in TABLES[name].partiti
 
 FUNNEL = {name: table.funnel for name, table in TABLES.items() if table.funnel is not None}
 """Those in which pairs become fewer, in order, with what each does."""
+
+DIGESTS = frozenset(column.name for table in TABLES.values() for column in table.columns if column.is_digest)
+"""Names of columns whose numbers tell one picture from all others, also where a SQL model has them."""

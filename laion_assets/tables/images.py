@@ -67,7 +67,7 @@ IMAGES = Declaration(
         column("attempts", INT, "Requests made for this url; 0 for an imported picture."),
         column("byte_size", LONG, "Bytes downloaded, or in the imported tar.", nullable=True),
         column("sha256", STRING, "SHA-256 of the bytes as downloaded, or in the imported tar, hex.", nullable=True),
-        column("perceptual_hash", LONG, "64-bit perceptual hash of the picture.", nullable=True),
+        column("perceptual_hash", LONG, "64-bit perceptual hash of the picture.", nullable=True, is_digest=True),
         column("exif", STRING, "EXIF tags as JSON.", nullable=True),
         column(
             "shard_path",

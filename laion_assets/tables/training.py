@@ -52,7 +52,13 @@ BENCHMARK_IMAGES = Declaration(
         column("in_distribution_benchmark", STRING, "The benchmark whose shifted version this is.", nullable=True),
         column("dataset_sha256", STRING, "Digest of all that decides a score: tars, class names, templates."),
         column("sha256", STRING, "SHA-256 of the picture's bytes, hex."),
-        column("perceptual_hash", LONG, "64-bit perceptual hash; null where it cannot be decoded.", nullable=True),
+        column(
+            "perceptual_hash",
+            LONG,
+            "64-bit perceptual hash; null where it cannot be decoded.",
+            nullable=True,
+            is_digest=True,
+        ),
         column("colour_layout", pa.binary(), "A small colour thumbnail, the second measure.", nullable=True),
     ),
 )

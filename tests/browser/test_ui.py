@@ -71,11 +71,13 @@ def look_at_its_pictures(site: Site, visitor: Visitor) -> None:
     numbers = page.get_by_role("row").filter(has=page.get_by_text("rows in", exact=True))
     expect(numbers.first).to_contain_text(str(commit.rows_in))
     visitor.shoot("partition")
-    glance = page.get_by_role("row").filter(has=page.get_by_text("kept, at a glance")).get_by_role("img")
-    expect(glance).to_have_count(1)
-    assert glance.evaluate("picture => picture.naturalWidth > 100"), "seen without a click"
-    pictures = visitor.show("kept").get_by_role("img", name="picture")
-    expect(pictures).to_have_count(min(16, commit.rows))
+    strip = page.get_by_role("img", name="kept pairs")
+    expect(strip).to_have_count(1)
+    page.wait_for_function("found => found.complete && found.naturalWidth > 100", arg=strip.element_handle())
+    strip.click()
+    expect(page.get_by_role("heading", name="kept pairs")).to_be_visible()
+    pictures = page.get_by_role("img", name="Picture")
+    assert 12 <= pictures.count() <= commit.rows
     assert all(pictures.evaluate_all("found => found.map(picture => picture.naturalWidth)"))
     visitor.shoot("pictures")
 

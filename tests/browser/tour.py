@@ -19,7 +19,6 @@ from tests.pipeline.conftest import free_port
 _NEWEST = "query ($key: AssetKeyInput!) { assetOrError(assetKey: $key) { ... on Asset { assetMaterializations(limit: 1) { partition } } } }"  # noqa: E501
 PICTURES = {
     "clip_embeddings": "similarity",
-    "filtered_pairs": "kept",
     "clip_checkpoints": "curves",
     "robustness": "shift",
     "scaling_laws": "scaling",

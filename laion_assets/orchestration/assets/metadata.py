@@ -1,5 +1,6 @@
 """What Dagster's pages say: of a table, from its declarations; of a materialisation, from its commit; and pictures."""
 
+import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -7,15 +8,18 @@ import dagster as dg
 import polars as pl
 import pyarrow as pa
 
-from laion_assets.charts.contact_sheet import plain_markdown
 from laion_assets.common.quantities import measured_bytes
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition
 from laion_assets.delta.table import Table
+from laion_assets.orchestration.assets.pictures import rows_to_see
 from laion_assets.sql.model import Model
 from laion_assets.tables.catalogue import CATALOGUE, TABLES
 from laion_assets.tables.declaration import Declaration
+
+_SHOWN_CHARACTERS = 120
+_MARKDOWN_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]()#+-.!|~"})
 
 
 def description(table: Declaration) -> str:
@@ -159,12 +163,15 @@ def counts_table(counts: dict[str, int], what: str) -> dg.MetadataValue:
 
 
 def preview(lake: Lake, table: Table, partition: Partition) -> dict[str, dg.MetadataValue]:
-    """The first rows of a partition; nothing of a table of the catalogue that speaks of single pairs.
+    """The first rows of a partition; of a table that speaks of single pairs, where they are to be seen.
 
     What Dagster was told it keeps: a pair that is removed later must not stand in its history.
     """
-    spoken_of = {"pair_id", "url_id", "value"} & {*table.schema.names}
-    return {} if table.name in TABLES and spoken_of else {"first rows": first_rows(lake, table, partition)}
+    if table.entered:
+        return {}
+    spoken_of = {"pair_id", "url_id", "perceptual_hash", "value"} & {*table.schema.names}
+    shown = rows_to_see(table.name, partition) if spoken_of else first_rows(lake, table, partition)
+    return {"first rows": shown}
 
 
 def first_rows(lake: Lake, table: Table, partition: Partition, rows: int = 15) -> dg.MetadataValue:
@@ -192,3 +199,9 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else plain_markdown(str(value))
+
+
+def plain_markdown(text: str) -> str:
+    """One line of Markdown that shows the beginning of the text, whatever is in it."""
+    line = " ".join(text.split())[:_SHOWN_CHARACTERS]
+    return html.escape(line, quote=False).translate(_MARKDOWN_SPECIAL)

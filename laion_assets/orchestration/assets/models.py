@@ -11,9 +11,9 @@ from laion_assets.delta.partition import Partition, partition_name
 from laion_assets.orchestration.assets.metadata import (
     commit_metadata,
     definition_metadata,
-    first_rows,
     model_description,
 )
+from laion_assets.orchestration.assets.pictures import rows_to_see
 from laion_assets.orchestration.assets.publishing import Places, Published, keys_of, publish_each
 from laion_assets.orchestration.assets.source_links import file_link
 from laion_assets.orchestration.execution.executors import asset_options
@@ -91,7 +91,7 @@ def _asset(project: Project, model: Model, settings: Settings) -> dg.AssetsDefin
             if model.is_view:
                 return Published({"dagster/column_lineage": lineage}, commit.content_digest, outcomes)
             metadata = commit_metadata(commit, model.table(), lineage, opened, time.monotonic() - started)
-            shown = {"first rows": first_rows(opened, model.table(), partition)}
+            shown = {"first rows": rows_to_see(model.name, partition)}
             return Published({**shown, **metadata}, commit.content_digest, outcomes)
 
         places: Places = [(key, {"crawl": key} if key else {}) for key in keys_of(context)]

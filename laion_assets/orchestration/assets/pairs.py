@@ -2,7 +2,7 @@
 
 from laion_assets.clip.thresholds import thresholds_of
 from laion_assets.orchestration.assets.metadata import counts_table
-from laion_assets.orchestration.assets.sheets import pair_sheets
+from laion_assets.orchestration.assets.pictures import pairs_to_see
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.pairs.dedup import deduplicate
 from laion_assets.pairs.filter import filter_pairs
@@ -32,7 +32,6 @@ def filtered_pairs(step: Step) -> Metadata:
     """The released pairs of one bucket under the configured policy."""
     options = step.settings.filter
     output = step.build.folder.path / "kept.parquet"
-    dropped = step.build.folder.path / "dropped"
     encoders, thresholds = thresholds_of(
         step.settings.encoders,
         step.frame("calibrations"),
@@ -50,11 +49,10 @@ def filtered_pairs(step: Step) -> Metadata:
         policy=options.resolve(),
         removals=step.removals,
         output=output,
-        dropped=dropped,
     )
     step.build.adopt([output])
     step.build.rows_in = counts.rows_in
     for reason, rows in counts.drops.items():
         step.build.drop(reason, rows)
     step.build.counts.update({f"subset {name}": rows for name, rows in counts.subsets.items()})
-    return {"subsets": counts_table(counts.subsets, "subset"), **pair_sheets(step, output, dropped)}
+    return {"subsets": counts_table(counts.subsets, "subset"), **pairs_to_see(step.partition)}

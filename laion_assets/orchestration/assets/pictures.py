@@ -1,4 +1,4 @@
-"""Charts and sheets of pictures on Dagster's pages."""
+"""Charts on Dagster's pages, and where pairs and rows of the lake are to be seen."""
 
 import base64
 
@@ -7,7 +7,8 @@ import dagster as dg
 from laion_assets.charts import glance as charts
 from laion_assets.charts.drawing import Chart
 from laion_assets.charts.standalone import standalone
-from laion_assets.images.thumbnail import at_a_glance
+from laion_assets.delta.partition import Partition
+from laion_assets.web.addresses import KINDS, pairs_address, rows_address, strip_address
 
 _SHOWN_AT_ONCE = 1_000
 """Characters of Markdown from which on Dagster's pages want a click."""
@@ -29,10 +30,17 @@ def chart(name: str, drawn: Chart, what: str, heading: str) -> dict[str, dg.Meta
     return {key: dg.MetadataValue.md(f"{before}{address}{after}") for key, address in shown.items() if address}
 
 
-def glance(name: str, image: bytes | None, title: str) -> dict[str, dg.MetadataValue]:
-    """A picture that pages show without a click; nothing where there is none, or it cannot be made so small."""
-    before, after = f"![{title}](data:image/webp;base64,", ")"
-    small = None if image is None else at_a_glance(image, (_SHOWN_AT_ONCE - len(before + after)) * 3 // 4 - 3)
-    if small is None:
-        return {}
-    return {f"{name}, at a glance": dg.MetadataValue.md(f"{before}{base64.b64encode(small).decode()}{after}")}
+def pairs_to_see(partition: Partition) -> dict[str, dg.MetadataValue]:
+    """Where the pairs of a partition of filtered_pairs are to be seen, and those that were dropped of it.
+
+    Dagster keeps what it is told, so it is told where to look: the lake's web server makes the pictures from what is
+    in the lake when somebody does.
+    """
+    otherwise = "pairs: open this page with laion ui"
+    strips = {kind: f"![{kind} {otherwise}]({strip_address(kind, partition)})" for kind in KINDS}
+    return {kind: dg.MetadataValue.md(f"[{strips[kind]}]({pairs_address(kind, partition)})") for kind in KINDS}
+
+
+def rows_to_see(table: str, partition: Partition) -> dg.MetadataValue:
+    """Where the first rows of a partition are to be seen."""
+    return dg.MetadataValue.md(f"[as the lake has them now]({rows_address(table, partition)}) (needs `laion ui`)")

@@ -9,7 +9,7 @@ import dagster as dg
 
 from laion_assets.common.logs import speaking_of
 from laion_assets.delta.commits import combined_digest
-from laion_assets.delta.errors import CheckOutcome, ValidationFailed
+from laion_assets.delta.errors import CheckOutcome, ValidationFailed, without_texts
 from laion_assets.delta.partition import Partition, partition_name
 from laion_assets.orchestration.execution.failures import told, was_interrupted
 from laion_assets.orchestration.execution.watch import watched
@@ -125,11 +125,11 @@ def _as_dagster_has_it(context: dg.AssetExecutionContext, settings: Settings, er
 
 
 def check_results(asset: str, outcomes: Iterable[CheckOutcome]) -> Iterator[dg.AssetCheckResult]:
-    """Checks as Dagster shows them, with a sample of the rows that broke them."""
+    """Checks as Dagster shows them, with what a sample of the rows that broke them may tell."""
     for outcome in outcomes:
         seen: dict[str, Any] = {"failing rows": outcome.failing}
         if outcome.sample:
-            seen["sample"] = dg.MetadataValue.json([_plain(row) for row in outcome.sample])
+            seen["sample"] = dg.MetadataValue.json([dict(without_texts(row)) for row in outcome.sample])
         yield dg.AssetCheckResult(
             asset_key=asset,
             check_name=outcome.name,
@@ -137,10 +137,6 @@ def check_results(asset: str, outcomes: Iterable[CheckOutcome]) -> Iterator[dg.A
             description=outcome.description,
             metadata=seen,
         )
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value if isinstance(value, int | float | str | None) else str(value) for name, value in row.items()}
 
 
 def _merged(asset: str, results: list[dg.MaterializeResult[Any]]) -> dg.MaterializeResult[Any]:

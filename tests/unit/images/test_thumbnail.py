@@ -5,29 +5,11 @@ import struct
 import zlib
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from laion_assets.images.thumbnail import at_a_glance, strip, thumbnail
+from laion_assets.images.thumbnail import thumbnail
 from tests.unit.images.files import corners, encoded, saved, tiff
 from tests.unit.images.png_decoder import encode_png
-
-
-@pytest.mark.parametrize("most", [100, 700, 5_000])
-def test_a_picture_is_seen_at_a_glance_in_as_many_bytes_as_there_are(most):
-    small = at_a_glance(strip([encoded(color=(40 * n, 250 - 40 * n, 90)) for n in range(6)]), most)
-    if most == 100:
-        assert small is None
-        return
-    assert len(small) <= most
-    assert Image.open(io.BytesIO(small)).width >= 120
-    assert np.asarray(Image.open(io.BytesIO(small))).std() > 5
-
-
-def test_pictures_stand_side_by_side_and_those_that_do_not_open_are_left_out():
-    row = strip([encoded(), b"no picture", encoded(size=(10, 200))], pixels=40)
-    assert Image.open(io.BytesIO(row)).size == (80, 40)
-    assert strip([b"no picture"]) is None
 
 
 def test_thumbnails_are_upright_and_never_white_by_16_bits():

@@ -4,13 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import polars as pl
 import pytest
 
 from laion_assets.clip.calibration import CalibrationOptions
 from laion_assets.clip.options import EncoderOptions
 from laion_assets.evaluation.options import EvaluationOptions
 from laion_assets.lake.opening import open_lake
-from laion_assets.orchestration.assets.metadata import column_lineage, description, preview, tags
+from laion_assets.orchestration.assets.metadata import column_lineage, description, preview, rows_table, tags
 from laion_assets.pairs.policy import FilterOptions
 from laion_assets.settings import Settings
 from laion_assets.sources.extract import ExtractionOptions
@@ -81,5 +82,28 @@ def test_dagster_keeps_no_row_that_somebody_may_ask_to_remove(tmp_path):
     rows = preview(lake, TABLES["wat_files"], {"crawl": "CC-MAIN-2026-04"})["first rows"].value.splitlines()
     assert rows[0] == "| file_number | path | shard | file_sha256 | first_row | row_count |"
     assert len(rows) == 4
-    for table in ("images", "unique_pairs", "takedowns", "clip_embeddings", "filtered_pairs", "candidate_pairs"):
-        assert preview(lake, TABLES[table], {"crawl": "CC-MAIN-2026-04", "bucket": 0}) == {}
+    for table in ("images", "unique_pairs", "clip_embeddings", "filtered_pairs", "candidate_pairs"):
+        told = preview(lake, TABLES[table], {"crawl": "CC-MAIN-2026-04", "bucket": 0})["first rows"].value
+        assert f"(/laion/rows/{table}/crawl=CC-MAIN-2026-04/bucket=0)" in told
+    assert preview(lake, TABLES["takedowns"], {"kind": "url"}) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a | b || c",
+        "first\nsecond\r\n| third |",
+        "<script>alert('x')</script><img src=x onerror=y>",
+        "[a link](javascript:x) ![picture](http://x/y.png)",
+        "*bold* _under_ `code` ~~gone~~ # head",
+        "back\\slash \\| pipe",
+    ],
+)
+def test_texts_in_a_table_stay_texts(text):
+    head, _, row = rows_table(pl.DataFrame({"one": [text], "two": [text]})).value.splitlines()
+    cells = re.split(r"(?<!\\)\|", row)[1:-1]
+    assert (head, len(cells)) == ("| one | two |", 2)
+    assert "<" not in row
+    # Every character that Markdown could read as markup is escaped; what is left says what the text said.
+    shown = re.sub(r"\\([\\`*_{}\[\]()#+\-.!|~])", "", cells[0])
+    assert re.search(r"[\\`*_{}\[\]()#+\-.!|~]", shown) is None

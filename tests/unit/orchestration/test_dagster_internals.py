@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,3 +127,15 @@ def test_an_interrupt_is_found_by_whoever_looks_for_one() -> None:
 def test_no_daemon_beats_and_nothing_is_on_in_a_new_instance(instance: dg.DagsterInstance) -> None:
     assert internals.beating_daemons(instance) == []
     assert internals.running_instigators(instance) == set()
+
+
+def test_another_web_server_takes_the_place_of_dagster_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dagster._cli import dev
+
+    started: list[list[str]] = []
+    monkeypatch.setattr(dev, "open_ipc_subprocess", lambda parts, **_: started.append(parts))
+    assert internals.dev_command_with("our.server") is dev.dev_command
+    for module in ("dagster_webserver", "dagster._daemon"):
+        assert f'"{module}"' in inspect.getsource(dev.dev_command_impl)
+        dev.open_ipc_subprocess(["python", "-m", module, "--port", "1"])
+    assert [parts[2] for parts in started] == ["our.server", "dagster._daemon"]

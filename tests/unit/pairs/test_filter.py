@@ -269,12 +269,10 @@ def test_bounds_drop_what_is_beyond_them_and_what_nobody_scored(tmp_path: Path) 
         (4, "unsafe", 0, 0.21), (6, "unsafe", 0, 1.0), (5, "watermark", 0, 0.1),
     )  # fmt: skip
     policy = FilterOptions(max_punsafe=0.2, max_pwatermark=0.5, min_aesthetic=4.5).resolve()
-    kept, counts = crawl.filter(tmp_path, policy, scores=scores, dropped=tmp_path / "dropped.parquet")
+    kept, counts = crawl.filter(tmp_path, policy, scores=scores)
     assert kept["pair_id"].to_list() == [0, 3]
     assert counts.drops == {"aesthetic_unknown": 1, "unaesthetic": 1, "unsafe": 2, "unsafe_unknown": 1}
     assert set(kept["policy"]) == {"laion+max_punsafe=0.2+max_pwatermark=0.5+min_aesthetic=4.5"}
-    # Nobody is shown what is unsafe.
-    assert set(pl.read_parquet(tmp_path / "dropped.parquet")["reason"]) == {*counts.drops} - {"unsafe"}
 
     policy = FilterOptions(max_pwatermark=0.4).resolve()
     assert crawl.filter(tmp_path, policy, scores=scores)[1].drops == {
@@ -353,35 +351,15 @@ def test_awkward_texts_and_urls_come_out_as_they_went_in(tmp_path: Path) -> None
     for text in texts:
         crawl.add(text=text, url=f'http://h.example/it\'s?q="{text[:9]}"')
     policy = FilterOptions(policy="laion_clean").resolve()
-    kept, _ = crawl.filter(folder, policy, dropped=folder / "it's dropped.parquet")
+    kept, _ = crawl.filter(folder, policy)
     assert kept["text"].to_list() == texts
-    assert sorted(path.name for path in folder.iterdir()) == ["it's dropped.parquet", "kept.parquet"]
+    assert sorted(path.name for path in folder.iterdir()) == ["kept.parquet"]
 
 
 def test_no_pairs_give_empty_files_with_all_columns(tmp_path: Path) -> None:
-    kept, counts = Crawl().filter(tmp_path, dropped=tmp_path / "dropped.parquet")
+    kept, counts = Crawl().filter(tmp_path)
     assert kept.schema == FILTERED
     assert counts == FilterCounts(rows_in=0, rows_out=0, drops={}, subsets={})
-    assert pl.read_parquet(tmp_path / "dropped.parquet").is_empty()
-
-
-def test_the_sample_of_dropped_pairs_shows_each_reason_but_nothing_removed(tmp_path: Path) -> None:
-    crawl = Crawl()
-    for number in range(5):
-        crawl.add(text="four", pair_id=100 - number)
-        crawl.add(similarity=0.1, pair_id=200 - number)
-        crawl.add(url=f"http://evil.example/{number}", pair_id=300 - number)
-    removals = load_removals(pl.DataFrame({"kind": ["domain"], "value": ["evil.example"]}))
-    path = tmp_path / "dropped.parquet"
-    crawl.filter(tmp_path, removals=removals, dropped=path, dropped_per_reason=2)
-    dropped = pl.read_parquet(path)
-    assert dropped.select("reason", "pair_id").rows() == [
-        ("below_threshold_en", 196),
-        ("below_threshold_en", 197),
-        ("too_short", 96),
-        ("too_short", 97),
-    ]
-    assert {"url", "text", "similarity", "threshold", "sha256"} <= set(dropped.columns)
 
 
 def test_an_encoder_without_threshold_is_refused_with_the_remedy(tmp_path: Path) -> None:

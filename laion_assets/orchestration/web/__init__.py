@@ -1,0 +1,1 @@
+"""Dagster's web server with pages of the lake beside its own."""

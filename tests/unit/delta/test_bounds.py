@@ -1,0 +1,165 @@
+"""Logs are kept for good: they hold bounds of numbers, and no text of a row; those of earlier versions no longer do."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from laion_assets.delta import opening
+from laion_assets.delta.bounds import forget_bounds, without_bounds
+from laion_assets.delta.build import lake_build
+from laion_assets.delta.catalogue import Catalogue
+from laion_assets.delta.commits import Provenance
+from laion_assets.delta.lake import Lake
+from laion_assets.delta.scope import Scope
+from laion_assets.delta.table import Column, Table
+from laion_assets.delta.verify import verify_lake
+from laion_assets.tables.catalogue import TABLES
+
+PROVENANCE = Provenance(run_id="run", code_version="1", settings_digest="s")
+TABLE = Table(
+    name="pairs",
+    description="Pairs.",
+    columns=(
+        Column(name="month", type=pa.string(), description="Month."),
+        Column(name="number", type=pa.int64(), description="Number."),
+        Column(name="url", type=pa.string(), description="Address."),
+        Column(name="picture", type=pa.int64(), description="Hash.", is_digest=True),
+        Column(name="good", type=pa.bool_(), description="Whether."),
+        Column(name="status", type=pa.string(), description="Status.", accepted=("fine", "gone")),
+    ),
+    key=("number",),
+    partition_by=("month",),
+    order_by=("number",),
+)
+URL, HASH, NUMBER = "https://somebody.example/", 4_711_471_147_114_711, 815_081_508
+EARLIER = property(lambda _: {"delta.enableExpiredLogCleanup": "false"})
+
+
+def lake_at(root: Path) -> Lake:
+    return opening.open_lake(str(root), Catalogue({"pairs": TABLE}), {})
+
+
+def publish(lake: Lake, month: str) -> None:
+    with lake_build(lake, "pairs", {"month": month}, PROVENANCE) as build:
+        row = {"number": NUMBER, "url": URL + month, "picture": HASH, "good": True, "status": "fine"}
+        build.add(pl.DataFrame([row]))
+        build.rows_in = 1
+        build.publish()
+
+
+def log_of(lake: Lake) -> bytes:
+    """Log, checkpoints and seals; not the data, which goes with its version."""
+    folders = ("_delta_log", "_laion")
+    return b"".join(path.read_bytes() for name in folders for path in sorted((lake.root / "pairs" / name).iterdir()))
+
+
+def faults(lake: Lake, *, repair: bool = False) -> list[object]:
+    return [*verify_lake(lake, Scope(), archive=lambda *_: None, repair=repair).faults]
+
+
+def rows_at(lake: Lake, version: int) -> list[tuple[object, ...]]:
+    return DeltaTable(lake.path("pairs"), version=version).to_pyarrow_table().sort_by("month").to_pylist()
+
+
+@pytest.fixture
+def earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """What a version left that let the log know everything: a checkpoint, a version replaced, one that stands."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "configuration", EARLIER)
+        lake = lake_at(tmp_path / "lake")
+        for month in ("2026-01", "2026-02"):
+            publish(lake, month)
+        DeltaTable(lake.path("pairs")).create_checkpoint()
+        publish(lake, "2026-01")
+    assert URL.encode() in log_of(lake)
+    assert str(HASH).encode() in log_of(lake)
+    return lake_at(tmp_path / "lake")
+
+
+def test_the_log_of_a_new_table_knows_numbers_and_fixed_words_alone(tmp_path: Path) -> None:
+    lake = lake_at(tmp_path / "lake")
+    publish(lake, "2026-01")
+    DeltaTable(lake.path("pairs")).create_checkpoint()
+    found = log_of(lake)
+    assert str(NUMBER).encode() in found
+    assert b"fine" in found
+    assert URL.encode() not in found
+    assert str(HASH).encode() not in found
+    (file,) = DeltaTable(lake.path("pairs")).get_add_actions(flatten=True).to_struct_array().to_pylist()
+    assert (file["num_records"], file["min.number"], file["max.status"]) == (1, NUMBER, "fine")
+
+
+def test_an_older_table_learns_nothing_more_with_its_next_write(earlier: Lake) -> None:
+    publish(earlier, "2026-03")
+    assert DeltaTable(earlier.path("pairs")).metadata().configuration == TABLE.configuration
+    assert (URL + "2026-03").encode() not in log_of(earlier)
+    assert (URL + "2026-02").encode() in log_of(earlier), "what stood there stands until it is taken out"
+    assert faults(earlier) == []
+    publish(earlier, "2026-03")
+    assert DeltaTable(earlier.path("pairs")).version() == 6, "a write is one commit again"
+
+
+def test_what_older_logs_knew_is_taken_out_and_every_version_reads_as_before(earlier: Lake) -> None:
+    before = [rows_at(earlier, version) for version in range(4)]
+    assert forget_bounds(earlier, "pairs") == 3
+    found = log_of(earlier)
+    assert URL.encode() not in found
+    assert str(HASH).encode() not in found
+    assert str(NUMBER).encode() in found
+    assert [rows_at(earlier, version) for version in range(4)] == before
+    assert faults(earlier) == []
+    assert lake_at(earlier.root).ledger("pairs").commits.keys() == {"month=2026-01", "month=2026-02"}
+    assert forget_bounds(earlier, "pairs") == 0
+    publish(earlier, "2026-04")
+    assert forget_bounds(earlier, "pairs") == 0
+    assert faults(earlier) == []
+
+
+@pytest.mark.parametrize("writes", range(1, 8))
+def test_it_completes_wherever_it_was_ended(earlier: Lake, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+    left = writes
+    replaced: Callable[..., None] = earlier.storage.replace
+
+    def until_killed(name: str, content: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        replaced(name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(earlier.storage, "replace", until_killed)
+        try:
+            forget_bounds(earlier, "pairs")
+        except KeyboardInterrupt:
+            assert left < 0
+    faults(earlier, repair=True)
+    forget_bounds(earlier, "pairs")
+    assert URL.encode() not in log_of(earlier)
+    assert faults(earlier) == []
+    assert len(rows_at(earlier, 3)) == 2
+
+
+def test_a_log_that_lacks_entries_keeps_its_checkpoint(earlier: Lake) -> None:
+    (earlier.root / "pairs" / "_delta_log" / f"{1:020}.json").unlink()
+    forget_bounds(earlier, "pairs")
+    assert len(rows_at(earlier, 3)) == 2
+
+
+def test_an_entry_without_such_bounds_stays_to_the_byte() -> None:
+    entry = '{"commitInfo": {"operation": "WRITE"}}\n{"add":{"path":"a b.parquet","stats":"{\\"numRecords\\":1}"}}\n'
+    assert without_bounds(entry, {"number"}) == entry
+
+
+def test_no_table_of_a_lake_lets_its_log_know_a_text_an_address_or_a_digest() -> None:
+    for table in TABLES.values():
+        for name in table.bounded:
+            column = table.column(name)
+            assert column.accepted or not pa.types.is_string(column.type), (table.name, name)
+            parts = {*name.split("_")} & {"url", "text", "caption", "sha256", "md5", "hash", "path", "layout"}
+            assert not parts or name.endswith("_id") or "recall" in name, (table.name, name)
+    assert {"pair_id", "url_id", "bucket"} <= {*TABLES["candidate_pairs"].bounded}, "what readers skip files by"
