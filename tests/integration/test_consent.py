@@ -19,6 +19,7 @@ import pytest
 from laion_assets.delta.lake import Lake
 from laion_assets.download.hosts import DOCUMENTS
 from laion_assets.settings import Settings
+from laion_assets.sql.session import connect
 from tests.integration import foreign
 from tests.integration.conftest import build, funnel, rows, serving
 from tests.unit.consent.test_embedded import signed, xmp
@@ -251,6 +252,22 @@ def test_nobody_is_asked_in_vain(built: Built, name: str) -> None:
     assert all(asked.get(path, 0) <= 1 for path in DOCUMENTS)
     if case.failure is None and case.signal is not None:
         assert asked == {}, "the crawl knew"
+
+
+def test_the_ledger_holds_all_of_it(built: Built) -> None:
+    with connect(built.lake, models=built.settings.models) as con:
+        told = con.sql("SELECT signal, len(forbids) > 0, source, count(*) FROM opt_outs GROUP BY ALL").fetchall()
+        seen = con.sql("SELECT count(*) FROM opt_outs WHERE seen_at IS NULL").fetchone()
+    counted = {(signal, source): rows for signal, is_no, source, rows in told if is_no}
+    expected = Counter(
+        (case.signal, "crawl" if case.page or case.meta else "download")
+        for case in CASES.values()
+        if case.signal not in (None, "deny_list", "takedown") and case.failure != "http_5xx"
+    )
+    expected["tdm_header_page", "crawl"] += 1  # lifted by a meta element
+    expected["tdmrep_file", "download"] += 1  # lifted by a header
+    assert counted == {**expected, ("takedown", "takedowns"): 1}
+    assert seen == (0,)
 
 
 def test_every_row_is_accounted_for(built: Built) -> None:

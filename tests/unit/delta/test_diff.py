@@ -93,7 +93,7 @@ def test_columns_that_differ_by_nature_are_looked_at_when_asked(lake: Lake) -> N
         made(lake, "images", BUCKET, rows)
     found = diff(lake, "images", 1, 2)
     assert found.rows["changed"] == 0
-    assert set(found.ignored) == {"fetched_at", "shard_path", "sample_key"}
+    assert set(found.ignored) == {"fetched_at", "asked_at", "shard_path", "sample_key"}
     assert diff(lake, "images", 1, 2, all_columns=True).partitions[0].changed_columns == {
         "shard_path": 1,
         "fetched_at": 1,
