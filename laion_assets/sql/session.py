@@ -15,6 +15,7 @@ from laion_assets.lake.opening import lake_at
 from laion_assets.sql import PROJECT
 from laion_assets.sql.commits import COMMITS, commits_in_logs
 from laion_assets.sql.guard import reading_statements
+from laion_assets.sql.ledger import LEDGER
 from laion_assets.sql.macros import create_macros
 from laion_assets.sql.metrics import STEP_METRICS, metrics_in_logs
 from laion_assets.sql.project import RECORDS, Project, open_project, tables_of
@@ -30,7 +31,7 @@ def connect(
     unsafe: bool = False,
     memory_gib: float | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with a view for every table of the lake and every SQL model.
+    """A DuckDB connection with a view for every table of the lake and every SQL model, and of the ledger of consent.
 
     Tables and models nobody has built yet are there, empty. The session can read files of the lake and no others. A
     lake in a bucket is read for as long as the credentials hold that there are now. Of a model whose SQL is wrong, and
@@ -100,6 +101,9 @@ def _make_views(con: duckdb.DuckDBPyConnection, tables: Mapping[str, Table], pro
     """
     for name, table in {**tables, **RECORDS}.items():
         con.execute(f"CREATE VIEW {name} AS FROM {hive_relation(table, [])}")
+    for table, query_ in LEDGER.items():
+        if table.name not in project.models:
+            con.execute(f"CREATE VIEW {table.name} AS {query_}")
     for model in project.enabled.values():
         if model.is_view:
             con.execute(f"CREATE VIEW {model.name} AS {model.template.render()}")

@@ -278,12 +278,14 @@ class Prompt:
 
 
 def _relations(models: Path) -> dict[str, Relation]:
+    from laion_assets.sql.ledger import LEDGER
     from laion_assets.sql.project import SOURCES, open_project
 
-    described = {c.name: c.description for table in SOURCES.values() for c in table.columns}
+    tables = {**{table.name: table for table in LEDGER}, **SOURCES}
+    described = {c.name: c.description for table in tables.values() for c in table.columns}
     relations = {
         name: Relation("table", table.description, {c.name: c.description for c in table.columns}, name in TABLES)
-        for name, table in SOURCES.items()
+        for name, table in tables.items()
     }
     for name, model in open_project(models).enabled.items():
         relations[name] = Relation("model", model.description, described | dict(model.described), not model.is_view)
