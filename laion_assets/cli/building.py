@@ -1,8 +1,9 @@
-"""What every command that builds does at its end: records how everything stands, and says what it did."""
+"""What every command that builds does: builds, records how everything stands, and says what it did."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console
 
 from laion_assets.cli.common import complain, out
@@ -12,7 +13,17 @@ from laion_assets.settings import Settings, SettingsError
 if TYPE_CHECKING:
     import dagster as dg
 
+    from laion_assets.orchestration.planning.waves import Request
     from laion_assets.orchestration.runs.outcome import Outcome
+
+
+def build(settings: Settings, request: "Request", console: Console = out, *, jobs: int = 1) -> "Outcome":
+    """Build what is asked for, so many partitions at once, and show how it goes."""
+    from laion_assets.orchestration.runs.builder import Builder
+    from laion_assets.orchestration.runs.home import dagster_instance
+
+    with build_display(console) as reporter:
+        return Builder(settings, dagster_instance(), reporter, jobs=jobs).build(request)
 
 
 def in_words(outcome: "Outcome", *, nothing: str) -> str:
@@ -36,6 +47,12 @@ def tell(outcome: "Outcome", *, nothing: str, then: str = "") -> None:
     for table, partition, error in outcome.failures:
         complain("failed", f"{table} {partition}: {error}")
     out.print(f"{in_words(outcome, nothing=nothing)}{then}", highlight=False, markup=False, soft_wrap=True)
+
+
+def end_if_failed(outcome: "Outcome") -> None:
+    """Exit with code 1 where something of a build failed."""
+    if outcome.failures:
+        raise typer.Exit(1)
 
 
 def record_states(

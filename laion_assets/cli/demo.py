@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 from rich import box
@@ -17,6 +18,9 @@ from laion_assets.delta.lake import Lake
 from laion_assets.sample.encoder import MODEL, MODEL_CONFIGS, PICTURE_DOMAIN, training_pairs, write_calibration
 from laion_assets.sample.truth import Score, score
 from laion_assets.settings import Settings, load_settings, write_lake_settings
+
+if TYPE_CHECKING:
+    from laion_assets.orchestration.planning.waves import Request
 
 _TRAINING_PICTURES = 12_000
 _CALIBRATION_PICTURES = 3_000
@@ -35,10 +39,8 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
         quick: stop before the training on what was collected.
     """
     from laion_assets.cli.building import record_states
-    from laion_assets.cli.display import build_display
     from laion_assets.orchestration.planning.crawls import CrawlRequest
     from laion_assets.orchestration.planning.models import ModelRequest
-    from laion_assets.orchestration.runs.builder import Builder
     from laion_assets.orchestration.runs.home import dagster_instance
     from laion_assets.sample.options import SampleOptions
     from laion_assets.sample.publish import publish
@@ -56,20 +58,14 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
     write_lake_settings(str(lake), _demo_settings(folder, weights, encoders))
     settings = load_settings()
     console.print(f"building {' and '.join(sample.crawls)} into {lake}", highlight=False)
-    with SampleServer(folder), build_display(console) as reporter:
-        outcome = Builder(settings, dagster_instance(), reporter).build(CrawlRequest(crawls=sample.crawls))
-    if outcome.failures:
-        raise SystemExit(1)
-    chosen = ModelRequest(models=list(open_project(settings.models).enabled))
-    with build_display(console) as reporter:
-        models = Builder(settings, dagster_instance(), reporter).build(chosen)
-    if models.failures:
-        raise SystemExit(1)
+    with SampleServer(folder):
+        built = _build(settings, CrawlRequest(crawls=sample.crawls), console)
+    built += _build(settings, ModelRequest(models=list(open_project(settings.models).enabled)), console)
     record_states(settings, dagster_instance(), console)
     opened = settings.open_lake()
     print_funnel(opened, console)
     print_score(opened, sample.truth, console)
-    built = outcome.built + models.built + _release(settings, lake.parent / "sample-release", console)
+    built += _release(settings, lake.parent / "sample-release", console)
     if not quick:
         built += _train_arms(settings, console)
     console.print(
@@ -80,12 +76,19 @@ def run_demo(lake: Path, folder: Path, console: Console, *, quick: bool = False)
     )
 
 
+def _build(settings: Settings, request: "Request", console: Console) -> int:
+    """Partitions that were built; the demo ends where one failed."""
+    from laion_assets.cli.building import build
+
+    outcome = build(settings, request, console)
+    if outcome.failures:
+        raise SystemExit(1)
+    return outcome.built
+
+
 def _release(settings: Settings, folder: Path, console: Console) -> int:
     """Release the English pairs that were kept, with their pictures, as a folder that other tools read."""
-    from laion_assets.cli.display import build_display
     from laion_assets.orchestration.planning.releases import ReleaseRequest
-    from laion_assets.orchestration.runs.builder import Builder
-    from laion_assets.orchestration.runs.home import dagster_instance
     from laion_assets.release.begun import begun_release
     from laion_assets.release.manifest import MANIFEST
     from laion_assets.release.options import ReleaseOptions
@@ -102,44 +105,33 @@ def _release(settings: Settings, folder: Path, console: Console) -> int:
         creator="laion demo",
         contact="whoever ran the demo",
     )
-    with build_display(console) as reporter:
-        request = ReleaseRequest(name=_RELEASE, options=options)
-        outcome = Builder(settings, dagster_instance(), reporter).build(request)
-    if outcome.failures:
-        raise SystemExit(1)
+    built = _build(settings, ReleaseRequest(name=_RELEASE, options=options), console)
     told = begun_release(settings.open_lake(), _RELEASE)
     if told is not None:
         console.print(
             f"released {told.pairs:,} English pairs with their pictures in {folder}: `README.md` there is its card",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-    return outcome.built
+    return built
 
 
 def _train_arms(settings: Settings, console: Console) -> int:
     """Train one recipe on what the filter kept and its twin on every pair, for equal samples seen, and measure both."""
-    from laion_assets.cli.display import build_display
     from laion_assets.cli.training import print_scores
     from laion_assets.evaluation.registry import benchmark_names
     from laion_assets.orchestration.planning.recipes import EvaluationRequest, TrainingRequest
-    from laion_assets.orchestration.runs.builder import Builder
-    from laion_assets.orchestration.runs.home import dagster_instance
     from laion_assets.sample.benchmarks import NAMES, write_sample_benchmarks
 
     if not {*NAMES} <= {*benchmark_names(settings.benchmark_folder)}:
         with _bar(console, "drawing the benchmarks"):
             write_sample_benchmarks(settings.benchmark_folder, size=_BENCHMARK_PICTURES)
-    with build_display(console) as reporter:
-        builder = Builder(settings, dagster_instance(), reporter)
-        trained = builder.build(TrainingRequest(recipes=_ARMS))
-        measured = trained if trained.failures else builder.build(EvaluationRequest(recipes=_ARMS))
-    if measured.failures:
-        raise SystemExit(1)
+    built = _build(settings, TrainingRequest(recipes=_ARMS), console)
+    built += _build(settings, EvaluationRequest(recipes=_ARMS), console)
     seen = settings.recipe(_ARMS[0]).samples_seen
     print_scores(
         settings.open_lake(), _ARMS, title=f"trained on what was kept, and on everything: {seen:,} samples each"
     )
-    return trained.built + measured.built
+    return built
 
 
 def _demo_settings(folder: Path, weights: Path, encoders: Path) -> dict[str, str]:

@@ -128,27 +128,15 @@ def _told(error: BaseException) -> str | None:
     return told
 
 
-app.command()(sql)
-app.command()(report)
-app.command()(lineage)
-app.command()(diff)
-app.command()(train)
-app.command()(benchmarks)
-app.command()(evaluate)
-app.command()(gc)
-app.command()(status)
-app.command()(doctor)
-app.command()(settings)
-app.command()(plan)
-app.command()(crawls)
+# In the order in which `laion --help` lists them.
+for _command in (sql, report, lineage, diff, train, benchmarks, evaluate, gc, status, doctor, settings, plan, crawls):
+    app.command()(_command)
 app.command("import")(import_)
-app.command()(imports)
-app.command()(tables)
-app.command()(verify)
-app.command()(restore)
+for _command in (imports, tables, verify, restore):
+    app.command()(_command)
 app.command(context_settings={"ignore_unknown_options": True})(takedown)  # `-92` is a pair, and no option
-app.command()(takedowns)
-app.command()(clean)
+for _command in (takedowns, clean):
+    app.command()(_command)
 
 
 @app.command()
@@ -188,23 +176,18 @@ def build(
     settings = settings_of(lake, source, wat_files=wat_files, format=format, executor=executor)
     _known_table(until)
     at_once = _jobs(settings, jobs)
-    from laion_assets.cli.building import record_states, tell
-    from laion_assets.cli.display import build_display
+    from laion_assets.cli import building
     from laion_assets.orchestration.planning.crawls import CrawlRequest
-    from laion_assets.orchestration.runs.builder import Builder
     from laion_assets.orchestration.runs.home import dagster_instance
 
     known_crawls(settings, crawls)
     request = CrawlRequest(crawls=crawls, until=until, retry_failed=retry_failed, refetch=refetch)
-    instance = dagster_instance()
-    with build_display(out) as reporter:
-        outcome = Builder(settings, instance, reporter, jobs=at_once).build(request)
-    record_states(settings, instance, out, errors=[error for *_, error in outcome.failures])
+    outcome = building.build(settings, request, jobs=at_once)
+    building.record_states(settings, dagster_instance(), out, errors=[error for *_, error in outcome.failures])
     named = ", ".join(crawls)
     nothing = f"{named} {'is' if len(crawls) == 1 else 'are'} up to date as far as {until}"
-    tell(outcome, nothing=nothing, then="; `laion status` shows all")
-    if outcome.failures:
-        raise typer.Exit(1)
+    building.tell(outcome, nothing=nothing, then="; `laion status` shows all")
+    building.end_if_failed(outcome)
 
 
 @app.command()

@@ -234,16 +234,12 @@ def run(
     project = _project(settings)
     names = _selected(project, select)
     settings.open_lake(create=False)
-    from laion_assets.cli.building import record_states, tell
-    from laion_assets.cli.display import build_display
+    from laion_assets.cli.building import build, end_if_failed, record_states, tell
     from laion_assets.orchestration.planning.models import ModelRequest
-    from laion_assets.orchestration.runs.builder import Builder
     from laion_assets.orchestration.runs.home import dagster_instance
 
-    instance = dagster_instance()
-    with build_display(out) as reporter:
-        outcome = Builder(settings, instance, reporter).build(ModelRequest(models=names, force=force))
-    record_states(settings, instance, out, errors=[error for *_, error in outcome.failures])
+    outcome = build(settings, ModelRequest(models=names, force=force))
+    record_states(settings, dagster_instance(), out, errors=[error for *_, error in outcome.failures])
     nothing = "what can be built is up to date" if outcome.waiting else "all of them are up to date"
     then = f"; {outcome.waiting} partitions wait for crawls that are not built to their end" if outcome.waiting else ""
     held = Counter(str(project.models[name].held) for name in project.held(select or ()))
@@ -252,8 +248,7 @@ def run(
         then += f"; {', '.join(stopped)}"
     tell(outcome, nothing=nothing, then=then)
     _end_with(project, select)
-    if outcome.failures:
-        raise typer.Exit(1)
+    end_if_failed(outcome)
 
 
 @models.command("test")

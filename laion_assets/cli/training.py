@@ -29,24 +29,19 @@ def train(
     What is done is left alone. A killed training goes on from its last whole epoch. A training set stays what it was
     when it was first made, whatever the lake does; `--refresh` selects again.
     """
-    from laion_assets.cli.building import record_states, tell
-    from laion_assets.cli.display import build_display
+    from laion_assets.cli.building import build, end_if_failed, record_states, tell
     from laion_assets.evaluation.registry import benchmark_names
     from laion_assets.orchestration.planning.recipes import TrainingRequest
-    from laion_assets.orchestration.runs.builder import Builder
     from laion_assets.orchestration.runs.home import dagster_instance
 
     settings = settings_of(lake)
     if not benchmark_names(settings.benchmark_folder):
         complain("warning", f"no evaluation sets are there to leave out of training: {settings.benchmark_folder}")
     before = _checkpoints(settings, recipes)
-    instance = dagster_instance()
-    with build_display(out) as reporter:
-        outcome = Builder(settings, instance, reporter).build(TrainingRequest(recipes=recipes, refresh=refresh))
-    record_states(settings, instance, out)
+    outcome = build(settings, TrainingRequest(recipes=recipes, refresh=refresh))
+    record_states(settings, dagster_instance(), out)
     tell(outcome, nothing=f"{', '.join(recipes)} {'is' if len(recipes) == 1 else 'are'} trained")
-    if outcome.failures:
-        raise typer.Exit(1)
+    end_if_failed(outcome)
     fresh = [name for name, commit in _checkpoints(settings, recipes).items() if commit != before[name]]
     # Nothing is heard of a training in another process while it runs.
     _print_trained(settings, recipes, unheard=[] if settings.executor == "in-process" else fresh)
@@ -126,12 +121,9 @@ def evaluate(
     """
     from dataclasses import replace
 
-    from laion_assets.cli.building import tell
-    from laion_assets.cli.display import build_display
+    from laion_assets.cli.building import build, end_if_failed, tell
     from laion_assets.orchestration.planning.recipes import EvaluationRequest
     from laion_assets.orchestration.planning.states import contaminated
-    from laion_assets.orchestration.runs.builder import Builder
-    from laion_assets.orchestration.runs.home import dagster_instance
 
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)
@@ -139,12 +131,9 @@ def evaluate(
     names = list(dict.fromkeys(name for name, _ in found))
     if not all(final for _, final in found):
         settings = settings.model_copy(update={"evaluation": replace(settings.evaluation, all_epochs=True)})
-    with build_display(out) as reporter:
-        builder = Builder(settings, dagster_instance(), reporter)
-        outcome = builder.build(EvaluationRequest(recipes=names, benchmarks=benchmark or ()))
+    outcome = build(settings, EvaluationRequest(recipes=names, benchmarks=benchmark or ()))
     tell(outcome, nothing=f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} measured")
-    if outcome.failures:
-        raise typer.Exit(1)
+    end_if_failed(outcome)
     print_scores(opened, names, benchmark or ())
     for name in contaminated(opened, settings, names):
         complain(

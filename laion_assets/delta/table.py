@@ -6,7 +6,7 @@ opened.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal, TypeAlias
 
 import pyarrow as pa
@@ -41,13 +41,14 @@ class NamedFile:
     """The column that has the SHA-256 of what the member was made from."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Column:
     """One column: its Arrow type, meaning, and what every row of it must satisfy."""
 
     name: str
     type: pa.DataType
     description: str
+    _: KW_ONLY
     nullable: bool = False
     accepted: tuple[str, ...] = ()
     digested: bool = True

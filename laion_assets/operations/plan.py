@@ -10,6 +10,7 @@ from laion_assets.operations.estimate import Estimate, total
 _HOUR, _GB, _THOUSAND, _MILLION = 3_600, 1e9, 1e3, 1e6
 _OBJECTS_PER_TAR = 3  # the tar, its rows, and what says that it is whole
 _OBJECTS_PER_RUN = 2  # a file of rows, and the commit
+_NOTHING = Estimate.exactly(0)
 _MODEL_TABLES = 2  # crawl_snapshots and wat_files, one partition a crawl each
 
 
@@ -39,21 +40,21 @@ class Fleet:
 
 @dataclass(frozen=True, kw_only=True)
 class StagePlan:
-    """What one stage takes."""
+    """What one stage takes: nothing of what it does not name."""
 
     table: str
     work: Estimate
     """Units of work."""
     unit: str
-    runs: int
-    rows: Estimate
+    runs: int = 0
+    rows: Estimate = _NOTHING
     core_hours: Estimate
-    gpu_hours: Estimate
-    read_bytes: Estimate
+    gpu_hours: Estimate = _NOTHING
+    read_bytes: Estimate = _NOTHING
     """Bytes from outside: from Common Crawl, from the web."""
-    stored_bytes: Estimate
+    stored_bytes: Estimate = _NOTHING
     puts: Estimate
-    gets: Estimate
+    gets: Estimate = _NOTHING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +155,6 @@ def plan(workload: Workload, fleet: Fleet, known: Assumptions) -> Plan:
     return Plan(workload=workload, fleet=fleet, assumptions=known, funnel=rows, stages=stages)
 
 
-def _none() -> Estimate:
-    return Estimate.exactly(0)
-
-
 def _puts(stored: Estimate, known: Assumptions) -> Estimate:
     return stored / known["upload_part_bytes"]
 
@@ -171,7 +168,6 @@ def _candidates(workload: Workload, rows: Mapping[str, Estimate], known: Assumpt
         runs=workload.crawls * workload.shards,
         rows=rows["candidates"],
         core_hours=rows["WAT files"] * known["extract_core_seconds"] / _HOUR,
-        gpu_hours=_none(),
         read_bytes=rows["WAT files"] * known["wat_bytes_per_file"],
         stored_bytes=stored,
         puts=_puts(stored, known),
@@ -192,8 +188,6 @@ def _unique(workload: Workload, rows: Mapping[str, Estimate], known: Assumptions
         runs=workload.crawls * workload.buckets,
         rows=rows["unique pairs"],
         core_hours=compared / _MILLION * known["dedup_core_seconds"] / _HOUR,
-        gpu_hours=_none(),
-        read_bytes=_none(),
         stored_bytes=stored,
         puts=_puts(stored, known),
         gets=known["gets_per_slice"] * (slices + earlier),
@@ -210,11 +204,9 @@ def _images(workload: Workload, rows: Mapping[str, Estimate], known: Assumptions
         runs=workload.crawls * workload.buckets,
         rows=rows["urls"],
         core_hours=rows["attempts"] * known["download_core_seconds"] / _HOUR,
-        gpu_hours=_none(),
         read_bytes=rows["pictures"] * known["download_bytes_per_picture"],
         stored_bytes=tars + table,
         puts=_puts(tars + table, known) + rows["attempts"] * (_OBJECTS_PER_TAR / workload.urls_per_tar),
-        gets=_none(),
     )
 
 
@@ -228,9 +220,8 @@ def _embeddings(workload: Workload, fleet: Fleet, rows: Mapping[str, Estimate], 
         unit="pairs",
         runs=workload.crawls * workload.buckets,
         rows=rows["encoded"],
-        core_hours=_none() if fleet.gpus else on_cores,
-        gpu_hours=on_gpu if fleet.gpus else _none(),
-        read_bytes=_none(),
+        core_hours=_NOTHING if fleet.gpus else on_cores,
+        gpu_hours=on_gpu if fleet.gpus else _NOTHING,
         stored_bytes=stored,
         puts=_puts(stored, known),
         gets=rows["pictures"] * known["tar_bytes_per_picture"] / known["upload_part_bytes"],
@@ -246,11 +237,8 @@ def _filtered(workload: Workload, rows: Mapping[str, Estimate], known: Assumptio
         runs=workload.crawls * workload.buckets,
         rows=rows["kept"],
         core_hours=rows["unique pairs"] / _MILLION * known["filter_core_seconds"] / _HOUR,
-        gpu_hours=_none(),
-        read_bytes=_none(),
         stored_bytes=stored,
         puts=_puts(stored, known),
-        gets=_none(),
     )
 
 
@@ -260,12 +248,7 @@ def _running(runs: int, known: Assumptions) -> StagePlan:
         table="(running it)",
         work=Estimate.exactly(runs),
         unit="runs",
-        runs=0,
-        rows=_none(),
         core_hours=known["run_seconds"] * runs / _HOUR,
-        gpu_hours=_none(),
-        read_bytes=_none(),
-        stored_bytes=_none(),
         puts=Estimate.exactly(runs * _OBJECTS_PER_RUN),
         gets=known["log_gets_per_run"] * runs,
     )

@@ -7,37 +7,44 @@ import pyarrow as pa
 from laion_assets.delta.commits import REPLACED, Commit
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import literal
-from laion_assets.delta.table import Column, Table
+from laion_assets.delta.table import Table
 from laion_assets.tables.catalogue import CATALOGUE
-
-_COUNTS = pa.map_(pa.string(), pa.int64())
-
-
-def _c(name: str, type_: pa.DataType, description: str, *, nullable: bool = False) -> Column:
-    return Column(name=name, type=type_, description=description, nullable=nullable)
-
+from laion_assets.tables.columns import COUNTS, LONG, STRING, TIME, column
 
 COMMITS = Table(
     name="commits",
     description="The last commit of every partition of every table, as its record in the Delta log says.",
     key=("table_name", "partition"),
     columns=(
-        _c("table_name", pa.string(), "The table."),
-        _c("crawl", pa.string(), "The crawl of the partition, if it is of one.", nullable=True),
-        _c("partition", pa.string(), "The partition, crawl=CC-MAIN-2024-10/bucket=3."),
-        _c("version", pa.int64(), "Version of the table that the commit made."),
-        _c("committed_at", pa.timestamp("us", tz="UTC"), "When it was made."),
-        _c("rows_in", pa.int64(), "Rows that went into the step."),
-        _c("rows", pa.int64(), "Rows that came out."),
-        _c("drops", _COUNTS, "Rows that went no further, by reason."),
-        _c("counts", _COUNTS, "What else the step counted."),
-        _c("run_id", pa.string(), "The Dagster run."),
-        _c("code_version", pa.string(), "Version of the stage's code."),
-        _c("settings_digest", pa.string(), "Digest of the settings that shape the table."),
-        _c("content_digest", pa.string(), "Digest of the rows."),
+        column("table_name", STRING, "The table."),
+        column("crawl", STRING, "The crawl of the partition, if it is of one.", nullable=True),
+        column("partition", STRING, "The partition, crawl=CC-MAIN-2024-10/bucket=3."),
+        column("version", LONG, "Version of the table that the commit made."),
+        column("committed_at", TIME, "When it was made."),
+        column("rows_in", LONG, "Rows that went into the step."),
+        column("rows", LONG, "Rows that came out."),
+        column("drops", COUNTS, "Rows that went no further, by reason."),
+        column("counts", COUNTS, "What else the step counted."),
+        column("run_id", STRING, "The Dagster run."),
+        column("code_version", STRING, "Version of the stage's code."),
+        column("settings_digest", STRING, "Digest of the settings that shape the table."),
+        column("content_digest", STRING, "Digest of the rows."),
     ),
 )
 """What ``source('commits')`` is. No table of the lake: it is read out of the logs of all of them."""
+
+
+PLACE = """
+    nullif(regexp_extract(record ->> 'partition', '(?:^|/)crawl=([^/]+)', 1), '') AS crawl,
+    record ->> 'partition' AS "partition\""""
+TOLD = """
+    (record ->> 'rows_in')::BIGINT AS rows_in,
+    (record ->> 'rows')::BIGINT AS "rows",
+    (record -> 'drops')::MAP(VARCHAR, BIGINT) AS drops,
+    (record -> 'counts')::MAP(VARCHAR, BIGINT) AS counts,
+    record ->> 'run_id' AS run_id,
+    record ->> 'code_version' AS code_version"""
+"""What SQL makes of a record: which partition it is of, and what it says of it."""
 
 
 def commit_rows(commits: Iterable[Commit]) -> pa.Table:
@@ -101,16 +108,10 @@ def commits_in_logs(lake: Lake, tables: Iterable[str]) -> str:
         )
         SELECT
             table_name,
-            nullif(regexp_extract(record ->> 'partition', '(?:^|/)crawl=([^/]+)', 1), '') AS crawl,
-            record ->> 'partition' AS "partition",
+            {PLACE},
             entries.version,
             committed_at,
-            (record ->> 'rows_in')::BIGINT AS rows_in,
-            (record ->> 'rows')::BIGINT AS "rows",
-            (record -> 'drops')::MAP(VARCHAR, BIGINT) AS drops,
-            (record -> 'counts')::MAP(VARCHAR, BIGINT) AS counts,
-            record ->> 'run_id' AS run_id,
-            record ->> 'code_version' AS code_version,
+            {TOLD},
             record ->> 'settings_digest' AS settings_digest,
             record ->> 'content_digest' AS content_digest
         FROM entries

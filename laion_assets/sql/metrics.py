@@ -2,48 +2,40 @@
 
 from collections.abc import Iterable, Mapping
 
-import pyarrow as pa
-
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import literal
-from laion_assets.delta.table import Column, Table
-from laion_assets.sql.commits import log_files
-
-_COUNTS = pa.map_(pa.string(), pa.int64())
-
-
-def _c(name: str, type_: pa.DataType, description: str, *, nullable: bool = False) -> Column:
-    return Column(name=name, type=type_, description=description, nullable=nullable)
-
+from laion_assets.delta.table import Table
+from laion_assets.sql.commits import PLACE, TOLD, log_files
+from laion_assets.tables.columns import BOOL, COUNTS, DOUBLE, LONG, STRING, TIME, column
 
 STEP_METRICS = Table(
     name="step_metrics",
     description="Every partition that was ever published, rebuilds too: rows, bytes, and what the step cost.",
     key=("table_name", "version"),
     columns=(
-        _c("table_name", pa.string(), "The table."),
-        _c("crawl", pa.string(), "The crawl of the partition, if it is of one.", nullable=True),
-        _c("partition", pa.string(), "The partition, crawl=CC-MAIN-2024-10/bucket=3."),
-        _c("version", pa.int64(), "Version of the table that the commit made."),
-        _c("latest", pa.bool_(), "Whether no later commit wrote the partition."),
-        _c("committed_at", pa.timestamp("us", tz="UTC"), "When it was published."),
-        _c("run_id", pa.string(), "The Dagster run."),
-        _c("code_version", pa.string(), "Version of the stage's code."),
-        _c("rows_in", pa.int64(), "Rows that went into the step."),
-        _c("rows", pa.int64(), "Rows that came out."),
-        _c("dropped", pa.int64(), "Rows that went no further."),
-        _c("failures", pa.int64(), "Downloads that failed, records that could not be read."),
-        _c("files", pa.int64(), "Parquet files that were written."),
-        _c("bytes", pa.int64(), "Bytes of these files."),
-        _c("seconds", pa.float64(), "Wall clock of the step; null before it was measured.", nullable=True),
-        _c("cpu_seconds", pa.float64(), "Processor time of the step and its children.", nullable=True),
-        _c("rows_per_second", pa.float64(), "Rows in a second that went into the step.", nullable=True),
-        _c("peak_memory_bytes", pa.int64(), "Largest resident memory of one of its processes.", nullable=True),
-        _c("host", pa.string(), "Name of the machine.", nullable=True),
-        _c("cpus", pa.int64(), "Processors the step could use.", nullable=True),
-        _c("device", pa.string(), "Name of the accelerator it used, or `cpu`.", nullable=True),
-        _c("drops", _COUNTS, "Rows that went no further, by reason."),
-        _c("counts", _COUNTS, "What else the step counted."),
+        column("table_name", STRING, "The table."),
+        column("crawl", STRING, "The crawl of the partition, if it is of one.", nullable=True),
+        column("partition", STRING, "The partition, crawl=CC-MAIN-2024-10/bucket=3."),
+        column("version", LONG, "Version of the table that the commit made."),
+        column("latest", BOOL, "Whether no later commit wrote the partition."),
+        column("committed_at", TIME, "When it was published."),
+        column("run_id", STRING, "The Dagster run."),
+        column("code_version", STRING, "Version of the stage's code."),
+        column("rows_in", LONG, "Rows that went into the step."),
+        column("rows", LONG, "Rows that came out."),
+        column("dropped", LONG, "Rows that went no further."),
+        column("failures", LONG, "Downloads that failed, records that could not be read."),
+        column("files", LONG, "Parquet files that were written."),
+        column("bytes", LONG, "Bytes of these files."),
+        column("seconds", DOUBLE, "Wall clock of the step; null before it was measured.", nullable=True),
+        column("cpu_seconds", DOUBLE, "Processor time of the step and its children.", nullable=True),
+        column("rows_per_second", DOUBLE, "Rows in a second that went into the step.", nullable=True),
+        column("peak_memory_bytes", LONG, "Largest resident memory of one of its processes.", nullable=True),
+        column("host", STRING, "Name of the machine.", nullable=True),
+        column("cpus", LONG, "Processors the step could use.", nullable=True),
+        column("device", STRING, "Name of the accelerator it used, or `cpu`.", nullable=True),
+        column("drops", COUNTS, "Rows that went no further, by reason."),
+        column("counts", COUNTS, "What else the step counted."),
     ),
 )
 """What ``source('step_metrics')`` is. No table of the lake: it is read out of the logs of all of them."""
@@ -86,16 +78,10 @@ def metrics_in_logs(
         records AS (
             SELECT
                 table_name,
-                nullif(regexp_extract(record ->> 'partition', '(?:^|/)crawl=([^/]+)', 1), '') AS crawl,
-                record ->> 'partition' AS "partition",
+                {PLACE},
                 version,
                 committed_at,
-                record ->> 'run_id' AS run_id,
-                record ->> 'code_version' AS code_version,
-                (record ->> 'rows_in')::BIGINT AS rows_in,
-                (record ->> 'rows')::BIGINT AS "rows",
-                (record -> 'drops')::MAP(VARCHAR, BIGINT) AS drops,
-                (record -> 'counts')::MAP(VARCHAR, BIGINT) AS counts,
+                {TOLD},
                 files,
                 bytes,
                 record -> 'cost' AS cost

@@ -1,8 +1,8 @@
-"""How tables declare their columns: short names of Arrow's types, one function, and the columns that several have."""
+"""How tables declare their columns: short names of Arrow's types and of a column, and the columns that several have."""
 
 import pyarrow as pa
 
-from laion_assets.delta.table import Column, NamedFile, Numbered
+from laion_assets.delta.table import Column, Numbered
 from laion_assets.download.failures import Failure
 from laion_assets.text.language import LANGUAGE_GROUPS
 
@@ -11,39 +11,14 @@ FLOAT, DOUBLE, BOOL = pa.float32(), pa.float64(), pa.bool_()
 TIME = pa.timestamp("us", tz="UTC")
 STRINGS = pa.list_(pa.string())
 VECTOR = pa.list_(pa.float32())
-VERSIONS = pa.map_(STRING, LONG)
+COUNTS = VERSIONS = pa.map_(STRING, LONG)
 
 FAILURES = tuple(map(str, Failure))
 SUBSETS = tuple(LANGUAGE_GROUPS)
 
 
-def column(
-    name: str,
-    type_: pa.DataType,
-    description: str,
-    *,
-    nullable: bool = False,
-    accepted: tuple[str, ...] = (),
-    digested: bool = True,
-    added: bool = False,
-    file: NamedFile | None = None,
-    is_period: bool = False,
-    numbered: Numbered | None = None,
-) -> Column:
-    """A column; see :class:`Column`."""
-    return Column(
-        name=name,
-        type=type_,
-        description=description,
-        nullable=nullable,
-        accepted=accepted,
-        digested=digested,
-        added=added,
-        file=file,
-        is_period=is_period,
-        numbered=numbered,
-    )
-
+column = Column
+"""A column by name, type and meaning; what else is true of it is said by name."""
 
 CRAWL = column(
     "crawl",

@@ -1,9 +1,7 @@
 """The table of requests to remove something."""
 
-import pyarrow as pa
-
 from laion_assets.tables import groups
-from laion_assets.tables.columns import LONG, STRING, TIME, column
+from laion_assets.tables.columns import COUNTS, STRING, STRINGS, TIME, column
 from laion_assets.tables.declaration import Declaration
 
 TAKEDOWNS = Declaration(
@@ -35,8 +33,8 @@ TAKEDOWNS = Declaration(
             "value", STRING, "The url, domain, hex digest or pair_id; of a withdrawal, kind and value of the request."
         ),
         column("reason", STRING, "Why.", nullable=True),
-        column("rows_removed", pa.map_(STRING, LONG), "Rows removed by table.", nullable=True, digested=False),
-        column("tainted_checkpoints", pa.list_(STRING), "Checkpoints trained on it.", nullable=True, digested=False),
+        column("rows_removed", COUNTS, "Rows removed by table.", nullable=True, digested=False),
+        column("tainted_checkpoints", STRINGS, "Checkpoints trained on it.", nullable=True, digested=False),
         column("completed_at", TIME, "When the last row went.", nullable=True, digested=False),
     ),
 )

@@ -1,15 +1,12 @@
 """Tables of what was published: a row a release, and every file of each."""
 
-import pyarrow as pa
-
 from laion_assets.delta.table import Read
 from laion_assets.tables import groups
-from laion_assets.tables.columns import BOOL, BUCKET, CRAWL, INT, LONG, STRING, TIME, VERSIONS, column
+from laion_assets.tables.columns import BOOL, BUCKET, COUNTS, CRAWL, INT, LONG, STRING, STRINGS, TIME, VERSIONS, column
 from laion_assets.tables.declaration import Declaration
 from laion_assets.tables.needs import Need
 
 _RELEASE = column("release", STRING, "Name of the release.")
-_COUNTS = pa.map_(STRING, LONG)
 _MADE_FROM = ("unique_pairs", "images", "clip_embeddings", "filtered_pairs")
 
 RELEASES = Declaration(
@@ -42,7 +39,7 @@ RELEASES = Declaration(
         _RELEASE,
         column("source", STRING, "The table or SQL model that the pairs were selected from."),
         column("selection", STRING, "The SQL predicate that selected them."),
-        column("formats", pa.list_(STRING), "The formats that it is written in."),
+        column("formats", STRINGS, "The formats that it is written in."),
         column("has_pictures", BOOL, "Whether pictures are in it; else links alone."),
         column("destination", STRING, "The folder or s3:// address that it is written to.", digested=False),
         column("description", STRING, "What it is, for its card."),
@@ -54,12 +51,12 @@ RELEASES = Declaration(
         column("created_at", TIME, "When it was begun: the date that its files bear."),
         column("pairs", LONG, "Pairs in it."),
         column("pictures", LONG, "Pairs whose picture is in it; 0 where it is links alone."),
-        column("part_rows", _COUNTS, "Pairs by part, `CRAWL/BUCKET`; parts without pairs are left out."),
-        column("crawls", pa.list_(STRING), "The lake's crawls in order: what parts are numbered by."),
-        column("left_out", _COUNTS, "Selected pairs that are not in it, by reason."),
-        column("subsets", _COUNTS, "Pairs by language group."),
-        column("languages", _COUNTS, "Pairs by language."),
-        column("hosts", _COUNTS, "Pairs of the hosts that most are from."),
+        column("part_rows", COUNTS, "Pairs by part, `CRAWL/BUCKET`; parts without pairs are left out."),
+        column("crawls", STRINGS, "The lake's crawls in order: what parts are numbered by."),
+        column("left_out", COUNTS, "Selected pairs that are not in it, by reason."),
+        column("subsets", COUNTS, "Pairs by language group."),
+        column("languages", COUNTS, "Pairs by language."),
+        column("hosts", COUNTS, "Pairs of the hosts that most are from."),
         column("source_versions", VERSIONS, "Version of every table that it is made from.", digested=False),
     ),
 )

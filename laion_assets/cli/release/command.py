@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from laion_assets.cli.common import LakeOption, UsageError, complain, existing_lake, out, settings_of
 from laion_assets.common.quantities import measured_bytes
+from laion_assets.delta.lake import Lake
 
 _MAKE = "make"
 
@@ -41,52 +42,35 @@ releases = typer.Typer(
 )
 
 
+def _said(help: str, *name: str, metavar: str | None = None) -> Any:
+    """An option of a release: what is not said stays as it was begun, so none shows a default."""
+    return typer.Option(*name, help=help, metavar=metavar, show_default=False)
+
+
 @releases.command(_MAKE)
 def make(
     name: Annotated[str, typer.Argument(help="What the release is called.", show_default=False)],
     source: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="TABLE|MODEL",
-            help="What the pairs are selected from (filtered_pairs).",
-            show_default=False,
-        ),
+        str | None, _said("What the pairs are selected from (filtered_pairs).", "--from", metavar="TABLE|MODEL")
     ] = None,
     where: Annotated[
-        str | None,
-        typer.Option(
-            help="An SQL predicate over it: `subset = 'en' AND similarity > 0.3`.", metavar="SQL", show_default=False
-        ),
+        str | None, _said("An SQL predicate over it: `subset = 'en' AND similarity > 0.3`.", metavar="SQL")
     ] = None,
     formats: Annotated[
-        str | None,
-        typer.Option(help="Formats, with commas between them; `laion release formats` lists them.", show_default=False),
+        str | None, _said("Formats, with commas between them; `laion release formats` lists them.")
     ] = None,
     pictures: Annotated[
-        bool | None,
-        typer.Option("--pictures/--links-only", help="Whether pictures are in it, or links alone.", show_default=False),
+        bool | None, _said("Whether pictures are in it, or links alone.", "--pictures/--links-only")
     ] = None,
     to: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER|s3://…",
-            help="Where it is written; an empty folder, or none yet (./NAME).",
-            show_default=False,
-        ),
+        str | None, _said("Where it is written; an empty folder, or none yet (./NAME).", metavar="FOLDER|s3://…")
     ] = None,
-    description: Annotated[str | None, typer.Option(help="What it is, for its card.", show_default=False)] = None,
-    license: Annotated[
-        str | None, typer.Option(help="Terms of the list itself, an SPDX identifier (CC-BY-4.0).", show_default=False)
-    ] = None,
-    license_link: Annotated[
-        str | None, typer.Option(help="Where these terms stand, if they are your own.", show_default=False)
-    ] = None,
-    creator: Annotated[str | None, typer.Option(help="Who publishes it.", show_default=False)] = None,
-    contact: Annotated[
-        str | None, typer.Option(help="Where removals are asked for: an address of mail or web.", show_default=False)
-    ] = None,
-    url: Annotated[str | None, typer.Option(help="Its page on the web.", show_default=False)] = None,
+    description: Annotated[str | None, _said("What it is, for its card.")] = None,
+    license: Annotated[str | None, _said("Terms of the list itself, an SPDX identifier (CC-BY-4.0).")] = None,
+    license_link: Annotated[str | None, _said("Where these terms stand, if they are your own.")] = None,
+    creator: Annotated[str | None, _said("Who publishes it.")] = None,
+    contact: Annotated[str | None, _said("Where removals are asked for: an address of mail or web.")] = None,
+    url: Annotated[str | None, _said("Its page on the web.")] = None,
     lake: LakeOption = None,
 ) -> None:
     """Make a release: select pairs, pin the tables they are from, write its files part by part.
@@ -98,11 +82,8 @@ def make(
 
     Refused is what would hold anything that is on a takedown or a deny list by now.
     """
-    from laion_assets.cli.building import tell
-    from laion_assets.cli.display import build_display
+    from laion_assets.cli.building import build, end_if_failed, tell
     from laion_assets.orchestration.planning.releases import ReleaseRequest
-    from laion_assets.orchestration.runs.builder import Builder
-    from laion_assets.orchestration.runs.home import dagster_instance
     from laion_assets.release.begun import begun_release
     from laion_assets.release.options import ReleaseOptions
     from laion_assets.release.parts import ReleaseError
@@ -111,9 +92,7 @@ def make(
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)
     if begun_release(opened, name) is None:
-        meant = get_close_matches(name, _commands(), n=1, cutoff=0.75)
-        if meant:
-            raise UsageError(f"a release cannot be called {name!r}, too like `laion release {meant[0]}`")
+        _ensure_no_command(name)
         to = to or name
     try:
         options = ReleaseOptions(
@@ -131,18 +110,34 @@ def make(
         )
     except ReleaseError as error:
         raise UsageError(str(error)) from error
-    instance = dagster_instance()
-    with build_display(out) as reporter:
-        outcome = Builder(settings, instance, reporter).build(ReleaseRequest(name=name, options=options))
+    outcome = build(settings, ReleaseRequest(name=name, options=options))
     tell(outcome, nothing=f"release {name} is whole")
-    if outcome.failures:
-        raise typer.Exit(1)
-    release = begun_release(opened, name)
-    if release is not None:
-        told = f"{release.pairs:,} pairs in {release.terms.destination}; `laion release verify` checks it"
-        out.print(told, highlight=False, markup=False, soft_wrap=True)
-        if release.terms.contact == "not stated":
-            complain("warning", "its card names nobody who could be asked for a removal: --contact does")
+    end_if_failed(outcome)
+    _tell_where(opened, name)
+
+
+def _ensure_no_command(name: str) -> None:
+    """Refuse a name of a new release that is nearly a command: a slip would make a release.
+
+    Raises:
+        UsageError: it is.
+    """
+    meant = get_close_matches(name, _commands(), n=1, cutoff=0.75)
+    if meant:
+        raise UsageError(f"a release cannot be called {name!r}, too like `laion release {meant[0]}`")
+
+
+def _tell_where(lake: Lake, name: str) -> None:
+    """Say what a release that was made holds, where it lies, and what its card lacks."""
+    from laion_assets.release.begun import begun_release
+
+    release = begun_release(lake, name)
+    if release is None:
+        return
+    told = f"{release.pairs:,} pairs in {release.terms.destination}; `laion release verify` checks it"
+    out.print(told, highlight=False, markup=False, soft_wrap=True)
+    if release.terms.contact == "not stated":
+        complain("warning", "its card names nobody who could be asked for a removal: --contact does")
 
 
 def _commands() -> set[str]:
