@@ -6,7 +6,6 @@ names a member of one; how these are looked into, above all where they are from 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -22,7 +21,7 @@ from laion_assets.delta.partition import partition_name
 from laion_assets.delta.published import FILES
 from laion_assets.delta.relations import hive_relation
 from laion_assets.delta.scope import ArchiveCheck, Scope, Seen, Watch
-from laion_assets.delta.seals import Bytes, SealDamaged, bytes_of, read_seal
+from laion_assets.delta.seals import Bytes, bytes_of, sound_seal
 from laion_assets.delta.storage import plain_name
 from laion_assets.delta.table import Column, NamedFile
 
@@ -165,9 +164,8 @@ class Beside:
         found: dict[str, Bytes] = {}
         for share in {self.lake.catalogue.numbers_of(name) for name in names}:
             for version in self._published[table].get(share, ()):
-                with suppress(SealDamaged):  # told with the log
-                    seal = read_seal(self.lake.storage, table, version)
-                    found.update(seal.beside if seal is not None else {})
+                seal = sound_seal(self.lake.storage, table, version)
+                found.update(seal.beside if seal is not None else {})
         return found
 
     def _unnamed(self, folder: str, names: Iterable[str], named: set[str]) -> int:

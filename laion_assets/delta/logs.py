@@ -30,6 +30,7 @@ from laion_assets.delta.seals import (
     make_seal,
     read_seal,
     seal_name,
+    sound_seal,
 )
 from laion_assets.delta.storage import Storage
 
@@ -179,10 +180,7 @@ def mend_log(storage: Storage, catalogue: Catalogue, fault: Fault) -> str:
 
 def _mend_entry(storage: Storage, catalogue: Catalogue, table: str, version: int) -> str:
     name = entry_name(table, version)
-    try:
-        seal = read_seal(storage, table, version)
-    except SealDamaged:
-        seal = None
+    seal = sound_seal(storage, table, version)
     if seal is not None:
         storage.replace(name, seal.entry.encode())
         return "put back from its seal"

@@ -5,7 +5,7 @@ damaged in the log of its table, which makes it stale. What people entered is pu
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deltalake import CommitProperties
@@ -16,8 +16,7 @@ from laion_assets.delta.faults import Fault
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.logs import mend_log
 from laion_assets.delta.published import Published
-from laion_assets.delta.seals import Bytes, Seal, SealDamaged, add_beside, bytes_of, read_seal, write_seal
-from laion_assets.delta.storage import Storage
+from laion_assets.delta.seals import Bytes, add_beside, bytes_of, sound_seal, write_seal
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ def _repair_partition(lake: Lake, table: str, partition: str, faults: list[Fault
     if commit is None or not ledger.is_validated(commit):
         by_hand = f"cannot be healed: laion did not write it; {lake.catalogue.remake(table, partition)}"
         return [Repaired(fault, False, by_hand) for fault in faults]
-    copies = _copies(lake.storage, commit)
+    seal = sound_seal(lake.storage, table, commit.version)
+    copies = seal.copies if seal is not None else {}
     if all(fault.file in copies for fault in faults):
         for fault in faults:
             lake.storage.replace(fault.file, copies[fault.file])
@@ -93,14 +93,6 @@ def mark_damaged(lake: Lake, commit: Commit, files: Iterable[str] = ()) -> None:
             write_seal(lake.storage, table, entry["version"], keep=lake.catalogue.is_entered(table))
 
 
-def _copies(storage: Storage, commit: Commit) -> Mapping[str, bytes]:
-    try:
-        seal = read_seal(storage, commit.table, commit.version)
-    except SealDamaged:
-        seal = None
-    return seal.copies if seal is not None else {}
-
-
 def seal_now(lake: Lake, commits: Iterable[Commit]) -> int:
     """Seal commits that were found sound and have no seal; gives how many there were."""
     count = 0
@@ -123,15 +115,8 @@ def seal_archives(lake: Lake, table: str, archives: Iterable[str]) -> int:
             found[partition][name] = bytes_of(lake.storage, name)
     count = 0
     for partition, beside in found.items():
-        seal = _seal_of(lake.storage, lake.ledger(table).commits[partition])
+        seal = sound_seal(lake.storage, table, lake.ledger(table).commits[partition].version)
         if seal is not None:
             add_beside(lake.storage, table, seal, beside)
             count += len(beside)
     return count
-
-
-def _seal_of(storage: Storage, commit: Commit) -> Seal | None:
-    try:
-        return read_seal(storage, commit.table, commit.version)
-    except SealDamaged:
-        return None

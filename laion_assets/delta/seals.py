@@ -102,6 +102,14 @@ def read_seal(storage: Storage, table: str, version: int) -> Seal | None:
         raise SealDamaged(f"{name} is not as it was written") from error
 
 
+def sound_seal(storage: Storage, table: str, version: int) -> Seal | None:
+    """The seal of a commit; None where it has none, or one that is not as it was written: `log_faults` tells of it."""
+    try:
+        return read_seal(storage, table, version)
+    except SealDamaged:
+        return None
+
+
 def make_seal(
     storage: Storage, table: str, version: int, beside: Mapping[str, Bytes] | None = None, *, keep: bool
 ) -> Seal:

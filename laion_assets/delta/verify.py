@@ -8,7 +8,7 @@ Nothing is changed where nobody asks for it; what then is done about faults stan
 
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from laion_assets.delta.lake import Lake, data_files
 from laion_assets.delta.logs import LogDamaged, log_faults, table_folders
 from laion_assets.delta.repair import Repaired, repair_log, repair_rows, seal_archives, seal_now
 from laion_assets.delta.scope import ArchiveCheck, Scope, Seen, Unwatched, Watch
-from laion_assets.delta.seals import LOG, Seal, SealDamaged, bytes_of, read_seal
+from laion_assets.delta.seals import LOG, Seal, bytes_of, sound_seal
 from laion_assets.delta.storage import Storage
 from laion_assets.delta.table import Column, Table
 from laion_assets.delta.validation import content_digest, count_rows
@@ -108,7 +108,7 @@ class Verification:
         if found and commit is not None and self.lake.ledger(table).commits.get(name) != commit:
             found = []  # it was built again meanwhile, and what was there before may be gone
         elif not found:
-            if commit is not None and not _is_sealed(self.lake.storage, commit):
+            if commit is not None and sound_seal(self.lake.storage, table, commit.version) is None:
                 self.seen.unsealed += 1
                 self.unsealed.append(commit)
             else:
@@ -145,13 +145,6 @@ def _columns(lake: Lake, table: str) -> Sequence[Column]:
     return lake.tables[table].columns if table in lake.tables else ()
 
 
-def _is_sealed(storage: Storage, commit: Commit) -> bool:
-    try:
-        return read_seal(storage, commit.table, commit.version) is not None
-    except SealDamaged:
-        return False
-
-
 def partition_faults(
     con: duckdb.DuckDBPyConnection, lake: Lake, snapshot: Snapshot, name: str, seen: Seen
 ) -> Iterator[Fault]:
@@ -167,10 +160,7 @@ def partition_faults(
     storage, table, commit = lake.storage, snapshot.table, snapshot.ledger.commits.get(name)
     if commit is not None and not snapshot.ledger.is_validated(commit):
         commit = None  # it does not speak of the rows that are there
-    seal: Seal | None = None
-    if commit is not None:
-        with suppress(SealDamaged):  # told with the log
-            seal = read_seal(storage, table, commit.version)
+    seal = None if commit is None else sound_seal(storage, table, commit.version)
     copies = seal.copies if seal is not None else {}
     put_back = f"`laion verify {table} --repair` puts it back from its seal"
     found = False

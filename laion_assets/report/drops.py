@@ -15,7 +15,7 @@ from laion_assets.report.blocks import (
     ratio,
     share,
 )
-from laion_assets.report.material import Material, Row
+from laion_assets.report.material import Material, Row, needing
 from laion_assets.tables.catalogue import FUNNEL
 from laion_assets.text.language import LANGUAGE_GROUPS
 
@@ -121,11 +121,9 @@ def _examples(lake: Material, reasons: Sequence[str]) -> list[Block]:
     ]
 
 
+@needing("filtered_pairs")
 def contact_sheets(lake: Material) -> Sequence[Block]:
     """Released pairs and their neighbours across the threshold, by language group."""
-    lack = lake.lack("filtered_pairs")
-    if lack is not None:
-        return [lack]
     sheets = (
         ("Released", lake.pairs.kept, "Picked evenly over all released pairs."),
         ("Just above the threshold", lake.pairs.above, "Released pairs that lie nearest to the threshold."),

@@ -1,17 +1,20 @@
 """What sections are made from: a session over the lake, and the rows that were picked to be looked at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any, TypeAlias
 
 import duckdb
 
 from laion_assets.consent.removals import RemovalMatcher
-from laion_assets.report.blocks import Card, Note
+from laion_assets.report.blocks import Block, Card, Note
 from laion_assets.report.samples import FailedUrl, PairSamples
 from laion_assets.tables.catalogue import TABLES
 
 Row: TypeAlias = dict[str, Any]
+Shows: TypeAlias = Callable[["Material"], Sequence[Block]]
+"""What shows one subject of a lake."""
 
 BUILD_MODELS = "laion models run"
 
@@ -66,6 +69,20 @@ class Material:
         if not has_rows(self.con, "commits"):
             return False
         return bool(self.rows(f"SELECT 1 FROM commits WHERE table_name = '{model}' LIMIT 1"))
+
+
+def needing(*names: str) -> Callable[[Shows], Shows]:
+    """A section that says what is missing, and shows nothing else, where one of these holds no rows."""
+
+    def decorate(section: Shows) -> Shows:
+        @wraps(section)
+        def shown(lake: Material) -> Sequence[Block]:
+            lack = lake.lack(*names)
+            return section(lake) if lack is None else [lack]
+
+        return shown
+
+    return decorate
 
 
 def has_rows(con: duckdb.DuckDBPyConnection, name: str) -> bool:

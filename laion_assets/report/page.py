@@ -1,6 +1,6 @@
 """The page itself: one HTML file with everything in it, which asks nothing of the network and runs no script."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +13,9 @@ from laion_assets.consent.removals import Removals, load_removals
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.states import State
 from laion_assets.report import drops, pairs, training, web
-from laion_assets.report.blocks import Block, Place, Section, language_code, ratio
+from laion_assets.report.blocks import Place, Section, language_code, ratio
 from laion_assets.report.document import rendered, write_page
-from laion_assets.report.material import Material, Selection, has_rows
+from laion_assets.report.material import Material, Selection, Shows, has_rows
 from laion_assets.report.samples import PairSamples, cluster_samples, failure_samples, pair_samples
 from laion_assets.report.sheets import thumbnails
 from laion_assets.sql import PROJECT
@@ -27,7 +27,7 @@ _CLUSTERS = 12
 _PER_REASON = 6
 _PER_FAILURE = 3
 
-_SECTIONS: Sequence[tuple[str, str, str, Callable[[Material], Sequence[Block]]]] = (
+_SECTIONS: Sequence[tuple[str, str, str, Shows]] = (
     (
         "funnel",
         "Funnel",

@@ -18,7 +18,7 @@ from laion_assets.report.blocks import (
     share,
     words,
 )
-from laion_assets.report.material import Material, Row
+from laion_assets.report.material import Material, Row, needing
 from laion_assets.text.language import LANGUAGE_GROUPS
 
 _STAGES = ("candidates", "unique_pairs", "downloaded", "embedded", "kept")
@@ -27,11 +27,9 @@ _MOST_CRAWLS = 6
 _WORD_LANGUAGES, _WORDS = 8, 12
 
 
+@needing("candidate_pairs", "funnel")
 def funnel(lake: Material) -> Sequence[Block]:
     """How many pairs each stage let through."""
-    lack = lake.lack("candidate_pairs", "funnel")
-    if lack is not None:
-        return [lack]
     sums = ", ".join(f"sum({stage})::BIGINT AS {stage}" for stage in _STAGES)
     rows = lake.rows(f"""
         SELECT crawl, subset, {sums} FROM funnel GROUP BY ROLLUP (crawl, subset)
@@ -119,11 +117,9 @@ def _calibrations(lake: Material) -> list[Block]:
     return [Table(title="Calibrated thresholds", headings=headings, rows=lines, note=note)]
 
 
+@needing("unique_pairs", "language_share")
 def languages(lake: Material) -> Sequence[Block]:
     """Which languages there are, and how much of each was released."""
-    lack = lake.lack("unique_pairs", "language_share")
-    if lack is not None:
-        return [lack]
     rows = lake.rows("""
         SELECT language, any_value(subset) AS subset, sum(unique_pairs)::BIGINT AS pairs,
             sum(released)::BIGINT AS released
@@ -149,11 +145,9 @@ def _more(rows: Sequence[Row], what: str, most: int = _MOST_LANGUAGES) -> str:
     return f"{figure(len(rows) - most)} more {what} are left out." if len(rows) > most else ""
 
 
+@needing("unique_pairs", "caption_lengths")
 def captions(lake: Material) -> Sequence[Block]:
     """How long texts are, and which words they are made of."""
-    lack = lake.lack("unique_pairs", "caption_lengths")
-    if lack is not None:
-        return [lack]
     rows = lake.rows("""
         SELECT characters_low AS low, language_group(language) AS subset, sum(pairs)::BIGINT AS pairs
         FROM caption_lengths GROUP BY ALL ORDER BY low, subset""")
@@ -176,11 +170,9 @@ def _vocabulary(lake: Material) -> list[Block]:
     return [Table(title="Most frequent words", headings=["language", "words, most frequent first"], rows=lines)]
 
 
+@needing("images", "picture_sizes")
 def pictures(lake: Material) -> Sequence[Block]:
     """How large pictures are, and what shape."""
-    lack = lake.lack("images", "picture_sizes")
-    if lack is not None:
-        return [lack]
     sizes = lake.rows("""
         SELECT short_side_low AS low, any_value(short_side_high) AS high, sum(pictures)::BIGINT AS pictures,
             sum(bytes)::BIGINT AS bytes

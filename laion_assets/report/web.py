@@ -20,7 +20,7 @@ from laion_assets.report.blocks import (
     share,
     words,
 )
-from laion_assets.report.material import BUILD_MODELS, Material, Row, has_rows
+from laion_assets.report.material import BUILD_MODELS, Material, Row, has_rows, needing
 
 _MOST_HOSTS = 20
 _MOST_CRAWLS = 4
@@ -30,11 +30,9 @@ _ROT = ("dns", "connect", "timeout", "protocol", "http_4xx", "http_5xx", "not_an
 """Failures that say an address is dead; the others are rules."""
 
 
+@needing("unique_pairs", "domain_statistics")
 def domains(lake: Material) -> Sequence[Block]:
     """Where pictures come from, and how much comes from few hosts."""
-    lack = lake.lack("unique_pairs", "domain_statistics")
-    if lack is not None:
-        return [lack]
     blocks: list[Block] = []
     if lake.has("domain_concentration"):
         blocks.append(_concentration(lake))
@@ -103,11 +101,9 @@ def _curves(lake: Material) -> Chart:
     return concentration(by_crawl)
 
 
+@needing("images", "link_rot")
 def link_rot(lake: Material) -> Sequence[Block]:
     """Which links no longer lead to a picture."""
-    lack = lake.lack("images", "link_rot")
-    if lack is not None:
-        return [lack]
     dead = ", ".join(f"'{failure}'" for failure in _ROT)
     row = lake.rows(f"""
         SELECT coalesce(sum(urls) FILTER (failure IN ({dead})), 0)::BIGINT AS dead, sum(urls)::BIGINT AS failed,
@@ -141,11 +137,9 @@ def link_rot(lake: Material) -> Sequence[Block]:
     return [Note(text=text), Table(title="Hosts with most dead links", headings=headings, rows=lines)]
 
 
+@needing("images", "duplicate_clusters")
 def duplicates(lake: Material) -> Sequence[Block]:
     """Pictures that lie under several addresses."""
-    lack = lake.lack("images", "duplicate_clusters")
-    if lack is not None:
-        return [lack]
     row = lake.rows("""
         SELECT count(*) AS clusters, sum(pairs)::BIGINT AS pairs, count(*) FILTER (hosts > 1) AS over_hosts
         FROM duplicate_clusters""")[0]
