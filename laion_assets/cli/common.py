@@ -1,6 +1,7 @@
 """What every command of ``laion`` shares: options, consoles, the lake and its settings, errors in one line."""
 
 import os
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +60,13 @@ class UsageError(Exception):
 def complain(what: str, text: str) -> None:
     """One line on stderr. The text is shown as it is: it may hold anything."""
     err.print(Text.assemble((what, "red"), " ", " ".join(text.split())), soft_wrap=True)
+
+
+def json_value(value: object) -> str:
+    """What JSON has no form for, as text: times as ISO 8601 has them, bytes in hexadecimal."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.isoformat() if isinstance(value, datetime | date | time) else str(value)
 
 
 def settings_of(lake: str | None, source: str | None = None, **others: object) -> Settings:

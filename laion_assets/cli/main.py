@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -128,15 +129,17 @@ def _told(error: BaseException) -> str | None:
     return told
 
 
+def _add(*commands: Callable[..., None]) -> None:
+    for command in commands:
+        app.command()(command)
+
+
 # In the order in which `laion --help` lists them.
-for _command in (sql, report, lineage, diff, train, benchmarks, evaluate, gc, status, doctor, settings, plan, crawls):
-    app.command()(_command)
+_add(sql, report, lineage, diff, train, benchmarks, evaluate, gc, status, doctor, settings, plan, crawls)
 app.command("import")(import_)
-for _command in (imports, tables, verify, restore):
-    app.command()(_command)
+_add(imports, tables, verify, restore)
 app.command(context_settings={"ignore_unknown_options": True})(takedown)  # `-92` is a pair, and no option
-for _command in (takedowns, clean):
-    app.command()(_command)
+_add(takedowns, clean)
 
 
 @app.command()

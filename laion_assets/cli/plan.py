@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -196,30 +197,16 @@ def as_object(made: Plan, what: str, days: float | None = None) -> dict[str, Any
     """All of a plan as JSON values."""
     costs = made.costs()
     return {
-        "workload": {"what": what, "crawls": made.workload.crawls, "wat_files": _range(made.workload.files)},
-        "fleet": {"machines": made.fleet.machines, "cores": made.fleet.cores, "gpus": made.fleet.gpus},
-        "funnel": {name: _range(rows) for name, rows in made.funnel.items()},
-        "stages": [
-            {
-                "table": stage.table,
-                "work": _range(stage.work),
-                "unit": stage.unit,
-                "runs": stage.runs,
-                **{name: _range(getattr(stage, name)) for name in _STAGE_RANGES},
-                "hours": _range(made.hours(stage)),
-            }
-            for stage in made.stages
-        ],
-        "core_hours": _range(made.core_hours),
-        "gpu_hours": _range(made.gpu_hours),
-        "elapsed_hours": _range(made.elapsed_hours),
-        "read_bytes": _range(made.read_bytes),
-        "stored_bytes": _range(made.stored_bytes),
-        "cost": {**{name: _range(cost) for name, cost in costs.items()}, "total": _range(total(costs.values()))},
+        "workload": {"what": what, "crawls": made.workload.crawls, "wat_files": asdict(made.workload.files)},
+        "fleet": asdict(made.fleet),
+        "funnel": {name: asdict(rows) for name, rows in made.funnel.items()},
+        "stages": [{**asdict(stage), "hours": asdict(made.hours(stage))} for stage in made.stages],
+        **{name: asdict(getattr(made, name)) for name in _IN_ALL},
+        "cost": {name: asdict(cost) for name, cost in {**costs, "total": total(costs.values())}.items()},
         **({"for_days": dict(zip(("machines", "gpus"), made.machines_for(days), strict=True))} if days else {}),
         "assumptions": [
             {
-                "name": a.name, **_range(a.estimate), "unit": a.unit, "meaning": a.meaning, "source": a.source,
+                "name": a.name, **asdict(a.estimate), "unit": a.unit, "meaning": a.meaning, "source": a.source,
                 "partitions": a.partitions,
             }
             for a in made.assumptions.all()
@@ -227,13 +214,7 @@ def as_object(made: Plan, what: str, days: float | None = None) -> dict[str, Any
     }  # fmt: skip
 
 
-_STAGE_RANGES = ("rows", "core_hours", "gpu_hours", "read_bytes", "stored_bytes", "puts", "gets")
-
-
-def _range(estimate: Estimate) -> dict[str, float]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-
-
+_IN_ALL = ("core_hours", "gpu_hours", "elapsed_hours", "read_bytes", "stored_bytes")
 _WIDE = 130
 _MUCH_LARGER = 100
 # -- for people ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -10,6 +11,11 @@ import duckdb
 def quoted(text: str | Path) -> str:
     """A text or a path as an SQL string."""
     return "'" + str(text).replace("'", "''") + "'"
+
+
+def identifier(column: str) -> str:
+    """A name as SQL has it, whatever is in it."""
+    return '"' + column.replace('"', '""') + '"'
 
 
 def numbers(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
@@ -21,6 +27,18 @@ def numbers(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...
 def number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
     """The one number that a query gives; 0 for null or no row."""
     return next(iter(numbers(connection, query)), 0)
+
+
+def records(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The rows that a query gave, by the names of their columns."""
+    names = [column[0] for column in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def fetched(result: duckdb.DuckDBPyConnection | duckdb.DuckDBPyRelation, at_once: int) -> Iterator[tuple[Any, ...]]:
+    """The rows that a query gives, so many held at a time."""
+    while batch := result.fetchmany(at_once):
+        yield from batch
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
 
 import duckdb
 
+from laion_assets.common.duck import fetched
 from laion_assets.delta.checked import Checked
 from laion_assets.delta.commits import parse
 from laion_assets.delta.errors import LakeError
@@ -88,7 +88,7 @@ class Beside:
             f'WHERE "{column}" IS NOT NULL ORDER BY "{column}"'
         )
         named: set[str] = set()
-        for name, rows in groupby(_fetched(result), key=lambda row: str(row[0])):
+        for name, rows in groupby(fetched(result, _FETCHED), key=lambda row: str(row[0])):
             wanted: dict[str, str] = {}
             partitions: dict[str, None] = {}
             for _, member, digest, *values in rows:
@@ -172,8 +172,3 @@ class Beside:
         folders = {f"{FILES}/{folder}/{name}" for name in names}
         there = (file.name for found in folders for file in self.lake.storage.files(found))
         return sum(1 for name in there if name not in named)
-
-
-def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
-    while batch := result.fetchmany(_FETCHED):
-        yield from batch

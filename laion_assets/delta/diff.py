@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 import duckdb
 
+from laion_assets.common.duck import identifier
 from laion_assets.delta.engine import open_engine
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.history import DataFile, LakeHistory, Snapshot, lost
@@ -216,18 +217,18 @@ class _Comparison:
 
     def _expression(self, name: str, present: set[str]) -> str:
         if name not in present:
-            return f"NULL AS {quoted(name)}"
+            return f"NULL AS {identifier(name)}"
         if name in self._vectors:  # one number in its place: vectors would fill the join
-            return f"hash({quoted(name)}) AS {quoted(name)}"
-        return f"{quoted(name)}{'::VARCHAR' if name in self._retyped else ''} AS {quoted(name)}"
+            return f"hash({identifier(name)}) AS {identifier(name)}"
+        return f"{identifier(name)}{'::VARCHAR' if name in self._retyped else ''} AS {identifier(name)}"
 
     def _same_row(self, one: str, other: str) -> str:
         """SQL: whether two aliases stand for the same row. Where the partition is the key, there is but one."""
-        columns = [*map(quoted, self._result.key)] or ["__there"]
+        columns = [*map(identifier, self._result.key)] or ["__there"]
         return " AND ".join(f"{one}.{c} IS NOT DISTINCT FROM {other}.{c}" for c in columns)
 
     def _check_key(self, relation: str, version: int) -> None:
-        key = ", ".join(map(quoted, self._result.key))
+        key = ", ".join(map(identifier, self._result.key))
         grouped = f"GROUP BY {key}" if key else ""
         row = self._con.execute(
             f"SELECT {key or 'NULL'}, count(*) FROM {relation} {grouped} HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
@@ -240,9 +241,10 @@ class _Comparison:
             )
 
     def _find(self) -> None:
-        key = [f"coalesce(a.{c}, b.{c}) AS {c}" for c in map(quoted, self._result.key)]
+        key = [f"coalesce(a.{c}, b.{c}) AS {c}" for c in map(identifier, self._result.key)]
         flags = [
-            f"a.{c} IS DISTINCT FROM b.{c} AS __differs_{n}" for n, c in enumerate(map(quoted, self._result.compared))
+            f"a.{c} IS DISTINCT FROM b.{c} AS __differs_{n}"
+            for n, c in enumerate(map(identifier, self._result.compared))
         ]
         kind = "CASE WHEN a.__there IS NULL THEN 'added' WHEN b.__there IS NULL THEN 'removed' ELSE 'changed' END"
         differs = " OR ".join(["__kind <> 'changed'", *(f"__differs_{n}" for n in range(len(flags)))])
@@ -255,13 +257,13 @@ class _Comparison:
 
     def _sample(self, kind: Kind, most: int) -> None:
         result = self._result
-        key = list(map(quoted, result.key))
+        key = list(map(identifier, result.key))
         order = ", ".join(key) or "1"
         self._con.execute(f"""
             CREATE OR REPLACE TEMP TABLE picked AS
             SELECT *, true AS __there FROM differing WHERE __kind = '{kind}' ORDER BY {order} LIMIT {most}""")
         flags = [f"picked.__differs_{n}" for n in range(len(result.compared))]
-        values = [f"{side}.{quoted(c)}" for side in ("a", "b") for c in result.compared]
+        values = [f"{side}.{identifier(c)}" for side in ("a", "b") for c in result.compared]
         found = self._con.execute(f"""
             SELECT {", ".join([*(f"picked.{c}" for c in key), *flags, *values, "true"])} FROM picked
             LEFT JOIN {self._old} AS a ON {self._same_row("picked", "a")}
@@ -283,8 +285,3 @@ class _Comparison:
             {c: after[c] for c in shown} if kind != "removed" else {},
             tuple(c for c in compared if c in self._vectors and differs[c]) if kind == "changed" else (),
         )
-
-
-def quoted(column: str) -> str:
-    """A column's name in SQL."""
-    return '"' + column.replace('"', '""') + '"'

@@ -17,7 +17,6 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
@@ -26,9 +25,8 @@ from deltalake.exceptions import DeltaError
 from laion_assets.delta.damage import damage_in
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.history import LakeHistory, TableHistory
-from laion_assets.delta.lake import Lake
+from laion_assets.delta.lake import Lake, data_files
 from laion_assets.delta.leftovers import left_over, oldest_live_step
-from laion_assets.delta.partition import partition_name
 from laion_assets.delta.pins import Pin, pins_of
 from laion_assets.delta.published import FILES, Published
 from laion_assets.delta.storage import StoredFile
@@ -310,16 +308,10 @@ def _live(lake: Lake, table: str, version: int, partition: str | None = None) ->
     """
     try:
         delta = lake.opened(table, version)
-        actions = pa.table(delta.get_add_actions(flatten=True))
+        columns = () if partition is None else delta.metadata().partition_columns
+        return [name for place, name, _ in data_files(table, delta, columns) if partition in (None, place)]
     except DeltaError as error:
         raise LakeError(f"version {version} of {table} cannot be read: {error}") from error
-    paths = actions.column("path").to_pylist()
-    if partition is not None:
-        columns = delta.metadata().partition_columns
-        values = zip(*(actions.column(f"partition.{c}").to_pylist() for c in columns), strict=True)
-        of = [partition_name(dict(zip(columns, value, strict=True))) for value in values]
-        paths = [path for path, name in zip(paths, of, strict=True) if name == partition]
-    return [f"{table}/{unquote(path)}" for path in paths]
 
 
 def _is_data(path: str) -> bool:

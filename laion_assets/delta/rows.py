@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from laion_assets.common.duck import identifier
 from laion_assets.delta.engine import open_engine
 from laion_assets.delta.history import DataFile, LakeHistory, Snapshot, lost
 from laion_assets.delta.partition import literal
@@ -106,7 +107,7 @@ class RowFinder:
     def _read(self, snapshot: Snapshot, files: list[DataFile], wanted: Facts) -> dict[str, Found]:
         if not files:
             return {}
-        condition = " AND ".join(f"{_quoted(column)} = {_value(value)}" for column, value in wanted.items()) or "true"
+        condition = " AND ".join(f"{identifier(name)} = {_value(value)}" for name, value in wanted.items()) or "true"
         source = _source(files)
         present = {row[0] for row in self._con.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
         if not set(wanted) <= present:  # in the schema, but null in all of these files
@@ -119,9 +120,10 @@ class RowFinder:
         shown = [f.name for f in snapshot.schema if f.name in present and f.name not in snapshot.vectors]
         declared = self._history.lake.catalogue.tables.get(snapshot.table)
         key = [column for column in (declared.key if declared is not None else ()) if column in shown]
+        found_in = [by_path[path] for path, _ in counts]
         result = self._con.execute(
-            f"SELECT {', '.join([_FILE, *map(_quoted, shown)])} FROM {_source([by_path[path] for path, _ in counts])}"
-            f" WHERE {condition} ORDER BY {', '.join(map(_quoted, key or shown))} LIMIT {self._most}"
+            f"SELECT {', '.join([_FILE, *map(identifier, shown)])} FROM {_source(found_in)}"
+            f" WHERE {condition} ORDER BY {', '.join(map(identifier, key or shown))} LIMIT {self._most}"
             if counts
             else "SELECT NULL WHERE false"
         )
@@ -146,7 +148,3 @@ def _may_hold(file: DataFile, known: Facts, partition_by: tuple[str, ...]) -> bo
 
 def _value(value: Any) -> str:
     return literal(value) if isinstance(value, str | int) else f"{literal(str(value))}"
-
-
-def _quoted(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'

@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from laion_assets.common.digests import text_digest
+from laion_assets.common.duck import records
 from laion_assets.delta.errors import CheckOutcome
 from laion_assets.delta.relations import relation
 from laion_assets.delta.table import Table
@@ -39,9 +40,7 @@ def run_check(con: duckdb.DuckDBPyConnection, check: RowCheck) -> CheckOutcome:
     if not count:
         return CheckOutcome(check.name, True, f"no {check.subject}")
     found = con.execute(f"SELECT * FROM ({check.failing}) ORDER BY ALL LIMIT {_SAMPLE_ROWS}")
-    names = [column[0] for column in found.description or ()]
-    sample = tuple(dict(zip(names, row, strict=True)) for row in found.fetchall())
-    return CheckOutcome(check.name, False, f"{check.subject}: {count:,} rows", count, sample)
+    return CheckOutcome(check.name, False, f"{check.subject}: {count:,} rows", count, tuple(records(found)))
 
 
 def validate(

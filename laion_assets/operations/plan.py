@@ -155,10 +155,6 @@ def plan(workload: Workload, fleet: Fleet, known: Assumptions) -> Plan:
     return Plan(workload=workload, fleet=fleet, assumptions=known, funnel=rows, stages=stages)
 
 
-def _puts(stored: Estimate, known: Assumptions) -> Estimate:
-    return stored / known["upload_part_bytes"]
-
-
 def _candidates(workload: Workload, rows: Mapping[str, Estimate], known: Assumptions) -> StagePlan:
     stored = rows["candidates"] * known["candidate_pairs_row_bytes"]
     return StagePlan(
@@ -170,7 +166,7 @@ def _candidates(workload: Workload, rows: Mapping[str, Estimate], known: Assumpt
         core_hours=rows["WAT files"] * known["extract_core_seconds"] / _HOUR,
         read_bytes=rows["WAT files"] * known["wat_bytes_per_file"],
         stored_bytes=stored,
-        puts=_puts(stored, known),
+        puts=stored / known["upload_part_bytes"],
         gets=rows["WAT files"],
     )
 
@@ -189,14 +185,13 @@ def _unique(workload: Workload, rows: Mapping[str, Estimate], known: Assumptions
         rows=rows["unique pairs"],
         core_hours=compared / _MILLION * known["dedup_core_seconds"] / _HOUR,
         stored_bytes=stored,
-        puts=_puts(stored, known),
+        puts=stored / known["upload_part_bytes"],
         gets=known["gets_per_slice"] * (slices + earlier),
     )
 
 
 def _images(workload: Workload, rows: Mapping[str, Estimate], known: Assumptions) -> StagePlan:
-    tars = rows["pictures"] * known["tar_bytes_per_picture"]
-    table = rows["urls"] * known["images_row_bytes"]
+    stored = rows["pictures"] * known["tar_bytes_per_picture"] + rows["urls"] * known["images_row_bytes"]
     return StagePlan(
         table="images",
         work=rows["attempts"],
@@ -205,8 +200,8 @@ def _images(workload: Workload, rows: Mapping[str, Estimate], known: Assumptions
         rows=rows["urls"],
         core_hours=rows["attempts"] * known["download_core_seconds"] / _HOUR,
         read_bytes=rows["pictures"] * known["download_bytes_per_picture"],
-        stored_bytes=tars + table,
-        puts=_puts(tars + table, known) + rows["attempts"] * (_OBJECTS_PER_TAR / workload.urls_per_tar),
+        stored_bytes=stored,
+        puts=stored / known["upload_part_bytes"] + rows["attempts"] * (_OBJECTS_PER_TAR / workload.urls_per_tar),
     )
 
 
@@ -223,7 +218,7 @@ def _embeddings(workload: Workload, fleet: Fleet, rows: Mapping[str, Estimate], 
         core_hours=_NOTHING if fleet.gpus else on_cores,
         gpu_hours=on_gpu if fleet.gpus else _NOTHING,
         stored_bytes=stored,
-        puts=_puts(stored, known),
+        puts=stored / known["upload_part_bytes"],
         gets=rows["pictures"] * known["tar_bytes_per_picture"] / known["upload_part_bytes"],
     )
 
@@ -238,7 +233,7 @@ def _filtered(workload: Workload, rows: Mapping[str, Estimate], known: Assumptio
         rows=rows["kept"],
         core_hours=rows["unique pairs"] / _MILLION * known["filter_core_seconds"] / _HOUR,
         stored_bytes=stored,
-        puts=_puts(stored, known),
+        puts=stored / known["upload_part_bytes"],
     )
 
 

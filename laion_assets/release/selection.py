@@ -125,8 +125,8 @@ def stage_part(
         build.con.execute(f"""
             SELECT kept.pair_id, kept.url, kept.text, kept.language, {language_group_sql("kept.language")} AS subset,
                    coalesce(verdict.similarity, alone.similarity)::DOUBLE AS similarity, image.width, image.height,
-                   image.original_width, image.original_height, verdict.license, verdict.punsafe, verdict.pwatermark,
-                   verdict.aesthetic_score, image.sha256, coalesce(verdict.encoder, alone.encoder) AS encoder,
+                   image.original_width, image.original_height, coalesce(verdict.license, pair.license) AS license,
+                   verdict.punsafe, verdict.pwatermark, verdict.aesthetic_score, image.sha256, coalesce(verdict.encoder, alone.encoder) AS encoder,
                    coalesce(verdict.encoder_sha256, alone.encoder_sha256) AS encoder_sha256, verdict.policy,
                    verdict.threshold, kept.crawl, kept.bucket, kept.page_url, image.exif,
                    {place}
@@ -134,6 +134,8 @@ def stage_part(
             LEFT JOIN images AS image
                 ON image.crawl = kept.crawl AND image.bucket = kept.bucket AND image.url_id = kept.url_id
                 AND image.url = kept.url AND image.status = 'success'
+            JOIN unique_pairs AS pair
+                ON pair.crawl = kept.crawl AND pair.bucket = kept.bucket AND pair.pair_id = kept.pair_id
             LEFT JOIN filtered_pairs AS verdict
                 ON verdict.crawl = kept.crawl AND verdict.bucket = kept.bucket AND verdict.pair_id = kept.pair_id
                 AND verdict.url = kept.url

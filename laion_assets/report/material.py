@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import duckdb
 
+from laion_assets.common.duck import records
 from laion_assets.consent.removals import RemovalMatcher
 from laion_assets.report.blocks import Block, Card, Note
 from laion_assets.report.samples import FailedUrl, PairSamples
@@ -41,9 +42,7 @@ class Material:
 
     def rows(self, query: str) -> list[Row]:
         """The rows of a query, as dictionaries."""
-        result = self.con.execute(query)
-        names = [column[0] for column in result.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        return records(self.con.execute(query))
 
     def has(self, *names: str) -> bool:
         """Whether all these tables and models are there and hold rows."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from laion_assets.common.duck import quoted
+from laion_assets.common.duck import quoted, records
 from laion_assets.common.quantities import counted, figure
 from laion_assets.consent.removals import RegisteredRemovals
 from laion_assets.pairs.filter import reason_sql, scores_sql
@@ -143,8 +143,6 @@ def cluster_samples(con: duckdb.DuckDBPyConnection, removals: RegisteredRemovals
             FROM images WHERE status = 'success' AND sha256 IN (SELECT sha256 FROM largest) GROUP BY sha256
         ) AS picture USING (sha256) ORDER BY pairs DESC, sha256
     """)
-    names = [column[0] for column in fetched.description or ()]
-    rows = [dict(zip(names, row, strict=True)) for row in fetched.fetchall()]
     return [
         Card(
             text=shown(row["example_text"]),
@@ -153,7 +151,7 @@ def cluster_samples(con: duckdb.DuckDBPyConnection, removals: RegisteredRemovals
             place=_place(row["place"] or {}),
             size=_size(row["place"] or {}),
         )
-        for row in rows
+        for row in records(fetched)
     ]
 
 

@@ -20,10 +20,12 @@ from laion_assets.delta.rows import RowFinder
 from laion_assets.download.options import DownloadOptions
 from laion_assets.lake.pair_lineage import PairLineage
 from laion_assets.orchestration.planning.crawls import CrawlRequest
+from laion_assets.orchestration.planning.releases import ReleaseRequest
 from laion_assets.orchestration.registration import registered
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.pairs.policy import FilterOptions
+from laion_assets.release.options import ReleaseOptions
 from laion_assets.settings import Settings
 from laion_assets.sql.session import connect
 from laion_assets.webdataset.writer import write_samples
@@ -217,6 +219,20 @@ def test_the_imports_are_listed_where_crawls_are(road: Road, built: Path) -> Non
     assert "mine" in road.laion("imports").output
     status = json.loads(road.laion("status", "--json").output)
     assert status["crawls"]["mine"]["images"]["done"] == 2
+
+
+def test_a_release_says_the_licences_that_a_list_names(road: Road, tmp_path: Path) -> None:
+    listed = {"url": [f"http://a.example/{n}.jpg" for n in range(2)], "license": ["CC-BY-4.0", None]}
+    pl.DataFrame(listed | {"text": "a text as it stands"}).write_parquet(tmp_path / "licensed.parquet")
+    assert road.laion("import", "licensed", str(tmp_path / "licensed.parquet")).exit_code == 0
+    assert road.build("licensed", until="unique_pairs").failures == []
+    options = ReleaseOptions(
+        destination=str(tmp_path / "release"), source="unique_pairs", selection="crawl = 'licensed'", has_pictures=False
+    )
+    made = Builder(road.settings, road.instance, Quiet()).build(ReleaseRequest(name="licensed", options=options))
+    assert made.failures == []
+    released = pl.read_parquet(tmp_path / "release/data", hive_partitioning=False)
+    assert dict(released.select("URL", "license").iter_rows()) == dict(zip(*map(listed.get, listed), strict=True))
 
 
 def test_lists_of_seven_public_schemas_go_the_whole_road(

@@ -2,13 +2,14 @@
 
 import csv
 import json
-from datetime import date, datetime
+from dataclasses import asdict
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from laion_assets.cli.common import json_value
 from laion_assets.cli.lineage.tree import value_text
 from laion_assets.delta.diff import KINDS, RowDiff, TableDiff
 
@@ -90,14 +91,7 @@ def diff_json(found: TableDiff) -> str:
     differ; ``vectors``: names of the vectors that differ).
     """
     answer = {
-        "table": found.table,
-        "before": found.before,
-        "after": found.after,
-        "key": found.key,
-        "compared": found.compared,
-        "ignored": found.ignored,
-        "columns_added": found.columns_added,
-        "columns_removed": found.columns_removed,
+        **asdict(found),
         "rows": found.rows,
         "partitions": [
             {
@@ -107,19 +101,8 @@ def diff_json(found: TableDiff) -> str:
             }
             for part in found.partitions
         ],
-        "sample": [
-            {
-                "kind": row.kind,
-                "partition": row.partition,
-                "key": row.key,
-                "old": row.old,
-                "new": row.new,
-                "vectors": row.vectors,
-            }
-            for row in found.sample
-        ],
     }
-    return json.dumps(answer, ensure_ascii=False, indent=1, default=_plain)
+    return json.dumps(answer, ensure_ascii=False, indent=1, default=json_value)
 
 
 def write_diff_csv(found: TableDiff, out: TextIO) -> None:
@@ -140,9 +123,5 @@ def _field(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, list | tuple | dict | bool):
-        return json.dumps(value, ensure_ascii=False, default=_plain)
-    return str(_plain(value))
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime | date) else str(value)
+        return json.dumps(value, ensure_ascii=False, default=json_value)
+    return str(json_value(value))

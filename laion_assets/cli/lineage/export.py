@@ -3,10 +3,10 @@
 import json
 from collections import deque
 from dataclasses import asdict
-from datetime import date, datetime
 from itertools import count
 from typing import Any
 
+from laion_assets.cli.common import json_value
 from laion_assets.cli.lineage.branches import Branch, Branches, moment, shared_values, versions_text
 from laion_assets.delta.history import LogEntry
 from laion_assets.delta.lineage import UNRECORDED, CommitKey, Graph, Node, Read
@@ -53,7 +53,7 @@ def lineage_json(graph: Graph, trace: PairTrace | None = None) -> str:
             "records": [asdict(record) for record in trace.records],
             "elsewhere": [_found(key, found) for key, found in trace.elsewhere.items()],
         }
-    return json.dumps(answer, ensure_ascii=False, indent=1, default=_plain)
+    return json.dumps(answer, ensure_ascii=False, indent=1, default=json_value)
 
 
 def lineage_dot(graph: Graph, *, full: bool = False) -> str:
@@ -151,7 +151,3 @@ def _entry(entry: LogEntry) -> dict[str, Any]:
 
 def _found(key: CommitKey, found: Found) -> dict[str, Any]:
     return {"id": str(key), "vacuumed": found.gone, "total": found.total, "rows": found.rows}
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime | date) else str(value)

@@ -6,13 +6,12 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
 import duckdb
 from rich.console import Console
 
-from laion_assets.cli.common import UsageError
+from laion_assets.cli.common import UsageError, json_value
 from laion_assets.cli.sql.table import (
     SHOWN_ROWS,
     Summary,
@@ -22,6 +21,7 @@ from laion_assets.cli.sql.table import (
     printable,
     single,
 )
+from laion_assets.common.duck import fetched
 from laion_assets.common.quantities import counted
 
 if TYPE_CHECKING:
@@ -76,27 +76,22 @@ def print_rows(
     elif format_ == "csv":
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(rows.columns)
-        for row in _fetched(rows):
+        for row in fetched(rows, _FETCHED_ROWS):
             writer.writerow(["" if value is None else _plain(value) for value in row])
             written += 1
     elif format_ in ("auto", "tsv"):
         text.write("\t".join(map(printable, rows.columns)) + "\n")
         narrow = [str(type_) == "FLOAT" for type_ in rows.types]
-        for row in _fetched(rows):
+        for row in fetched(rows, _FETCHED_ROWS):
             fields = (single(v) if is_narrow and v is not None else v for v, is_narrow in zip(row, narrow, strict=True))
             text.write("\t".join("NULL" if v is None else printable(_plain(v)) for v in fields) + "\n")
             written += 1
     else:
         names = _distinct(rows.columns)
-        for row in _fetched(rows):
+        for row in fetched(rows, _FETCHED_ROWS):
             text.write(_json(dict(zip(names, row, strict=True))) + "\n")
             written += 1
     return Summary(counted(written, "row"))
-
-
-def _fetched(rows: duckdb.DuckDBPyRelation) -> Iterator[tuple[Any, ...]]:
-    while batch := rows.fetchmany(_FETCHED_ROWS):
-        yield from batch
 
 
 def _distinct(names: list[str]) -> list[str]:
@@ -139,20 +134,14 @@ def _row_groups(batches: "Iterable[pa.RecordBatch]") -> "Iterator[list[pa.Record
 
 def _plain(value: Any) -> str:
     """A value as one field of text; what has parts, and truth values, as JSON."""
-    return _json(value) if isinstance(value, list | tuple | dict | bool) else _json_value(value)
+    return _json(value) if isinstance(value, list | tuple | dict | bool) else json_value(value)
 
 
 def _json(value: Any) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_json_value)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=json_value)
     except ValueError:  # JSON has neither NaN nor infinities
-        return json.dumps(_without_nan(value), ensure_ascii=False, default=_json_value)
-
-
-def _json_value(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.hex()
-    return value.isoformat() if isinstance(value, datetime | date | time) else str(value)
+        return json.dumps(_without_nan(value), ensure_ascii=False, default=json_value)
 
 
 def _without_nan(value: Any) -> Any:
