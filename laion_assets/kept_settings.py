@@ -18,6 +18,7 @@ from laion_assets.common.shipped import where_installed
 from laion_assets.delta.folder import FolderStorage
 from laion_assets.delta.location import open_storage
 from laion_assets.delta.storage import Storage
+from laion_assets.setting_values import files_of
 
 LAKE_SETTINGS_FILE: Final = "settings.env"
 
@@ -112,22 +113,6 @@ def _each(value: Any, place: Callable[[str], str]) -> Any:
     if isinstance(paths, list | tuple):
         return [place(path) if isinstance(path, str) and path else path for path in paths]
     return value
-
-
-def files_of(value: object) -> object:
-    """The files a variable names: a JSON list, or paths with ``:`` between them.
-
-    Raises:
-        ValueError: it begins like a JSON list, and is none.
-    """
-    if not isinstance(value, str):
-        return value
-    if not value.lstrip().startswith("["):
-        return tuple(path for path in value.split(os.pathsep) if path)
-    try:
-        return tuple(json.loads(value))
-    except ValueError as error:
-        raise ValueError(f"expected paths with {os.pathsep} between them, or a JSON list of paths: {error}") from error
 
 
 def _placed(storage: Storage, value: str) -> str:

@@ -5,7 +5,6 @@ it again needs nothing but its path. The environment wins over that file. The li
 module only puts them together, and says what counts of those that shape tables.
 """
 
-import json
 import logging
 import os
 import re
@@ -39,7 +38,7 @@ from laion_assets.delta.states import Expectation
 from laion_assets.download.options import DownloadOptions
 from laion_assets.evaluation.options import EvaluationOptions
 from laion_assets.kept_settings import LAKE_SETTINGS_FILE as LAKE_SETTINGS_FILE
-from laion_assets.kept_settings import LakeSettingsSource, files_of
+from laion_assets.kept_settings import LakeSettingsSource
 from laion_assets.kept_settings import write_lake_settings as write_lake_settings
 from laion_assets.lake.opening import open_lake, recorded_shape
 from laion_assets.pairs.policy import FilterOptions
@@ -47,6 +46,7 @@ from laion_assets.scoring.head import Head, read_heads
 from laion_assets.scoring.tensors import HeadError
 from laion_assets.scoring.weights import checked
 from laion_assets.setting_names import unknown_names
+from laion_assets.setting_values import download_options, files_of, old_allowance, owners_of
 from laion_assets.sources.extract import ExtractionOptions
 from laion_assets.sql import PROJECT
 from laion_assets.tables.catalogue import TABLES
@@ -57,9 +57,6 @@ from laion_assets.text.language import LANGUAGE_GROUPS
 from laion_assets.training.compute import ComputeOptions
 from laion_assets.training.recipe import RECIPES, Recipe, open_recipes, recipe_named
 
-_OLD_ALLOWANCE_OPTION = "allow_private_addresses"
-_OLD_ALLOWANCE = f"LAION_DOWNLOAD__{_OLD_ALLOWANCE_OPTION.upper()}"
-_LOOPBACK = ["127.0.0.0/8", "::1/128"]
 _logger = logging.getLogger(__name__)
 
 
@@ -128,44 +125,6 @@ class AutomationOptions:
             raise ValueError(f"fresh_days: expected 0.01 to 36500, found {self.fresh_days:g}")
 
 
-_OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
-
-
-def _owners(value: object) -> object:
-    """Owners as a JSON list, or with commas between them: a `team:NAME` or an address, for Dagster takes no other."""
-    if isinstance(value, str):
-        listed = value.lstrip().startswith("[")
-        value = json.loads(value) if listed else [name.strip() for name in value.split(",")]
-    wrong = [name for name in value if _OWNER.fullmatch(str(name)) is None] if isinstance(value, list | tuple) else []
-    if wrong:
-        raise ValueError(f"expected team:NAME or an e-mail address, and commas between them, found {wrong[0]!r}")
-    return value
-
-
-def _download(value: object) -> object:
-    """Options of downloads as written: networks as a JSON list, or with commas or spaces between them.
-
-    Lakes of earlier versions keep ``allow_private_addresses``, set for samples: it means loopback there.
-    """
-    if not isinstance(value, dict):
-        return value
-    options = dict(value)
-    networks = options.get("allowed_networks")
-    if isinstance(networks, str):
-        listed = networks.lstrip().startswith("[")
-        try:
-            options["allowed_networks"] = json.loads(networks) if listed else networks.replace(",", " ").split()
-        except ValueError as error:
-            raise ValueError(f"download option allowed_networks: expected a JSON list of networks: {error}") from error
-    if str(options.pop(_OLD_ALLOWANCE_OPTION, "")).lower() in ("true", "1", "yes", "on", "t", "y"):
-        options.setdefault("allowed_networks", _LOOPBACK)
-        _logger.warning(
-            "%s in the lake's %s counts as LAION_DOWNLOAD__ALLOWED_NETWORKS=%s: write that there instead",
-            *(_OLD_ALLOWANCE, LAKE_SETTINGS_FILE, json.dumps(options["allowed_networks"])),
-        )
-    return options
-
-
 class Settings(BaseSettings):
     """All settings of one process."""
 
@@ -186,7 +145,7 @@ class Settings(BaseSettings):
     format: Literal["wat", "warc"] | None = None
     """Read WAT files or WARC files; None: as before, at first WAT."""
     extraction: ExtractionOptions = ExtractionOptions()
-    download: Annotated[DownloadOptions, BeforeValidator(_download)] = DownloadOptions()
+    download: Annotated[DownloadOptions, BeforeValidator(download_options)] = DownloadOptions()
     encoder: EncoderOptions = EncoderOptions()
     multilingual_encoder: EncoderOptions | None = None
     """A second encoder for text that is not English."""
@@ -211,7 +170,7 @@ class Settings(BaseSettings):
     retries: RetryOptions = RetryOptions()
     gpu_nodes: Mapping[str, str] = GPU_NODES
     """Labels of the Kubernetes nodes that have GPUs, as a JSON object."""
-    owners: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_owners)] = ("team:lakehouse",)
+    owners: Annotated[tuple[str, ...], NoDecode, BeforeValidator(owners_of)] = ("team:lakehouse",)
     """Who looks after the lake, as the assets' pages say: `team:NAME` or e-mail addresses, with commas between them."""
     code_url: str | None = Field(None, pattern=r"^https?://")
     """Where a browser shows the top of this repository at the revision that runs; None: links lead to local files."""
@@ -383,11 +342,9 @@ def load_settings() -> Settings:
             for name, value in zip(("shards", "buckets"), recorded, strict=True)
             if f"LAION_{name.upper()}" not in os.environ
         }
-    if any(name.upper() == _OLD_ALLOWANCE for name in os.environ):
-        raise SettingsError(
-            f"wrong settings: {_OLD_ALLOWANCE} is no more, since it opened too much: name the networks in "
-            f"LAION_DOWNLOAD__ALLOWED_NETWORKS, {json.dumps(_LOOPBACK)} for this machine alone"
-        )
+    old = old_allowance(os.environ)
+    if old is not None:
+        raise SettingsError(f"wrong settings: {old}")
     faults, warnings = unknown_names(os.environ, Settings)
     for warning in warnings:
         _warn_once(warning)

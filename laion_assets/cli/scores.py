@@ -8,7 +8,8 @@ from typing import Annotated, Final
 import typer
 
 from laion_assets.cli.common import LakeOption, UsageError, out, settings_of
-from laion_assets.kept_settings import add_lake_settings, files_of, kept_values
+from laion_assets.kept_settings import add_lake_settings, kept_values
+from laion_assets.setting_values import files_of
 
 scores = typer.Typer(no_args_is_help=True, help="Scores of pictures: bring in what somebody else computed.")
 

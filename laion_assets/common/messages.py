@@ -21,6 +21,8 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from pydantic import BeforeValidator, SecretStr
 
+from laion_assets.common.listed import listed
+
 SETTINGS: Final = "LAION_ALERTS__WEBHOOK, or LAION_ALERTS__MAIL_TO and LAION_ALERTS__SMTP_HOST"
 """What has to be set before anybody is told."""
 
@@ -38,18 +40,11 @@ class NotDelivered(Exception):
     """A receiver did not take a message; the text says which one and why, and holds no secret."""
 
 
-def _listed(value: object) -> object:
-    """Addresses as a variable has them: a JSON list, or with commas between them."""
-    if not isinstance(value, str):
-        return value
-    try:
-        found = json.loads(value) if value.lstrip().startswith("[") else value.split(",")
-    except ValueError:
-        raise ValueError("expected e-mail addresses with commas between them, or a JSON list of them") from None
-    return tuple(str(address).strip() for address in found if str(address).strip())
+def _addresses(value: object) -> object:
+    return listed(value, "e-mail addresses with commas between them, or a JSON list of them")
 
 
-Addresses: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Addresses: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_addresses)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -126,7 +126,8 @@ def stage_part(
             SELECT kept.pair_id, kept.url, kept.text, kept.language, {language_group_sql("kept.language")} AS subset,
                    coalesce(verdict.similarity, alone.similarity)::DOUBLE AS similarity, image.width, image.height,
                    image.original_width, image.original_height, coalesce(verdict.license, pair.license) AS license,
-                   verdict.punsafe, verdict.pwatermark, verdict.aesthetic_score, image.sha256, coalesce(verdict.encoder, alone.encoder) AS encoder,
+                   verdict.punsafe, verdict.pwatermark, verdict.aesthetic_score, image.sha256,
+                   coalesce(verdict.encoder, alone.encoder) AS encoder,
                    coalesce(verdict.encoder_sha256, alone.encoder_sha256) AS encoder_sha256, verdict.policy,
                    verdict.threshold, kept.crawl, kept.bucket, kept.page_url, image.exif,
                    {place}
