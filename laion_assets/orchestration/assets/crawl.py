@@ -105,8 +105,7 @@ def candidate_pairs(step: Step) -> Metadata:
         raise LakeError(f"not every record or link of these files is accounted for, which is a fault of ours: {total}")
     step.build.adopt(folder.parts())
     step.build.rows_in = total.links
-    for reason, rows in total.drops.items():
-        step.build.drop(reason, rows)
+    step.build.drop_all(total.drops)
     step.row_groups = step.lake.shape["buckets"]
     bad_records = {f"bad record: {reason}": n for reason, n in total.bad_records.items()}
     step.build.counts.update(bad_records)
