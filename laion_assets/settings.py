@@ -254,6 +254,10 @@ class Settings(BaseSettings):
         """Open the lake these settings name."""
         return open_lake(self.lake, shards=self.shards, buckets=self.buckets, create=create)
 
+    def lake_if_any(self) -> Lake | None:
+        """The lake these settings name; None where there is none yet."""
+        return None if recorded_shape(self.lake) is None else self.open_lake(create=False)
+
     def expectations(self, removals_digest: str | None) -> Mapping[str, Expectation]:
         """By table, the digests of settings and of outside inputs that a build would record now; without a recipe's.
 

@@ -1,12 +1,15 @@
 """What every command of ``laion`` shares: options, consoles, the lake and its settings, errors in one line."""
 
 import os
+from collections.abc import Container
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleDimensions
+from rich.table import Table
 from rich.text import Text
 
 from laion_assets.common.logs import configure_logs
@@ -60,6 +63,17 @@ class UsageError(Exception):
 def complain(what: str, text: str) -> None:
     """One line on stderr. The text is shown as it is: it may hold anything."""
     err.print(Text.assemble((what, "red"), " ", " ".join(text.split())), soft_wrap=True)
+
+
+def listing(
+    *headings: str, numbers: Container[str] = (), folded: Container[str] = (), title: str | None = None
+) -> Table:
+    """A table with hardly a line: its numbers stand to the right, and what is folded may take several lines."""
+    table = Table(title=None if title is None else Text(title), box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for heading in headings:
+        right, whole = heading in numbers, heading not in folded
+        table.add_column(heading, justify="right" if right else "left", no_wrap=whole, overflow="fold")
+    return table
 
 
 def json_value(value: object) -> str:

@@ -3,14 +3,13 @@
 import json
 import sys
 from collections import defaultdict
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
-from laion_assets.cli.common import LakeOption, UsageError, complain, out, settings_of
+from laion_assets.cli.common import LakeOption, UsageError, complain, listing, out, settings_of
 from laion_assets.common.quantities import measured_bytes
 
 if TYPE_CHECKING:
@@ -101,10 +100,8 @@ def gc(
 def _show(uri: str, seen: "Survey", swept: "Swept | None") -> None:
 
     plan = seen.plan
-    table = Table(title=Text(uri), box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("what", no_wrap=True)
-    for heading in ("stays", "for pins alone", "goes" if swept is None else "could go", "files"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    numbers = ("stays", "for pins alone", "goes" if swept is None else "could go", "files")
+    table = listing("what", *numbers, numbers=numbers, title=uri)
     for area in plan.areas:
         sizes = [measured_bytes(n) if n else "" for n in (area.kept, area.pinned, area.freed)]
         table.add_row(Text(area.name), *sizes, f"{area.freed_files:,}" if area.freed_files else "")
@@ -165,10 +162,7 @@ def _as_json(seen: "Survey", swept: "Swept | None") -> dict[str, object]:
             }
             for area in plan.areas
         ],
-        "pins": [
-            {"table": pin.table, "version": pin.version, "partition": pin.partition, "reader": pin.reader}
-            for pin in plan.pins
-        ],
+        "pins": [asdict(pin) for pin in plan.pins],
         "removed_rows_in_pinned_versions": dict(seen.removed_rows),
         "removed_rows_in_replaced_versions": dict(seen.replaced_rows),
         "removed": None

@@ -17,7 +17,6 @@ from laion_assets.delta.errors import CheckOutcome, LakeError
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import partition_name
 from laion_assets.delta.states import State
-from laion_assets.lake.opening import recorded_shape
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states, partitions_of_model, standing, test_model
 from laion_assets.sql.model import Model
@@ -70,9 +69,8 @@ def _end_with(project: Project, names: Sequence[str] | None) -> None:
 
 def _lake(settings: Settings, project: Project) -> Lake | None:
     """The lake, with the models' tables known to it; None where there is none yet."""
-    if recorded_shape(settings.lake) is None:
-        return None
-    return declared(settings.open_lake(create=False), project)
+    opened = settings.lake_if_any()
+    return None if opened is None else declared(opened, project)
 
 
 _KINDS = {"view": "view", "table": "table", "incremental_by_crawl": "by crawl"}

@@ -24,7 +24,6 @@ from laion_assets.common.quantities import (
     short_duration,
     time_unit,
 )
-from laion_assets.lake.opening import recorded_shape
 from laion_assets.operations.assumptions import (
     FILES_PER_CRAWL,
     LAION_5B_CANDIDATES,
@@ -124,12 +123,13 @@ def plan(
 
 
 def _measured(settings: "Settings") -> "Measurements | None":
-    if recorded_shape(settings.lake) is None:
+    opened = settings.lake_if_any()
+    if opened is None:
         return None
     from laion_assets.operations.measured import measure
     from laion_assets.sql.session import connect
 
-    with connect(settings.open_lake(create=False), models=settings.models) as con:
+    with connect(opened, models=settings.models) as con:
         return measure(con)
 
 
@@ -181,11 +181,9 @@ def _workload(
 
 def _files_of(settings: "Settings", crawl: str) -> int:
     """The files that the lake reads of a crawl, or as many as Common Crawl has of one."""
-    if recorded_shape(settings.lake) is not None:
-        commit = settings.open_lake(create=False).commit("wat_files", {"crawl": crawl})
-        if commit is not None:
-            return commit.rows
-    return FILES_PER_CRAWL
+    opened = settings.lake_if_any()
+    commit = None if opened is None else opened.commit("wat_files", {"crawl": crawl})
+    return FILES_PER_CRAWL if commit is None else commit.rows
 
 
 def _is_built_here(settings: "Settings", crawl: str) -> bool:

@@ -4,13 +4,9 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
-from laion_assets.cli.common import LakeOption, UsageError, complain, out, settings_of
-from laion_assets.delta.lake import Lake
-from laion_assets.lake.opening import recorded_shape
+from laion_assets.cli.common import LakeOption, UsageError, complain, listing, out, settings_of
 from laion_assets.settings import Settings
 from laion_assets.training.recipe import Recipe
 
@@ -78,15 +74,11 @@ def _say(text: str) -> None:
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _opened(settings: Settings) -> Lake | None:
-    return settings.open_lake(create=False) if recorded_shape(settings.lake) else None
-
-
 def _built(settings: Settings) -> set[str]:
     """The recipes that the lake holds rows of."""
     from laion_assets.orchestration.registration import built_names
 
-    opened = _opened(settings)
+    opened = settings.lake_if_any()
     return set() if opened is None else built_names(opened)["recipe"]
 
 
@@ -95,16 +87,10 @@ def _list(settings: Settings) -> None:
     from laion_assets.orchestration.registration import registered
     from laion_assets.orchestration.runs.home import existing_instance
 
-    opened, instance = _opened(settings), existing_instance()
+    opened, instance = settings.lake_if_any(), existing_instance()
     partitions = _built(settings) | ({*registered(instance, "recipe")} if instance else set())
-    table = Table(title=Text(settings.recipes), box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("recipe", no_wrap=True)
-    table.add_column("model", no_wrap=True)
-    table.add_column("samples", justify="right", no_wrap=True)
-    table.add_column("batch", justify="right", no_wrap=True)
-    table.add_column("selects", overflow="fold")
-    table.add_column("partition", no_wrap=True)
-    table.add_column("trained", no_wrap=True)
+    headings, numbers = ("recipe", "model", "samples", "batch", "selects", "partition", "trained"), ("samples", "batch")
+    table = listing(*headings, numbers=numbers, folded=("selects",), title=settings.recipes)
     for recipe in settings.known_recipes.values():
         state = str(checkpoint_state(opened, settings, recipe.name).state) if opened else "missing"
         trained = "no" if state == "missing" else state

@@ -8,11 +8,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 from pydantic_settings import EnvSettingsSource
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
-from laion_assets.cli.common import LakeOption, UsageError, out, settings_of
+from laion_assets.cli.common import LakeOption, UsageError, listing, out, settings_of
 from laion_assets.delta.location import open_storage
 from laion_assets.kept_settings import LAKE_SETTINGS_FILE, LakeSettingsSource
 from laion_assets.lake.opening import recorded_shape
@@ -154,11 +152,7 @@ def _explain(given: Given) -> None:
 
 
 def _list(found: list[Given]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("setting", no_wrap=True)
-    table.add_column("value", overflow="fold")
-    table.add_column("from", no_wrap=True)
-    table.add_column("makes stale", overflow="fold")
+    table = listing("setting", "value", "from", "makes stale", folded=("value", "makes stale"))
     for given in found:
         cells = (given.setting.name, written(given.value), given.origin, ", ".join(makes_stale(given.setting)))
         table.add_row(*(Text(cell) for cell in cells), style="" if given.origin == "default" else "bold")

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from laion_assets.cli.common import LakeOption, UsageError, complain, out, settings_of
+from laion_assets.cli.common import LakeOption, UsageError, complain, listing, out, settings_of
 from laion_assets.common.quantities import counted
 from laion_assets.orchestration.planning.parts import MODELS, SCORES, TRAININGS, Place
 from laion_assets.orchestration.runs.status import STATES, LakeStatus, Standing, as_object
@@ -155,10 +154,8 @@ def _print_crawls(lake: LakeStatus, most: int) -> None:
     undone = [crawl for crawl in reversed(lake.crawls) if not lake.is_done(crawl)]
     undone.sort(key=lambda crawl: _URGENT.index(_mark(lake.of_crawl(crawl))))
     if undone[:most]:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        table.add_column("crawl", no_wrap=True)
-        for name in lake.stages:
-            table.add_column(TABLES[name].short, justify="right", no_wrap=True)
+        stages = [TABLES[name].short for name in lake.stages]
+        table = listing("crawl", *stages, numbers=stages)
         for crawl in undone[:most]:
             table.add_row(crawl, *(_cell(lake.counts.get((name, crawl), Counter())) for name in lake.stages))
         out.print(table)
@@ -173,10 +170,8 @@ def _print_recipes(lake: LakeStatus) -> None:
     """A row for each recipe that somebody trained or asked for."""
     if not lake.of_recipes:
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("recipe", overflow="fold")
-    for name in PER_RECIPE:
-        table.add_column(TABLES[name].short, justify="right", no_wrap=True)
+    stages = [TABLES[name].short for name in PER_RECIPE]
+    table = listing("recipe", *stages, numbers=stages, folded=("recipe",))
     for recipe, counts in sorted(lake.of_recipes.items()):
         table.add_row(Text(recipe), *(_cell(counts[name]) if name in counts else "" for name in PER_RECIPE))
     out.print(table)

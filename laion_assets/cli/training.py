@@ -13,7 +13,6 @@ from laion_assets.cli.common import LakeOption, UsageError, complain, out, setti
 from laion_assets.cli.recipes import Recipes
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.lake import Lake
-from laion_assets.lake.opening import recorded_shape
 from laion_assets.settings import Settings
 
 
@@ -83,7 +82,7 @@ def benchmarks(lake: LakeOption = None) -> None:
 
     settings = settings_of(lake)
     folder = settings.benchmark_folder
-    opened = settings.open_lake(create=False) if recorded_shape(settings.lake) else None
+    opened = settings.lake_if_any()
     table = Table("benchmark", "task", title=Text(str(folder)))
     table.add_column("classes", justify="right")
     table.add_column("shifted from")

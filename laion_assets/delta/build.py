@@ -15,7 +15,7 @@ import logging
 import os
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +122,11 @@ class PartitionBuild(PinnedReads):
         """Count rows that went no further, by reason."""
         if rows:
             self.drops[reason] += rows
+
+    def drop_all(self, drops: Mapping[str, int]) -> None:
+        """Count what a library dropped, by its reasons."""
+        for reason, rows in drops.items():
+            self.drop(reason, rows)
 
     # -- publishing ----------------------------------------------------------------------------------------------
 

@@ -107,7 +107,8 @@ class RowFinder:
     def _read(self, snapshot: Snapshot, files: list[DataFile], wanted: Facts) -> dict[str, Found]:
         if not files:
             return {}
-        condition = " AND ".join(f"{identifier(name)} = {_value(value)}" for name, value in wanted.items()) or "true"
+        known = {name: value if isinstance(value, int) else str(value) for name, value in wanted.items()}
+        condition = " AND ".join(f"{identifier(name)} = {literal(value)}" for name, value in known.items()) or "true"
         source = _source(files)
         present = {row[0] for row in self._con.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
         if not set(wanted) <= present:  # in the schema, but null in all of these files
@@ -144,7 +145,3 @@ def _may_hold(file: DataFile, known: Facts, partition_by: tuple[str, ...]) -> bo
         return False
     numbers = ((known[column], ends) for column, ends in file.ranges.items() if isinstance(known.get(column), int))
     return all(smallest <= number <= largest for number, (smallest, largest) in numbers)
-
-
-def _value(value: Any) -> str:
-    return literal(value) if isinstance(value, str | int) else f"{literal(str(value))}"

@@ -6,7 +6,7 @@ there are.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -155,10 +155,8 @@ def gather(
         return known
     declared(lake, project)
     built = [n for n in (*(t.name for t in tables), *chosen) if n in lake.tables and lake.exists(n)]
-    return Known(
-        project=project,
-        models=shown,
-        tables=tables,
+    return replace(
+        known,
         states=model_states(project, lake),
         results={model.name: last_results(lake, model.name) for model in shown},
         rows={name: lake.sizes(name)["rows"] for name in built},

@@ -144,9 +144,3 @@ def bomb_png(side: int = 30_000) -> bytes:
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
     )
     return b"\x89PNG\r\n\x1a\n" + body
-
-
-def web_paths(root: Path) -> list[str]:
-    """Every path that has a body, in the order written."""
-    with zipfile.ZipFile(root / "web.zip") as archive:
-        return [f"/{name}" for name in archive.namelist()]

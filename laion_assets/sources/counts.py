@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+_NUMBERS: Final = ("records", "pages", "links", "bytes", "rows")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -61,34 +63,17 @@ class ExtractionCounts:
 
     def __add__(self, other: "ExtractionCounts") -> "ExtractionCounts":
         """The counts of both extractions together."""
+        uncounted = self.non_pages is None or other.non_pages is None
         return ExtractionCounts(
-            records=self.records + other.records,
-            pages=self.pages + other.pages,
-            links=self.links + other.links,
-            bytes=self.bytes + other.bytes,
-            rows=self.rows + other.rows,
+            **{name: getattr(self, name) + getattr(other, name) for name in _NUMBERS},
             drops=_sum(self.drops, other.drops),
             bad_records=_sum(self.bad_records, other.bad_records),
-            non_pages=None
-            if self.non_pages is None or other.non_pages is None
-            else _sum(self.non_pages, other.non_pages),
+            non_pages=None if uncounted else _sum(self.non_pages or {}, other.non_pages or {}),
         )
 
     def to_json(self) -> str:
         """The counts as one JSON object with sorted keys."""
-        return json.dumps(
-            {
-                "records": self.records,
-                "pages": self.pages,
-                "links": self.links,
-                "bytes": self.bytes,
-                "rows": self.rows,
-                "drops": self.drops,
-                "bad_records": self.bad_records,
-                "non_pages": self.non_pages,
-            },
-            sort_keys=True,
-        )
+        return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "ExtractionCounts":

@@ -42,13 +42,7 @@ EXPECTATION = Expectation(settings_digest="")
 
 def views_under(project: Project, name: str) -> list[str]:
     """The view models that a model is built from, directly or through others, upstream first."""
-    found: set[str] = set()
-    todo = [name]
-    while todo:
-        for upstream in project.upstream(todo.pop()):
-            if project.models[upstream].is_view and upstream not in found:
-                found.add(upstream)
-                todo.append(upstream)
+    found = project.reached([name], lambda part: [up for up in project.upstream(part) if project.models[up].is_view])
     return [name for name in project.models if name in found]
 
 

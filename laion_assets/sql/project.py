@@ -1,6 +1,6 @@
 """All SQL models together: read, checked before anything runs, in the order in which they are built."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property, partial
@@ -72,7 +72,7 @@ class Project:
         if chosen is None:
             return self.faults
         found = {
-            fault for name in self._reached(chosen, self._waited_for) | chosen for fault in self.models[name].faults
+            fault for name in self.reached(chosen, self._waited_for) | chosen for fault in self.models[name].faults
         }
         return tuple(sorted(found))
 
@@ -101,9 +101,9 @@ class Project:
                 found = {self._known(name)}
             chosen |= found
             if pattern.startswith("+"):
-                chosen |= self._reached(found, self.upstream)
+                chosen |= self.reached(found, self.upstream)
             if pattern.endswith("+"):
-                chosen |= self._reached(found, self._downstream)
+                chosen |= self.reached(found, self._downstream)
         return {name for name in chosen if name in self.models} if given else None
 
     def _known(self, name: str) -> str:
@@ -121,7 +121,8 @@ class Project:
     def _downstream(self, name: str) -> tuple[str, ...]:
         return tuple(other for other in self.models if name in self.upstream(other))
 
-    def _reached(self, names: Iterable[str], neighbours: Any) -> set[str]:
+    def reached(self, names: Iterable[str], neighbours: Callable[[str], Iterable[str]]) -> set[str]:
+        """The models that one gets to from some, going from each to its neighbours."""
         found: set[str] = set()
         todo = list(names)
         while todo:

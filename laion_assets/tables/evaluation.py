@@ -116,27 +116,15 @@ ROBUSTNESS = Declaration(
     ),
 )
 
-SCALING_LAWS = Declaration(
+SCALING_LAWS = replace(
+    ROBUSTNESS,
     name="scaling_laws",
     description="One row per benchmark and arm: error against compute, of completed schedules.",
     key=("benchmark", "arm"),
-    partition_by=(),
     order_by=("benchmark", "arm"),
-    group=groups.EVALUATION,
-    code_version="1",
     reads=tuple(
         Read(table=table, periods="all") for table in ("zero_shot_scores", "retrieval_scores", "clip_checkpoints")
     ),
-    kinds=("polars",),
-    need=Need(),
-    shaped_by=(),
-    outside=(),
-    rerun="pure",
-    long=False,
-    command="laion evaluate RECIPE",
-    remake="`laion evaluate RECIPE` makes it again",
-    pair=None,
-    funnel=None,
     short="scaling",
     columns=(
         BENCHMARK,

@@ -129,14 +129,8 @@ def _node(node: Node) -> dict[str, Any]:
 
 
 def _read(read: Read) -> dict[str, Any]:
-    return {
-        "reader": str(read.reader),
-        "table": read.table,
-        "version": read.version,
-        "digest": read.digest,
-        "partitions": read.partitions,
-        "sources": None if read.sources is None else [str(source) for source in read.sources],
-    }
+    sources = None if read.sources is None else [str(source) for source in read.sources]
+    return {**vars(read), "reader": str(read.reader), "sources": sources}
 
 
 def _entry(entry: LogEntry) -> dict[str, Any]:

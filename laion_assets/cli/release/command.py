@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
-from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from laion_assets.cli.common import LakeOption, UsageError, complain, existing_lake, out, settings_of
+from laion_assets.cli.common import LakeOption, UsageError, complain, existing_lake, listing, out, settings_of
 from laion_assets.common.quantities import measured_bytes
 from laion_assets.delta.lake import Lake
 
@@ -157,12 +155,8 @@ def list_releases(
     from laion_assets.release.begun import begun_releases, files_of
 
     opened = existing_lake(lake)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for heading in ("release", "begun", "from", "formats"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("pairs", "parts", "size"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("where it lies", overflow="fold")
+    texts, numbers = ("release", "begun", "from", "formats", "where it lies"), ("pairs", "parts", "size")
+    table = listing(*texts[:-1], *numbers, texts[-1], numbers=numbers, folded=texts)
     for release in begun_releases(opened):
         files = files_of(opened, release.name)
         written = files.select("crawl", "bucket").n_unique() if files.height else 0
@@ -204,16 +198,14 @@ def place_named(name: str, lake: str | None) -> str:
     Raises:
         UsageError: it is none of these.
     """
-    from laion_assets.lake.opening import recorded_shape
     from laion_assets.release.begun import begun_release
 
     if "://" in name or os.sep in name or Path(name, "manifest.json").is_file():
         return name
-    settings = settings_of(lake)
-    if recorded_shape(settings.lake) is not None:
-        found = begun_release(settings.open_lake(create=False), name)
-        if found is not None:
-            return found.terms.destination
+    opened = settings_of(lake).lake_if_any()
+    found = None if opened is None else begun_release(opened, name)
+    if found is not None:
+        return found.terms.destination
     if Path(name).is_dir():
         return name
     raise UsageError(

@@ -27,14 +27,12 @@ def diff(
     The releases' own files of ids are read and nothing else, so it works long after the versions of tables that they
     were made from are gone. Where the lake is there, it is asked why pairs were removed.
     """
-    from laion_assets.lake.opening import recorded_shape
     from laion_assets.release.diff import diff_releases
     from laion_assets.release.place import open_place
 
     places = [open_place(place_named(name, lake)) for name in (before, after)]
     settings = settings_of(lake)
-    opened = settings.open_lake(create=False) if recorded_shape(settings.lake) is not None else None
-    found = diff_releases(places[0], places[1], show=show, lake=opened, models=settings.models)
+    found = diff_releases(places[0], places[1], show=show, lake=settings.lake_if_any(), models=settings.models)
     if as_json:
         sys.stdout.write(json.dumps(found.to_json(), indent=2) + "\n")
         return

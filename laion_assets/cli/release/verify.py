@@ -27,7 +27,6 @@ def verify(
     Each fault is a line; exit code 1 if there is any. No lake is needed: where there is one, the release is held
     against its takedowns and deny lists as they are now, else against its own removals feed.
     """
-    from laion_assets.lake.opening import recorded_shape
     from laion_assets.orchestration.removals import current_removals
     from laion_assets.release.manifest import read_manifest
     from laion_assets.release.place import open_place
@@ -35,8 +34,8 @@ def verify(
 
     place = open_place(place_named(release, lake))
     settings = settings_of(lake)
-    there = recorded_shape(settings.lake) is not None
-    removals = current_removals(settings.open_lake(create=False), settings) if there else None
+    opened = settings.lake_if_any()
+    there, removals = opened is not None, None if opened is None else current_removals(opened, settings)
     faults = 0
     for fault in verify_release(place, removals, content=not quick):
         faults += 1

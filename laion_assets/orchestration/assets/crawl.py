@@ -22,27 +22,27 @@ from laion_assets.tables.catalogue import TABLES
 
 def crawl_snapshots(step: Step) -> Metadata:
     """One row: the crawl as ``collinfo.json`` and its file lists describe it."""
-    if step.is_import:
-        return imported.snapshot(step)
+    facts, told = imported.snapshot(step) if step.is_import else _snapshot(step)
+    step.build.add(pl.DataFrame({**facts, "registered_at": datetime.now(UTC)}))
+    step.build.rows_in = 1
+    return told
+
+
+def _snapshot(step: Step) -> tuple[Mapping[str, object], Metadata]:
+    """What a source says of a crawl, and what to tell of it."""
     source = step.source.open()
     listed = {crawl.crawl: crawl for crawl in list_crawls(source)}
     if step.crawl not in listed:
         raise LakeError(f"{source.uri} lists no crawl {step.crawl}: `laion crawls` shows those it has")
     crawl = listed[step.crawl]
-    step.build.add(
-        pl.DataFrame(
-            {
-                "name": crawl.name,
-                "wat_file_count": count_files(source, step.crawl, "wat"),
-                "first_capture": crawl.first_capture,
-                "last_capture": crawl.last_capture,
-                "source_uri": source.uri,
-                "registered_at": datetime.now(UTC),
-            }
-        )
-    )
-    step.build.rows_in = 1
-    return {"source": source.uri}
+    facts = {
+        "name": crawl.name,
+        "wat_file_count": count_files(source, step.crawl, "wat"),
+        "first_capture": crawl.first_capture,
+        "last_capture": crawl.last_capture,
+        "source_uri": source.uri,
+    }
+    return facts, {"source": source.uri}
 
 
 def wat_files(step: Step) -> Metadata:
@@ -106,8 +106,7 @@ def candidate_pairs(step: Step) -> Metadata:
         raise LakeError(f"not every record or link of these files is accounted for, which is a fault of ours: {total}")
     step.build.adopt(folder.parts())
     step.build.rows_in = total.links
-    for reason, rows in total.drops.items():
-        step.build.drop(reason, rows)
+    step.build.drop_all(total.drops)
     step.row_groups = step.lake.shape["buckets"]
     bad_records = {f"bad record: {reason}": n for reason, n in total.bad_records.items()}
     step.build.counts.update(bad_records)

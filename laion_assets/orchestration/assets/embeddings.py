@@ -87,8 +87,7 @@ def clip_embeddings(step: Step) -> Metadata:
     step.build.rows_in = plan.pairs
     step.build.counts["taken over"] = plan.taken_over
     counts = _embed(step, encoders, plan)
-    for reason, rows in {**plan.drops, **counts.drops}.items():
-        step.build.drop(reason, rows)
+    step.build.drop_all({**plan.drops, **counts.drops})
     return _scores(step, encoders)
 
 

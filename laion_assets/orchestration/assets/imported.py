@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from datetime import UTC, datetime
 from os.path import commonprefix
 from typing import Any, Protocol, TypeAlias
 
@@ -50,26 +49,15 @@ KINDS: Mapping[str, Callable[[Files, Row], Pieces]] = {"list": _list, "tars": _t
 """By ``kind`` of a file, what reads it."""
 
 
-def snapshot(step: Step) -> Metadata:
-    """One row for all of an import."""
+def snapshot(step: Step) -> tuple[Mapping[str, object], Metadata]:
+    """What there is to say of all of an import as of one crawl, and what to tell of it."""
     files = _files(step)
     uris = files["uri"].to_list()
     folders = [uri.rpartition("/")[0] + "/" for uri in uris]
     folder = commonprefix(folders).rpartition("/")[0]  # noqa: RUF071 - addresses are no paths; it is cut at a slash
-    step.build.add(
-        pl.DataFrame(
-            {
-                "name": step.crawl,
-                "wat_file_count": 0,
-                "first_capture": None,
-                "last_capture": None,
-                "source_uri": folder,
-                "registered_at": datetime.now(UTC),
-            }
-        )
-    )
-    step.build.rows_in = 1
-    return {"source": folder, "files": files.height, "rows": int(files["rows"].sum())}
+    facts = dict.fromkeys(("first_capture", "last_capture"))
+    facts |= {"name": step.crawl, "wat_file_count": 0, "source_uri": folder}
+    return facts, {"source": folder, "files": files.height, "rows": int(files["rows"].sum())}
 
 
 def units(step: Step) -> pl.DataFrame:

@@ -23,8 +23,7 @@ def unique_pairs(step: Step) -> Metadata:
     )
     step.build.adopt([output])
     step.build.rows_in = counts.rows_in
-    for reason, rows in counts.drops.items():
-        step.build.drop(reason, rows)
+    step.build.drop_all(counts.drops)
     return {}
 
 
@@ -52,7 +51,6 @@ def filtered_pairs(step: Step) -> Metadata:
     )
     step.build.adopt([output])
     step.build.rows_in = counts.rows_in
-    for reason, rows in counts.drops.items():
-        step.build.drop(reason, rows)
+    step.build.drop_all(counts.drops)
     step.build.counts.update({f"subset {name}": rows for name, rows in counts.subsets.items()})
     return {"subsets": counts_table(counts.subsets, "subset"), **pairs_to_see(step.partition)}

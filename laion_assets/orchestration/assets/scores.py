@@ -37,8 +37,7 @@ def _scored(step: Step) -> Metadata:
     step.build.adopt([taken_over])
     step.build.rows_in = plan.rows_in
     step.build.counts["taken over"] = plan.taken_over
-    for reason, rows in plan.drops.items():
-        step.build.drop(reason, rows)
+    step.build.drop_all(plan.drops)
     wanted = wanted_heads(step.build.con)
     on_vectors = {h.name: vector_scorer(h, tensors_of(h)) for h in heads if h.made_for and h.name in wanted}
     step.build.adopt(score_vectors(step.build.con, embeddings, on_vectors, step.build.folder.path))

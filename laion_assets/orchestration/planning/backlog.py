@@ -138,12 +138,9 @@ class Backlog:
         found = _Upstream()
         for read in TABLES[state.table].reads:
             self._look_upstream(read, state, found)
-        blocked = found.blocked or state.partition["crawl"] not in self._lake.registered
-        due = is_due(state) or (state.table, state.name) in self._again
-        if due or found.waits or blocked or found.before:
-            waits = found.waits or (not due and not blocked)
-            self._stand(state.table, state.partition, waits=waits, blocked=blocked, before=found.before)
-        if (state.table, state.name) in self.outlooks and not blocked:
+        found.blocked |= state.partition["crawl"] not in self._lake.registered
+        self._judge(state, found, due=is_due(state) or (state.table, state.name) in self._again)
+        if (state.table, state.name) in self.outlooks and not found.blocked:
             self._note_history(state)
 
     def _note_history(self, state: PartitionState) -> None:
@@ -186,10 +183,12 @@ class Backlog:
                 found.blocked |= self._given_up[asset, str(crawl)] > 0
         if crawl is not None:
             found.blocked |= crawl not in self._lake.registered
-        due = is_due(state)
+        self._judge(state, found, due=is_due(state))
+
+    def _judge(self, state: PartitionState, found: "_Upstream", *, due: bool) -> None:
         if due or found.waits or found.blocked or found.before:
             waits = found.waits or (not due and not found.blocked)
-            self._stand(model, state.partition, waits=waits, blocked=found.blocked, before=found.before)
+            self._stand(state.table, state.partition, waits=waits, blocked=found.blocked, before=found.before)
 
     def _stand(self, asset: str, partition: Partition, *, waits: bool, blocked: bool, before: Iterable[str]) -> None:
         """Decide on one partition.

@@ -50,7 +50,6 @@ _TYPES: Final = {
     pa.float64(): "cr:Float64",
 }  # fmt: skip
 _COMMON_CRAWL: Final = re.compile(r"CC-MAIN-\d{4}-\d{2}")
-_MEASURED: Final = ("similarity", "LANGUAGE", "language", "punsafe", "pwatermark", "AESTHETIC_SCORE", "aesthetic_score")
 
 
 @dataclass(frozen=True)
