@@ -73,6 +73,7 @@ class _HeardEnough(FetchFailed):
 _Check = Callable[[Fetched, Answer], None]
 
 
+@dataclass(eq=False)
 class Fetcher:
     """Fetches urls, hundreds at once, in the thread that asks for them.
 
@@ -84,19 +85,17 @@ class Fetcher:
         hosts: what hosts allow, who are asked once a day; None where nobody is asked.
     """
 
-    def __init__(
-        self,
-        options: DownloadOptions,
-        removals: Removal | None = None,
-        guard: Guard | None = None,
-        slots: Slots | None = None,
-        hosts: HostBook | None = None,
-    ) -> None:
-        self.options = options
-        self.removals = removals
-        self._hosts = hosts
-        self._guard = guard or Guard(options.allowed_networks)
-        self._loop = Loop(options, self._guard, slots or Slots(options.connections_per_host, options.delay_seconds))
+    options: DownloadOptions
+    removals: Removal | None = None
+    guard: Guard | None = None
+    slots: Slots | None = None
+    hosts: HostBook | None = None
+
+    def __post_init__(self) -> None:
+        options = self.options
+        self._guard = self.guard or Guard(options.allowed_networks)
+        slots = self.slots or Slots(options.connections_per_host, options.delay_seconds)
+        self._loop = Loop(options, self._guard, slots)
 
     def fetch(self, url: str) -> Fetched:
         """Fetch a url and check what comes back against every limit that needs no decoding."""
@@ -173,7 +172,7 @@ class Fetcher:
 
     def _consult(self, target: HttpUrl, outcome: Fetched, how: str) -> Steps:
         """Refuse what its host does not allow, so that it is not even asked for."""
-        if self._hosts is None:
+        if self.hosts is None:
             return
         says = yield from self._host_says(f"{target.scheme}://{target.authority}")
         if says.unreachable is not None:
@@ -186,9 +185,9 @@ class Fetcher:
 
     def _host_says(self, origin: str) -> Steps:
         """What an origin says; of all who want to know it today one asks."""
-        assert self._hosts is not None
-        while (says := self._hosts.get(origin)) is None:
-            if not self._hosts.begin(origin):
+        assert self.hosts is not None
+        while (says := self.hosts.get(origin)) is None:
+            if not self.hosts.begin(origin):
                 yield _PATIENCE_SECONDS
                 continue
             documents: dict[str, Document] = {}
@@ -196,7 +195,7 @@ class Fetcher:
                 documents[path] = yield from self._document(f"{origin}{path}")
                 if documents[path].failure is not None:  # whoever does not answer is not asked for more
                     break
-            return self._hosts.put(origin, documents)
+            return self.hosts.put(origin, documents)
         return says
 
     def _document(self, url: str) -> Steps:
