@@ -32,13 +32,16 @@ from laion_assets.delta.seals import (
 from laion_assets.delta.storage import Storage
 
 _DONE = "bounds.json"
+_WORTH_A_NOTE = 200
+"""Entries that were looked at, so that the next pass need not."""
 _KEPT = ("minValues", "maxValues")
 
 
 def forget_bounds(lake: Lake, table: str) -> int:
     """Take out of the log of a table what it should not know; gives how many entries were changed. Safe to repeat.
 
-    Entries that were looked at before are not looked at again. A log that lacks entries keeps its checkpoints.
+    Of a long log, entries that were looked at before are not looked at again. A log that lacks entries keeps its
+    checkpoints.
 
     Raises:
         LakeError: files cannot be read or written.
@@ -51,14 +54,15 @@ def forget_bounds(lake: Lake, table: str) -> int:
     mark = json_digest(sorted(bounded), sort_keys=True, digits=16)
     last = max(entries)
     done = _done(storage, table, mark)
-    changed = sum(_forget(storage, table, version, bounded) for version in sorted(entries) if version > done)
+    changed = [_forget(storage, table, version, bounded) for version in sorted(entries) if version > done]
     holding = [version for version in checkpoints if _holds(storage, checkpoint_name(table, version), bounded)]
     if holding and entries == {*range(last + 1)}:
         drop_checkpoints(storage, table, 0)
         _checkpoint(lake, table)
-    content = {"until": last, "bounded": mark}
-    storage.replace(f"{table}/{SEALS}/{_DONE}", f"{json.dumps(content)}\n".encode())
-    return changed
+    if last - done >= _WORTH_A_NOTE and None not in changed:
+        content = {"until": last, "bounded": mark}
+        storage.replace(f"{table}/{SEALS}/{_DONE}", f"{json.dumps(content)}\n".encode())
+    return sum(filter(None, changed))
 
 
 def without_bounds(entry: str, bounded: Collection[str]) -> str:
@@ -87,8 +91,8 @@ def _stats(text: str | None, bounded: Collection[str]) -> str | None:
     return json.dumps({**stats, **fewer}, separators=(",", ":"), ensure_ascii=False)
 
 
-def _forget(storage: Storage, table: str, version: int, bounded: Collection[str]) -> bool:
-    """Narrow one entry and its seal; one that cannot be read is left to whoever verifies."""
+def _forget(storage: Storage, table: str, version: int, bounded: Collection[str]) -> bool | None:
+    """Narrow one entry and its seal; None: one of them cannot be read, which is left to whoever verifies."""
     name = entry_name(table, version)
     try:
         seal = read_seal(storage, table, version)
@@ -96,7 +100,7 @@ def _forget(storage: Storage, table: str, version: int, bounded: Collection[str]
         narrowed = without_bounds(found, bounded)
         sealed = None if seal is None else without_bounds(seal.entry, bounded)
     except (SealDamaged, ValueError, FileNotFoundError):
-        return False
+        return None
     if seal is not None and sealed is not None and sealed != seal.entry:
         storage.replace(seal_name(table, version), replace(seal, entry=sealed).to_bytes())
     if narrowed == found:

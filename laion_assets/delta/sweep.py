@@ -18,6 +18,7 @@ import polars as pl
 
 from laion_assets.common.locks import locked
 from laion_assets.delta.bounds import forget_bounds
+from laion_assets.delta.copies import forget_copies
 from laion_assets.delta.errors import LakeError, PartitionBusy
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.leftovers import left_over, marks
@@ -96,7 +97,9 @@ def _parts(lake: Lake, plan: RetentionPlan, swept: Swept) -> Iterator[Callable[[
 
 
 def _narrow(lake: Lake, table: str, swept: Swept) -> int:
-    swept.entries += forget_bounds(lake, table) if lake.exists(table) else 0
+    if lake.exists(table):
+        swept.entries += forget_bounds(lake, table)
+        forget_copies(lake, table)
     return 0
 
 

@@ -37,4 +37,5 @@ def test_nothing_that_it_started_outlives_it(tmp_path: Path) -> None:
             first, *more = filter(None, (tmp_path / "log").read_text().splitlines())
             assert first.startswith("Dagster at http://127.0.0.1:")
             # What a server of Dagster's may say of an interrupt, and its daemon of an instance without runs.
-            assert [line for line in more if line != "Aborted!" and "No cursor for event type" not in line] == []
+            usual = ("Aborted!", "No cursor for event type", "Got goaway")
+            assert [line for line in more if not any(words in line for words in usual)] == []

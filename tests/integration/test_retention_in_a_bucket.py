@@ -10,6 +10,7 @@ import pytest
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.retention import plan_retention
 from laion_assets.delta.sweep import sweep
+from laion_assets.delta.table import Table
 from laion_assets.lake.opening import open_lake
 from tests.s3 import BUCKET, environment, s3_server
 from tests.unit.delta.tables_made import made
@@ -57,3 +58,23 @@ def test_a_bucket_forgets_what_nothing_names_and_keeps_what_is_pinned(lake: Lake
         rows = pl.scan_delta(lake.opened("images", version), storage_options=lake.storage.polars_options).collect()
         assert rows["shard_path"].to_list() == [tar]
     assert not {file for file in lake.opened("images", forgotten).file_uris() if file.rpartition("/lake/")[2] in there}
+
+
+def test_logs_in_a_bucket_forget_the_texts_that_earlier_versions_put_there(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "configuration", property(lambda _: {"delta.enableExpiredLogCleanup": "false"}))
+        for url in ("http://somebody.example/1", "http://somebody.example/2"):
+            made(lake, "images", PARTITION, [{"url": url, "status": "failed", "failure": "dns"}])
+        lake.opened("images").create_checkpoint()
+
+    def log() -> bytes:
+        folders = ("images/_delta_log", "images/_laion")
+        return b"".join(lake.storage.read(file.name) for folder in folders for file in lake.storage.files(folder))
+
+    assert b"somebody.example" in log()
+    swept = sweep(lake, plan_retention(lake))
+    assert (swept.entries, b"somebody.example" in log()) == (2, False)
+    assert lake.scan("images").collect()["url"].to_list() == ["http://somebody.example/2"]
+    assert sweep(lake, plan_retention(lake)).entries == 0

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from laion_assets.delta import opening
+from laion_assets.delta import bounds, opening
 from laion_assets.delta.bounds import forget_bounds, without_bounds
 from laion_assets.delta.build import lake_build
 from laion_assets.delta.catalogue import Catalogue
@@ -142,6 +142,16 @@ def test_it_completes_wherever_it_was_ended(earlier: Lake, monkeypatch: pytest.M
     assert URL.encode() not in log_of(earlier)
     assert faults(earlier) == []
     assert len(rows_at(earlier, 3)) == 2
+
+
+def test_of_a_long_log_only_what_came_since_is_looked_at(earlier: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "_WORTH_A_NOTE", 2)
+    assert forget_bounds(earlier, "pairs") == 3
+    looked_at: list[str] = []
+    read: Callable[[str], bytes] = earlier.storage.read
+    monkeypatch.setattr(earlier.storage, "read", lambda name: looked_at.append(name) or read(name))
+    assert forget_bounds(earlier, "pairs") == 0
+    assert [name for name in looked_at if "_delta_log" in name] == []
 
 
 def test_a_log_that_lacks_entries_keeps_its_checkpoint(earlier: Lake) -> None:

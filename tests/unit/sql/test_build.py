@@ -8,7 +8,13 @@ from deltalake import DeltaTable
 
 from laion_assets.delta import writing
 from laion_assets.delta.build import lake_build
-from laion_assets.delta.errors import PartitionBusy, UpstreamMissing, UpstreamTestsFailed, ValidationFailed
+from laion_assets.delta.errors import (
+    PartitionBusy,
+    UpstreamMissing,
+    UpstreamTestsFailed,
+    ValidationFailed,
+    without_texts,
+)
 from laion_assets.delta.inputs import Inputs
 from laion_assets.delta.repair import mark_damaged
 from laion_assets.delta.states import State
@@ -173,7 +179,7 @@ def test_a_failing_test_says_which_rows_and_publishes_nothing(lake, folder, row,
         build(lake, folder, "paths")
     [failed] = [check for check in caught.value.checks if not check.passed]
     assert (failed.name, failed.sample) == (test, (sample,))
-    assert str(sample) in str(caught.value)
+    assert str(without_texts(sample)) in str(caught.value), "what it says outlives rows"
     assert rows(lake, "paths") == before
     recorded = pl.read_delta(lake.path("model_tests")).filter(~pl.col("passed"))
     assert recorded.select("model", "scope", "test", "failing_rows").rows() == [("paths", "all", test, failed.failing)]
