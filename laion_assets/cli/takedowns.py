@@ -16,8 +16,6 @@ from laion_assets.delta.lake import Lake
 from laion_assets.settings import Settings
 
 if TYPE_CHECKING:
-    import duckdb
-
     from laion_assets.consent.removals import RegisteredRemovals
 
 _OF_PAIRS: Final = ("clip_embeddings", "filtered_pairs")
@@ -78,7 +76,7 @@ def takedown(
             out.print(Text(f"to be withdrawn: {', '.join(f'{kind} {entry}' for entry in entries)}"), soft_wrap=True)
         else:
             _print(_concerned(opened, settings, request.frame), f"{kind} {value}")
-        out.print("The next builds look at every partition of unique_pairs, images and filtered_pairs again.")
+        out.print("The next builds make again the partitions that hold any of it, and what is built on them.")
         if dry_run:
             return
         if not typer.confirm("Withdraw it?" if withdraw else "Enter it?"):
@@ -157,77 +155,26 @@ def _entries(lake: Lake, wanted: Any) -> list[str]:
 def _concerned(lake: Lake, settings: Settings, frame: Any) -> Concerned:
     from laion_assets.common.duck import number
     from laion_assets.consent.removals import Removals
+    from laion_assets.sql.removed import find_removed, holding, release_selections, training_selections
     from laion_assets.sql.session import connect
 
-    with connect(lake, models=settings.models) as con:
-        known = Removals(frame).register(con)
+    removals, models = Removals(frame), settings.models
+    with connect(lake, models=models) as con:
+        known = removals.register(con)
         removed = f"SELECT count(*) FROM ({_pictures(known)}) WHERE removal IS NOT NULL"
         pictures = number(con, f"{removed} AND status = 'success'")
-        _hit(con, known)
+        find_removed(con, known)
         pairs = known.annotate("unique_pairs", pair_id="pair_id")
         rows = {"unique_pairs": number(con, f"SELECT count(*) FROM ({pairs}) WHERE removal IS NOT NULL")}
         rows["images"] = number(con, removed)
         for table in _OF_PAIRS:
             rows[table] = number(con, f"SELECT count(*) FROM {table} SEMI JOIN hit USING (crawl, bucket, pair_id)")
-    selected = [dict(_selected(lake, settings, frame, query)) for query in (_TRAININGS, _RELEASES)]
-    return Concerned(rows, pictures, *selected)
+    selections = training_selections(lake, models), release_selections(lake, models)
+    return Concerned(rows, pictures, *(dict(holding(lake, models, removals, of)) for of in selections))
 
 
 def _pictures(known: "RegisteredRemovals") -> str:
     return known.annotate("images", final_url="final_url", sha256="sha256")
-
-
-def _hit(con: "duckdb.DuckDBPyConnection", known: "RegisteredRemovals") -> None:
-    """Make the table ``hit`` of the pairs that are to be removed, themselves or by their picture."""
-    pairs = """(
-        SELECT pair.crawl, pair.bucket, pair.pair_id, pair.url, image.final_url, image.sha256 FROM unique_pairs AS pair
-        LEFT JOIN images AS image
-            ON image.crawl = pair.crawl AND image.bucket = pair.bucket AND image.url = pair.url
-    )"""
-    annotated = known.annotate(pairs, final_url="final_url", pair_id="pair_id", sha256="sha256")
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE hit AS SELECT DISTINCT crawl, bucket, pair_id FROM ({annotated}) "
-        "WHERE removal IS NOT NULL"
-    )
-
-
-_TRAININGS: Final = """
-    SELECT DISTINCT ON (recipe) recipe, policy, selection, map_entries(source_versions) FROM training_sets
-    ORDER BY recipe
-"""
-_RELEASES: Final = "SELECT release, source, selection, map_entries(source_versions) FROM releases ORDER BY release"
-
-
-def _selected(lake: Lake, settings: Settings, frame: Any, query: str) -> Iterator[tuple[str, int | None]]:
-    """What was selected from such pairs, at the versions that it was selected from, with the number of pairs.
-
-    Args:
-        lake: the lake.
-        settings: of it.
-        frame: what is to be removed.
-        query: gives of each its name, the table or model, the predicate, and the versions.
-    """
-    import duckdb
-
-    from laion_assets.common.duck import number
-    from laion_assets.consent.removals import Removals
-    from laion_assets.delta.errors import LakeError
-    from laion_assets.sql.session import connect
-
-    with connect(lake, models=settings.models) as con:
-        found = con.execute(query).fetchall()
-    for name, source, selection, read in found:
-        versions = {entry["key"]: entry["value"] for entry in read if entry["value"] >= 0}
-        try:
-            with connect(lake, models=settings.models, at=versions) as con:
-                _hit(con, Removals(frame).register(con))
-                selected = f"(FROM {source} WHERE ({selection}\n))"
-                pairs = number(con, f"SELECT count(*) FROM {selected} SEMI JOIN hit USING (crawl, bucket, pair_id)")
-        except (LakeError, duckdb.Error):  # a version is gone, or the model that was selected from
-            yield name, None
-            continue
-        if pairs:
-            yield name, pairs
 
 
 def _print(found: Concerned, what: str) -> None:

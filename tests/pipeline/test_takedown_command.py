@@ -131,6 +131,30 @@ def test_a_script_is_not_asked_and_a_mistake_is_taken_back_with_all_that_it_remo
     assert "no request for domain 127.0.0.1 stands" in again.stderr
 
 
+def test_a_request_that_finds_nothing_leaves_nothing_to_build(place: Place) -> None:
+    place.good("takedown", "domain", "nobody.example")
+    assert place.states() == {"done": 7}
+    assert place.good("build", FIRST).startswith("nothing to do: ")
+    place.good("takedown", "domain", "nobody.example", "--withdraw")
+    assert place.states() == {"done": 7}
+
+
+def test_a_redirected_picture_goes_by_the_address_it_was_redirected_to_and_comes_back(place: Place) -> None:
+    rows = f"""SELECT url, final_url, sha256 FROM images WHERE status = 'success' AND final_url <> url
+        AND url_host(final_url) = '{HOST}' ORDER BY ALL"""
+    [moved, *others] = before = ask(place, rows)
+    place.good("takedown", "url", str(moved["final_url"]))
+    told = json.loads(place.good("status", "--json"))["stages"]
+    assert {table for table, counts in told.items() if counts["stale"]} >= {"images", "filtered_pairs"}
+    assert not told["unique_pairs"]["stale"]
+    place.good("build", FIRST)
+    assert ask(place, rows) == others
+    assert place.states() == {"done": 7}
+    place.good("takedown", "url", str(moved["final_url"]), "--withdraw")
+    place.good("build", FIRST)
+    assert ask(place, rows) == before
+
+
 def test_a_withdrawal_is_found_by_what_the_request_means(place: Place) -> None:
     place.good("takedown", "domain", "*.Somewhere.EXAMPLE")
     place.good("takedown", "domain", "somewhere.example", "--withdraw")
