@@ -49,7 +49,7 @@ def _drawn(lake: Material) -> list[str]:
     return [row["recipe"] for row in rows]
 
 
-def _tainted(lake: Material) -> dict[str, str]:
+def tainted(lake: Material) -> dict[str, str]:
     """By recipe, that its weights learned from removed pairs: requests name the weights that had, by their digest."""
     rows = lake.rows("""
         WITH withdrawn AS (SELECT value, requested_at AS at FROM takedowns WHERE kind = 'withdrawal'),
@@ -62,7 +62,7 @@ def _tainted(lake: Material) -> dict[str, str]:
 
 
 def _recipes(lake: Material) -> Table:
-    tainted = _tainted(lake)
+    marks = tainted(lake)
     rows = lake.rows("""
         WITH ends AS (SELECT recipe, sum(wall_seconds) AS seconds, max_by(clip_checkpoints, epoch) AS last
             FROM clip_checkpoints GROUP BY recipe),
@@ -73,7 +73,7 @@ def _recipes(lake: Material) -> Table:
         FROM ends LEFT JOIN learned USING (recipe) ORDER BY recipe""")
     lines = [
         [
-            name(row["recipe"], note="; ".join(_notes(row, tainted))),
+            name(row["recipe"], note="; ".join(_notes(row, marks))),
             foreign(row["model"]),
             foreign(row["source"] or "–", note=row["predicate"] or ""),
             number(row["pairs"]),
@@ -93,11 +93,11 @@ def _recipes(lake: Material) -> Table:
     return Table(title="Trained recipes", headings=headings, rows=lines, note=note)
 
 
-def _notes(row: Mapping[str, Any], tainted: Mapping[str, str]) -> Iterator[str]:
+def _notes(row: Mapping[str, Any], marks: Mapping[str, str]) -> Iterator[str]:
     if not row["final"]:
         yield f"not completed: epoch {row['epoch']}"
-    if row["recipe"] in tainted:
-        yield tainted[row["recipe"]]
+    if row["recipe"] in marks:
+        yield marks[row["recipe"]]
 
 
 def _curves(lake: Material, drawn: Sequence[str]) -> Chart:
