@@ -209,7 +209,7 @@ def _print_removals(settings: Settings) -> None:
     if waiting:
         text = Text.assemble((f"{counted(waiting, 'removal request')} not done with", _LOOKS["stale"][1]))
         out.print(text + Text(": `laion build` removes what is left, `laion takedowns` lists them"), soft_wrap=True)
-    for line in tainted_lines(lake, requests):
+    for line in tainted_lines(lake):
         out.print(Text.assemble(("tainted", _LOOKS["stale"][1]), f": {line}"), soft_wrap=True)
 
 

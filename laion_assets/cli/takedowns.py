@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -143,7 +142,7 @@ def takedowns(
         said = [request[name] for name in ("kind", "value", "requested_at", "reason")]
         table.add_row(*(Text(str(one or "")) for one in said), Text(_became(request)))
     out.print(table)
-    for line in tainted_lines(opened, found):
+    for line in tainted_lines(opened):
         out.print(Text(line), soft_wrap=True)
 
 
@@ -159,24 +158,13 @@ def _became(request: dict[str, Any]) -> str:
     return f"removed: {rows}; a training set still holds it: `laion train RECIPE` makes it again"
 
 
-def tainted_lines(lake: Lake, requests: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """For people, the checkpoints of now that learned from removed pairs, a line a recipe.
+def tainted_lines(lake: Lake) -> Iterator[str]:
+    """For people, the checkpoints that learned from removed pairs, a line a recipe."""
+    from laion_assets.orchestration.planning.completion import tainted_epochs
 
-    Args:
-        lake: the lake.
-        requests: as :func:`requests_of` gives them.
-    """
-    named = {checkpoint for one in requests if not one["withdrawn_at"] for checkpoint in one["tainted_checkpoints"]}
-    if not named:
-        return
-    epochs: dict[str, list[str]] = defaultdict(list)
-    rows = lake.scan("clip_checkpoints").select("recipe", "epoch", "sha256").sort("recipe", "epoch").collect()
-    for recipe, epoch, sha256 in rows.iter_rows():
-        if f"{recipe} epoch {epoch} {sha256}" in named:
-            epochs[recipe].append(str(epoch))
-    for recipe, numbers in epochs.items():
+    for recipe, epochs in tainted_epochs(lake).items():
         anew = f"`laion train {recipe}` trains it anew without them"
-        yield f"{recipe} learned from removed pairs (epoch {', '.join(numbers)}): {anew}"
+        yield f"{recipe} learned from removed pairs (epoch {', '.join(map(str, epochs))}): {anew}"
 
 
 def requests_of(lake: Lake) -> Iterator[dict[str, Any]]:

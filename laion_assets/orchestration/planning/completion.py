@@ -25,9 +25,11 @@ from laion_assets.settings import Settings
 from laion_assets.sql.removed import AS_CRAWLED, Selection, pairs_selected, rows_at, training_selection
 from laion_assets.tables.catalogue import TABLES
 from laion_assets.tables.declaration import Outside
+from laion_assets.training.model_card import CARD, with_mark
 
 _REQUESTS: Final = "takedowns"
 _SETS: Final = "training_sets"
+_WEIGHTS: Final = "clip_checkpoints"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Request:
     requested_at: datetime
     completed_at: datetime | None
     rows_removed: dict[str, int] | None
+    tainted: tuple[str, ...]
+    """The weights that learned from it: see ``Outcome``."""
 
     @cached_property
     def removals(self) -> Removals:
@@ -53,7 +57,14 @@ def requests_in_force(lake: Lake) -> list[Request]:
     frame = lake.scan(_REQUESTS).collect()
     rows = frame.to_dicts()
     return [
-        Request(kind, str(value), row["requested_at"], row["completed_at"], counts_of(row["rows_removed"]))
+        Request(
+            kind,
+            str(value),
+            row["requested_at"],
+            row["completed_at"],
+            counts_of(row["rows_removed"]),
+            tuple(row["tainted_checkpoints"] or ()),
+        )
         for row, (kind, value) in ((rows[number - 1], (kind, value)) for number, kind, value in in_force(frame))
     ]
 
@@ -69,6 +80,41 @@ def settle_requests(lake: Lake, settings: Settings) -> int:
     Returns:
         How many requests are not done with.
     """
+    left = _settle(lake, settings)
+    _mark_cards(lake)
+    return left
+
+
+def tainted_epochs(lake: Lake) -> dict[str, list[int]]:
+    """By recipe, the epochs of its checkpoints of now that learned from what was to be removed since."""
+    named = {checkpoint for request in requests_in_force(lake) for checkpoint in request.tainted}
+    found: dict[str, list[int]] = defaultdict(list)
+    if named:
+        rows = lake.scan(_WEIGHTS).select("recipe", "epoch", "sha256").sort("recipe", "epoch").collect()
+        for recipe, epoch, sha256 in rows.iter_rows():
+            if f"{recipe} epoch {epoch} {sha256}" in named:
+                found[recipe].append(epoch)
+    return dict(found)
+
+
+def _mark_cards(lake: Lake) -> None:
+    """Let the model cards beside weights say what :func:`tainted_epochs` does, also where it says so no more."""
+    if not lake.exists(_REQUESTS) or not lake.exists(_WEIGHTS):
+        return
+    if lake.scan(_REQUESTS).collect()["tainted_checkpoints"].list.len().sum() == 0:
+        return
+    tainted = tainted_epochs(lake)
+    for recipe, path in lake.scan(_WEIGHTS).select("recipe", "path").collect().iter_rows():
+        folder, _, _ = path.rpartition("/")
+        name = f"{folder}/{CARD}"
+        if folder and lake.storage.exists(name):
+            card = lake.storage.read(name).decode()
+            marked = with_mark(card, tainted.get(recipe, []), f"laion train {recipe}")
+            if marked != card:
+                lake.storage.replace(name, marked.encode())
+
+
+def _settle(lake: Lake, settings: Settings) -> int:
     open_ = [request for request in requests_in_force(lake) if request.completed_at is None]
     if not open_:
         return 0
@@ -148,10 +194,10 @@ class Look:
 
     def checkpoints(self, request: Request) -> Iterator[str]:
         """The checkpoints that learned from it: their training sets were made of such pairs, before it was entered."""
-        if not self.lake.exists("clip_checkpoints"):
+        if not self.lake.exists(_WEIGHTS):
             return
         columns = ["recipe", "epoch", "training_set_version", "sha256"]
-        rows = self.lake.scan("clip_checkpoints").select(columns).sort(columns).collect()
+        rows = self.lake.scan(_WEIGHTS).select(columns).sort(columns).collect()
         for recipe, epoch, version, sha256 in rows.iter_rows():
             commit = self._known.of(_SETS).commit_at(f"recipe={recipe}", version)
             if commit is not None and self._pairs(request, recipe, commit):

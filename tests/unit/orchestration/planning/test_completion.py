@@ -15,6 +15,7 @@ from laion_assets.settings import Settings
 from tests.unit.delta.tables_made import ENCODER, FIRST, made, made_crawl, pair, released
 
 WEIGHTS = f"small epoch 1 {'a' * 64}"
+CARD = f"files/checkpoints/recipe=small/{'0' * 16}/README.md"
 BUCKET = f"crawl={FIRST}/bucket=0"
 
 
@@ -47,6 +48,7 @@ def trained(lake: Lake) -> None:
     row = {
         "epoch": 1,
         "sha256": "a" * 64,
+        "path": f"{CARD.rpartition('/')[0]}/1.safetensors",
         "training_set_version": version,
         "source_versions": [("training_sets", version)],
     }
@@ -110,3 +112,19 @@ def test_a_checkpoint_that_was_trained_after_the_request_is_not_tainted(lake: La
     without_the_first(lake)
     assert settle_requests(lake, settings) == 0
     assert [row["tainted_checkpoints"] for row in told(lake)] == [[]]
+
+
+def test_the_model_card_says_so_until_the_request_is_withdrawn(lake: Lake, settings: Settings) -> None:
+    card = "---\nlicense: mit\n---\n\n# small\n\nA model.\n\n## Scores\n"
+    lake.storage.replace(CARD, card.encode())
+    request_takedown(lake, "url", "http://a.example/1.jpg", None)
+    without_the_first(lake)
+    for _ in range(2):
+        settle_requests(lake, settings)
+        said = lake.storage.read(CARD).decode()
+        assert said.count("The weights of epoch 1 learned from pairs whose removal was asked for since") == 1
+        assert "`laion train small` trains anew" in said
+        assert [line for line in said.split("\n") if not line.startswith(">")] == card.split("\n")
+    withdraw_takedowns(lake, "url", ["http://a.example/1.jpg"], None)
+    settle_requests(lake, settings)
+    assert lake.storage.read(CARD).decode() == card
