@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from laion_assets.consent.changes import merged
 from laion_assets.consent.removals import Removals, load_removals
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.lake import Lake
@@ -86,10 +87,11 @@ def judged_removals(lake: Lake, settings: Settings) -> JudgedRemovals:
     Raises:
         RemovalError: an entry of them is not what it has to be.
     """
-    if all(Path(path).is_file() for paths in deny_lists(settings).values() for path in paths):
-        return JudgedRemovals(settings, current_removals(lake, settings), load_removals(None, **deny_lists(settings)))
-    takedowns = lake.scan("takedowns").collect() if lake.exists("takedowns") else None
-    return JudgedRemovals(settings, load_removals(takedowns), None)
+    asked = load_removals(lake.scan("takedowns").collect() if lake.exists("takedowns") else None)
+    if not all(Path(path).is_file() for paths in deny_lists(settings).values() for path in paths):
+        return JudgedRemovals(settings, asked, None)
+    deny = load_removals(None, **deny_lists(settings))
+    return JudgedRemovals(settings, merged(asked, deny), deny)
 
 
 def deny_lists(settings: Settings) -> dict[str, tuple[str, ...]]:
