@@ -65,6 +65,7 @@ def status(
         _print_crawls(found, most)
     _print_recipes(found)
     _print_models(found)
+    _print_removals(settings)
     if why:
         _print_reasons(found, failures)
 
@@ -191,6 +192,20 @@ def _print_models(lake: LakeStatus) -> None:
             more = f" and {len(names) - _MODELS_NAMED} more" if len(names) > _MODELS_NAMED else ""
             text = Text.assemble((state, _LOOKS[state][1]), f" SQL models: {', '.join(names[:_MODELS_NAMED])}{more}")
             out.print(text, soft_wrap=True)
+
+
+def _print_removals(settings: Settings) -> None:
+    """The removal requests that are not done with, and what learned from removed pairs."""
+    from laion_assets.cli.takedowns import requests_of, tainted_lines
+
+    lake = settings.open_lake(create=False)
+    requests = [*requests_of(lake)]
+    waiting = sum(not one["withdrawn_at"] and one["completed_at"] is None for one in requests)
+    if waiting:
+        text = Text.assemble((f"{counted(waiting, 'removal request')} not done with", _LOOKS["stale"][1]))
+        out.print(text + Text(": `laion build` removes what is left, `laion takedowns` lists them"), soft_wrap=True)
+    for line in tainted_lines(lake):
+        out.print(Text.assemble(("tainted", _LOOKS["stale"][1]), f": {line}"), soft_wrap=True)
 
 
 def _cell(counts: Mapping[str, int]) -> Text:

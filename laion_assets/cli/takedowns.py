@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -15,23 +15,15 @@ from laion_assets.common.quantities import counted
 from laion_assets.delta.lake import Lake
 from laion_assets.settings import Settings
 
-if TYPE_CHECKING:
-    import duckdb
-
-    from laion_assets.consent.removals import RegisteredRemovals
-
-_OF_PAIRS: Final = ("clip_embeddings", "filtered_pairs")
-"""Tables that say of a pair its crawl, bucket and pair_id, and no more."""
-
 
 @dataclass(frozen=True)
 class Concerned:
     """What a removal request concerns, as a lake is now."""
 
     rows: dict[str, int]
-    """By table, the rows that the next builds take out."""
-    pictures: int
-    """Stored pictures among them."""
+    """By table, the rows that the next builds take out; of ``images`` stored pictures."""
+    as_crawled: int
+    """Rows of what was extracted from crawls, from which no build takes anything."""
     trainings: dict[str, int | None]
     """By recipe, the pairs that its training set was selected from; None where that cannot be looked up any more."""
     releases: dict[str, int | None]
@@ -51,6 +43,14 @@ def takedown(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it concerns, and enter nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Enter it without asking.")] = False,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take back a request that was entered.")] = False,
+    receipt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write what a request that stands has removed, what remains of it and until when, as JSON with a "
+            "digest; `-` prints it. Enters nothing.",
+        ),
+    ] = None,
     lake: LakeOption = None,
 ) -> None:
     """Enter a removal request. What holds such rows becomes stale, and `laion build` removes them for good.
@@ -72,13 +72,16 @@ def takedown(
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)
     request = load_removals(pl.DataFrame({"kind": [kind], "value": [value]}))  # refuses what cannot be understood
-    entries = _entries(opened, request.frame) if withdraw else []
+    entries = _entries(opened, request.frame) if withdraw or receipt else []
+    if receipt:
+        _write_receipt(opened, settings, kind, entries[0], receipt)
+        return
     if dry_run or (not yes and sys.stdin.isatty() and sys.stdout.isatty()):
         if withdraw:
             out.print(Text(f"to be withdrawn: {', '.join(f'{kind} {entry}' for entry in entries)}"), soft_wrap=True)
         else:
             _print(_concerned(opened, settings, request.frame), f"{kind} {value}")
-        out.print("The next builds look at every partition of unique_pairs, images and filtered_pairs again.")
+        out.print("The next builds make again the partitions that hold any of it, and what is built on them.")
         if dry_run:
             return
         if not typer.confirm("Withdraw it?" if withdraw else "Enter it?"):
@@ -92,26 +95,82 @@ def takedown(
     out.print(f"{commit.rows} requests of this kind; `laion status` shows what is stale, `laion build` removes it")
 
 
+def _write_receipt(lake: Lake, settings: Settings, kind: str, value: str, target: str) -> None:
+    from pathlib import Path
+
+    from laion_assets.common.files import write_file
+    from laion_assets.orchestration.automation.maintenance import survey
+    from laion_assets.orchestration.automation.receipt import receipt
+    from laion_assets.orchestration.planning.completion import requests_in_force
+    from laion_assets.orchestration.runs.home import dagster_instance
+
+    [request] = [one for one in requests_in_force(lake) if (one.kind, one.value) == (kind, value)]
+    told = receipt(lake, settings, request, survey(settings, lake, dagster_instance()))
+    content = json.dumps(told, indent=2) + "\n"
+    if target == "-":
+        typer.echo(content, nl=False)
+        return
+    try:
+        write_file(Path(target), content)
+    except OSError as error:
+        raise UsageError(f"--receipt: {target} cannot be written: {error.strerror or error}") from error
+    done = "is done with" if request.completed_at else "is not done with: `laion build` removes what is left"
+    out.print(Text(f"{target}: the request {done}; digest {told['sha256']}"), soft_wrap=True)
+
+
 def takedowns(
     format: Annotated[str, typer.Option(help="`table` or `json`.")] = "table",
     lake: LakeOption = None,
 ) -> None:
-    """List the removal requests: what, since when, why, and whether they were withdrawn."""
+    """List the removal requests: what, since when, why, and what became of each.
+
+    A request is done once no row and no training set holds it; the build that removed the last of it writes down how
+    many rows went from which table, and which checkpoints had learned from them.
+    """
     if format not in ("table", "json"):
         raise UsageError(f"--format: expected table or json, found {format!r}")
-    found = [*_listed(existing_lake(lake))]
+    opened = existing_lake(lake)
+    found = [*requests_of(opened)]
     if format == "json":
         typer.echo(json.dumps(found))
         return
-    table = Table("kind", "value", "requested", "reason", "withdrawn", "why")
+    if not found:
+        out.print("no removal was asked for")
+        return
+    table = Table("kind", "value", "requested", "reason", "what became of it")
     for request in found:
-        table.add_row(*(Text(str(said or "")) for said in request.values()))
-    out.print(table if found else "no removal was asked for")
+        said = [request[name] for name in ("kind", "value", "requested_at", "reason")]
+        table.add_row(*(Text(str(one or "")) for one in said), Text(_became(request)))
+    out.print(table)
+    for line in tainted_lines(opened):
+        out.print(Text(line), soft_wrap=True)
 
 
-def _listed(lake: Lake) -> Iterator[dict[str, Any]]:
+def _became(request: dict[str, Any]) -> str:
+    if request["withdrawn_at"]:
+        return ": ".join(filter(None, (f"withdrawn {request['withdrawn_at']}", request["withdrawn_for"])))
+    removed = request["rows_removed"]
+    rows = "" if removed is None else ", ".join(f"{table} {rows:,}" for table, rows in removed.items()) or "no rows"
+    if request["completed_at"]:
+        return f"done {request['completed_at']}, removed: {rows or 'nobody can say any more what'}"
+    if removed is None:
+        return "the next `laion build` removes it"
+    return f"removed: {rows}; a training set still holds it: `laion train RECIPE` makes it again"
+
+
+def tainted_lines(lake: Lake) -> Iterator[str]:
+    """For people, the checkpoints that learned from removed pairs, a line a recipe."""
+    from laion_assets.orchestration.planning.completion import tainted_epochs
+
+    for recipe, epochs in tainted_epochs(lake).items():
+        anew = f"`laion train {recipe}` trains it anew without them"
+        yield f"{recipe} learned from removed pairs (epoch {', '.join(map(str, epochs))}): {anew}"
+
+
+def requests_of(lake: Lake) -> Iterator[dict[str, Any]]:
     """Every request, the first first. One that was entered again after its withdrawal is not withdrawn."""
     from laion_assets.consent.removals import WITHDRAWAL, in_force
+    from laion_assets.lake.takedowns import counts_of
 
     rows = lake.scan("takedowns").collect()
     standing = {(kind, value) for _, kind, value in in_force(rows)}
@@ -126,11 +185,14 @@ def _listed(lake: Lake) -> Iterator[dict[str, Any]]:
                 "reason": row["reason"],
                 "withdrawn_at": _time(taken_back) if taken_back else None,
                 "withdrawn_for": taken_back["reason"] if taken_back else None,
+                "rows_removed": counts_of(row["rows_removed"]),
+                "tainted_checkpoints": row["tainted_checkpoints"] or [],
+                "completed_at": _time(row, "completed_at") if row["completed_at"] else None,
             }
 
 
-def _time(row: dict[str, Any]) -> str:
-    return str(row["requested_at"].isoformat(sep=" ", timespec="seconds"))
+def _time(row: dict[str, Any], column: str = "requested_at") -> str:
+    return str(row[column].isoformat(sep=" ", timespec="seconds"))
 
 
 def _entries(lake: Lake, wanted: Any) -> list[str]:
@@ -155,79 +217,16 @@ def _entries(lake: Lake, wanted: Any) -> list[str]:
 
 
 def _concerned(lake: Lake, settings: Settings, frame: Any) -> Concerned:
-    from laion_assets.common.duck import number
     from laion_assets.consent.removals import Removals
+    from laion_assets.sql.removed import AS_CRAWLED, holding, release_selections, rows_found, training_selections
     from laion_assets.sql.session import connect
 
-    with connect(lake, models=settings.models) as con:
-        known = Removals(frame).register(con)
-        removed = f"SELECT count(*) FROM ({_pictures(known)}) WHERE removal IS NOT NULL"
-        pictures = number(con, f"{removed} AND status = 'success'")
-        _hit(con, known)
-        pairs = known.annotate("unique_pairs", pair_id="pair_id")
-        rows = {"unique_pairs": number(con, f"SELECT count(*) FROM ({pairs}) WHERE removal IS NOT NULL")}
-        rows["images"] = number(con, removed)
-        for table in _OF_PAIRS:
-            rows[table] = number(con, f"SELECT count(*) FROM {table} SEMI JOIN hit USING (crawl, bucket, pair_id)")
-    selected = [dict(_selected(lake, settings, frame, query)) for query in (_TRAININGS, _RELEASES)]
-    return Concerned(rows, pictures, *selected)
-
-
-def _pictures(known: "RegisteredRemovals") -> str:
-    return known.annotate("images", final_url="final_url", sha256="sha256")
-
-
-def _hit(con: "duckdb.DuckDBPyConnection", known: "RegisteredRemovals") -> None:
-    """Make the table ``hit`` of the pairs that are to be removed, themselves or by their picture."""
-    pairs = """(
-        SELECT pair.crawl, pair.bucket, pair.pair_id, pair.url, image.final_url, image.sha256 FROM unique_pairs AS pair
-        LEFT JOIN images AS image
-            ON image.crawl = pair.crawl AND image.bucket = pair.bucket AND image.url = pair.url
-    )"""
-    annotated = known.annotate(pairs, final_url="final_url", pair_id="pair_id", sha256="sha256")
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE hit AS SELECT DISTINCT crawl, bucket, pair_id FROM ({annotated}) "
-        "WHERE removal IS NOT NULL"
-    )
-
-
-_TRAININGS: Final = """
-    SELECT DISTINCT ON (recipe) recipe, policy, selection, map_entries(source_versions) FROM training_sets
-    ORDER BY recipe
-"""
-_RELEASES: Final = "SELECT release, source, selection, map_entries(source_versions) FROM releases ORDER BY release"
-
-
-def _selected(lake: Lake, settings: Settings, frame: Any, query: str) -> Iterator[tuple[str, int | None]]:
-    """What was selected from such pairs, at the versions that it was selected from, with the number of pairs.
-
-    Args:
-        lake: the lake.
-        settings: of it.
-        frame: what is to be removed.
-        query: gives of each its name, the table or model, the predicate, and the versions.
-    """
-    import duckdb
-
-    from laion_assets.common.duck import number
-    from laion_assets.consent.removals import Removals
-    from laion_assets.delta.errors import LakeError
-    from laion_assets.sql.session import connect
-
-    with connect(lake, models=settings.models) as con:
-        found = con.execute(query).fetchall()
-    for name, source, selection, read in found:
-        versions = {entry["key"]: entry["value"] for entry in read if entry["value"] >= 0}
-        try:
-            with connect(lake, models=settings.models, at=versions) as con:
-                _hit(con, Removals(frame).register(con))
-                selected = f"(FROM {source} WHERE ({selection}\n))"
-                pairs = number(con, f"SELECT count(*) FROM {selected} SEMI JOIN hit USING (crawl, bucket, pair_id)")
-        except (LakeError, duckdb.Error):  # a version is gone, or the model that was selected from
-            yield name, None
-            continue
-        if pairs:
-            yield name, pairs
+    removals, models = Removals(frame), settings.models
+    with connect(lake, models=models) as con:
+        [rows] = rows_found(con, [removals])
+    selections = training_selections(lake, models), release_selections(lake, models)
+    as_crawled = rows.pop(AS_CRAWLED, 0)
+    return Concerned(rows, as_crawled, *(dict(holding(lake, models, removals, of)) for of in selections))
 
 
 def _print(found: Concerned, what: str) -> None:
@@ -236,7 +235,10 @@ def _print(found: Concerned, what: str) -> None:
     for name, rows in found.rows.items():
         table.add_row(name, f"{rows:,}")
     out.print(table)
-    out.print(f"{found.pictures:,} pictures", highlight=False)
+    out.print(f"{counted(found.rows.get('images', 0), 'picture')}", highlight=False)
+    if found.as_crawled:
+        kept = f"{counted(found.as_crawled, 'row')} of candidate_pairs, with url, text and page, as the crawl has them"
+        out.print(f"what builds leave: {kept}", highlight=False, soft_wrap=True)
     for recipe, pairs in found.trainings.items():
         out.print(Text(f"training {recipe}: {_pairs(pairs)}; `laion train {recipe}` makes its set again"))
     if not found.trainings:

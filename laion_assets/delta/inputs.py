@@ -48,7 +48,7 @@ class Inputs:
         self._earlier: dict[tuple[str | int, ...], _Earlier] = {}
 
     def of(self, declared: Table, partition: Partition) -> dict[str, Input]:
-        """By table, what goes into one partition of the declared one."""
+        """By table, what goes into one partition of the declared one, as far as it is judged."""
         known = self._reads.get(id(declared))
         if known is None:
             known = self._reads[id(declared)] = (declared, self._grouped(declared, tuple(partition)))
@@ -57,7 +57,8 @@ class Inputs:
     def _grouped(self, declared: Table, columns: tuple[str, ...]) -> "list[_Reads]":
         by_table: dict[str, list[Read]] = defaultdict(list)
         for read in declared.reads:
-            by_table[read.table].append(read)
+            if read.judged:
+                by_table[read.table].append(read)
         return [self._how(table, reads, columns) for table, reads in by_table.items()]
 
     def _how(self, table: str, reads: list[Read], columns: tuple[str, ...]) -> "_Reads":

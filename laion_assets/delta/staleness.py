@@ -151,7 +151,9 @@ def judge(
     if expected.settings_digest not in (None, commit.settings_digest):
         reasons.append("settings changed")
     reasons += [
-        f"{name} changed" for name, digest in expected.externals.items() if commit.externals.get(name) != digest
+        f"{name} changed"
+        for name, digest in expected.externals.items()
+        if commit.externals.get(name) != digest and expected.concerns(name, commit)
     ]
     inherited: list[str] = []
     for upstream, found in (inputs or Inputs(lake, judged)).of(declared, partition).items():

@@ -1,10 +1,11 @@
 """How partitions stand: done, stale or missing, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
+from laion_assets.delta.commits import Commit
 from laion_assets.delta.partition import Partition, partition_name
 
 
@@ -14,6 +15,10 @@ class State(StrEnum):
     DONE = "done"
     STALE = "stale"
     MISSING = "missing"
+
+
+def _every_change(_name: str, _commit: Commit) -> bool:
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,9 @@ class Expectation:
     """Whether partitions of an optional table are missed where they were never built."""
     missing: str | None = None
     """Why the digest cannot be said, and a partition cannot be built."""
+    concerns: Callable[[str, Commit], bool] = field(default=_every_change, compare=False, repr=False)
+    """Whether what changed of an input that is no table, since a commit was made with it, is of any concern to what the
+    commit was made from. Every change is, where nobody knows better. Follows from the digests and the lake alone."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,6 +75,9 @@ class Read:
 
     table: str
     periods: Literal["same", "earlier", "all"] = "same"
+    judged: bool = True
+    """Whether what was built on it is stale once it has other content; False where an input outside of tables says
+    which of its changes count. The commit records what was read all the same."""
 
 
 Refusal: TypeAlias = Callable[[LastCommit, Mapping[str, str | int], str], str | None]

@@ -1,11 +1,19 @@
-"""Entering removal requests and withdrawing them. What they mean for rows is decided where rows are made."""
+"""Entering removal requests, withdrawing them, and writing down what became of them.
 
-from collections.abc import Collection
+What they mean for rows is decided where rows are made.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
-from laion_assets.delta.build import lake_build
+from laion_assets.common.duck import number
+from laion_assets.delta.build import PartitionBuild, lake_build
 from laion_assets.delta.commits import Commit, Provenance
 from laion_assets.delta.lake import Lake
 from laion_assets.tables.catalogue import TABLES
@@ -44,11 +52,69 @@ def withdraw_takedowns(lake: Lake, kind: str, values: Collection[str], reason: s
     return _enter(lake, "withdrawal", [f"{kind} {value}" for value in values], reason)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one request."""
+
+    value: str
+    """As it stands in the request."""
+    requested_at: datetime
+    """As it stands there: what is said of a request counts no more once it was entered again."""
+    rows_removed: Mapping[str, int] | None
+    """By table; None: nobody can say any more."""
+    tainted_checkpoints: Sequence[str]
+    """``RECIPE epoch N SHA256`` of those that learned from it: whose weights they are."""
+    completed_at: datetime | None
+    """When nothing was left; None: something is."""
+
+
+def settle_takedowns(lake: Lake, kind: str, outcomes: Sequence[Outcome]) -> Commit | None:
+    """Write down what became of requests of one kind. What is there already, and requests that changed since, stay.
+
+    Args:
+        lake: the lake.
+        kind: of the requests.
+        outcomes: by request.
+
+    Returns:
+        None where there is nothing to write.
+
+    Raises:
+        PartitionBusy: another process is entering a request of the same kind; look again later.
+    """
+    names = ["value", "requested_at", *_SETTLED]
+    schema = pa.schema([TABLES[_TABLE].schema.field(name) for name in names])
+    told = [{name: getattr(outcome, name) for name in names} for outcome in outcomes]
+    for row in told:
+        row["rows_removed"] = None if row["rows_removed"] is None else [*row["rows_removed"].items()]
+    with _entering(lake, kind) as build:
+        build.con.register("found", pa.Table.from_pylist(told, schema=schema))
+        both = (
+            "FROM own_rows AS own LEFT JOIN found ON own.value = found.value AND own.requested_at = found.requested_at"
+        )
+        news = " OR ".join(f"(own.{name} IS NULL AND found.{name} IS NOT NULL)" for name in _SETTLED)
+        if not number(build.con, f"SELECT count(*) {both} WHERE {news}"):
+            return None
+        settled = ", ".join(f"coalesce(own.{name}, found.{name}) AS {name}" for name in _SETTLED)
+        rows = build.con.execute(f"SELECT own.* REPLACE ({settled}) {both}").pl()
+        build.add(rows.select(build.schema.names))
+        build.rows_in = rows.height
+        return build.publish()
+
+
+def counts_of(written: Any) -> dict[str, int] | None:
+    """``rows_removed`` of a row, whether its reader gives maps as such or as lists of entries."""
+    if written is None or isinstance(written, dict):
+        return written
+    return {entry["key"]: entry["value"] for entry in written}
+
+
+_SETTLED = ("rows_removed", "tainted_checkpoints", "completed_at")
+"""What is written down of requests."""
+
+
 def _enter(lake: Lake, kind: str, values: Collection[str], reason: str | None) -> Commit:
-    provenance = Provenance(run_id="", code_version=TABLES[_TABLE].code_version, settings_digest="")
-    with lake_build(lake, _TABLE, {"kind": kind}, provenance) as build:
-        build.resumable("requests")  # held from reading to writing, so that no request is written over
-        build.own_earlier_rows("own_rows")
+    with _entering(lake, kind) as build:
         earlier = build.con.execute("SELECT * FROM own_rows WHERE value NOT IN (SELECT unnest(?))", [[*values]]).pl()
         entered = pl.DataFrame({"value": [*values]}).with_columns(
             requested_at=pl.lit(datetime.now(UTC)),
@@ -62,3 +128,13 @@ def _enter(lake: Lake, kind: str, values: Collection[str], reason: str | None) -
         build.add(entered.select(names))
         build.rows_in = earlier.height + entered.height
         return build.publish()
+
+
+@contextmanager
+def _entering(lake: Lake, kind: str) -> Iterator[PartitionBuild]:
+    """The requests of one kind being written anew, with those that are there in the view ``own_rows``."""
+    provenance = Provenance(run_id="", code_version=TABLES[_TABLE].code_version, settings_digest="")
+    with lake_build(lake, _TABLE, {"kind": kind}, provenance) as build:
+        build.resumable("requests")  # held from reading to writing, so that no request is written over
+        build.own_earlier_rows("own_rows")
+        yield build

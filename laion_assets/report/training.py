@@ -1,12 +1,13 @@
 """What the page says of training: what was learned from, how it went, what was left out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from laion_assets.charts.axes import rounded
 from laion_assets.charts.drawing import Chart
 from laion_assets.charts.training import training_curves
-from laion_assets.common.quantities import figure
+from laion_assets.common.quantities import counted, figure
 from laion_assets.report.blocks import Block, Cell, Heading, Note, Table, foreign, name, number
 from laion_assets.report.material import Material
 from laion_assets.report.scores import scaling, scores, shift
@@ -48,7 +49,20 @@ def _drawn(lake: Material) -> list[str]:
     return [row["recipe"] for row in rows]
 
 
+def tainted(lake: Material) -> dict[str, str]:
+    """By recipe, that its weights learned from removed pairs: requests name the weights that had, by their digest."""
+    rows = lake.rows("""
+        WITH withdrawn AS (SELECT value, requested_at AS at FROM takedowns WHERE kind = 'withdrawal'),
+        named AS (SELECT unnest(tainted_checkpoints) AS checkpoint FROM takedowns AS request
+            LEFT JOIN withdrawn ON withdrawn.value = request.kind || ' ' || request.value
+            WHERE withdrawn.at IS NULL OR withdrawn.at < request.requested_at)
+        SELECT recipe, count(DISTINCT epoch) AS epochs FROM clip_checkpoints
+        WHERE recipe || ' epoch ' || epoch || ' ' || sha256 IN (SELECT checkpoint FROM named) GROUP BY recipe""")
+    return {row["recipe"]: f"learned from removed pairs in {counted(row['epochs'], 'epoch')}" for row in rows}
+
+
 def _recipes(lake: Material) -> Table:
+    marks = tainted(lake)
     rows = lake.rows("""
         WITH ends AS (SELECT recipe, sum(wall_seconds) AS seconds, max_by(clip_checkpoints, epoch) AS last
             FROM clip_checkpoints GROUP BY recipe),
@@ -59,7 +73,7 @@ def _recipes(lake: Material) -> Table:
         FROM ends LEFT JOIN learned USING (recipe) ORDER BY recipe""")
     lines = [
         [
-            name(row["recipe"], note="" if row["final"] else f"not completed: epoch {row['epoch']}"),
+            name(row["recipe"], note="; ".join(_notes(row, marks))),
             foreign(row["model"]),
             foreign(row["source"] or "–", note=row["predicate"] or ""),
             number(row["pairs"]),
@@ -77,6 +91,13 @@ def _recipes(lake: Material) -> Table:
         "about. The loss is the mean of the last epoch; it grows with the batch, so compare like with like."
     )
     return Table(title="Trained recipes", headings=headings, rows=lines, note=note)
+
+
+def _notes(row: Mapping[str, Any], marks: Mapping[str, str]) -> Iterator[str]:
+    if not row["final"]:
+        yield f"not completed: epoch {row['epoch']}"
+    if row["recipe"] in marks:
+        yield marks[row["recipe"]]
 
 
 def _curves(lake: Material, drawn: Sequence[str]) -> Chart:

@@ -33,7 +33,12 @@ OPT_OUTS: Final = Table(
         _c("crawl", pa.string(), "The crawl that captured it.", nullable=True),
         _c("seen_at", _TIME, "When it was captured, or last asked for.", nullable=True),
         _c("valid_until", _TIME, "When it was taken back; null while it holds.", nullable=True),
-        _c("evidence_file", pa.string(), "The WAT or WARC file that holds the record; of a download the address that answered.", nullable=True),
+        _c(
+            "evidence_file",
+            pa.string(),
+            "The WAT or WARC file that holds the record; of a download the address that answered.",
+            nullable=True,
+        ),
         _c("evidence_offset", pa.int64(), "Byte offset of the record in that file.", nullable=True),
     ),
 )

@@ -34,7 +34,13 @@ TAKEDOWNS = Declaration(
         ),
         column("reason", STRING, "Why.", nullable=True),
         column("rows_removed", COUNTS, "Rows removed by table.", nullable=True, digested=False),
-        column("tainted_checkpoints", STRINGS, "Checkpoints trained on it.", nullable=True, digested=False),
-        column("completed_at", TIME, "When the last row went.", nullable=True, digested=False),
+        column(
+            "tainted_checkpoints",
+            STRINGS,
+            "Checkpoints trained on it: recipe, epoch, SHA-256.",
+            nullable=True,
+            digested=False,
+        ),
+        column("completed_at", TIME, "When no row and no training set held it.", nullable=True, digested=False),
     ),
 )

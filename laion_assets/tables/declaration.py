@@ -87,6 +87,24 @@ class FunnelStep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Searched:
+    """Where removals are looked for: in what goes into a table, before they are applied, by what its builder compares.
+
+    A partition is stale when a removal that came or went finds a row here that belongs to it.
+    """
+
+    tables: tuple[str, ...]
+    """Those that are read; the table itself where only its own rows say what an answer was."""
+    rows: str
+    """SQL over them, each under its name: the columns that ``compared`` names, and the table's partition columns."""
+    compared: tuple[str, ...]
+    """Of ``url, final_url, pair_id, sha256`` those that are compared."""
+    unsaid: bool = False
+    """Whether ``rows`` has a column ``unsaid``: ``address`` where a row was refused for an address that it does not
+    name, ``body`` where md5 or sha1 of its bytes may decide. Any change of that sort concerns its partition."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Declaration(Table):
     """All that is known of one table of the lake."""
 
@@ -120,6 +138,8 @@ class Declaration(Table):
     """Columns that are called like one of what it is made from, and speak of something else: a tar, not a picture."""
     is_looked_up: bool = False
     """Whether what reads it takes no column from it."""
+    searched: Searched | None = None
+    """What of a change of removals concerns a partition; None: every change, or what its builder alone can say."""
     is_always_current: bool = False
     """Whether it counts as it is now for a selection of pairs that is pinned to a version of everything else."""
 

@@ -19,7 +19,7 @@ from laion_assets.tables.columns import (
     VECTOR,
     column,
 )
-from laion_assets.tables.declaration import Declaration, FunnelStep, Outside, PairRow, Shaping
+from laion_assets.tables.declaration import Declaration, FunnelStep, Outside, PairRow, Searched, Shaping
 from laion_assets.tables.needs import Need
 
 IMAGES = Declaration(
@@ -30,11 +30,22 @@ IMAGES = Declaration(
     order_by=("url_id",),
     group=groups.PAIRS,
     code_version="2",
-    reads=(Read(table="unique_pairs"), Read(table="takedowns"), Read(table="imports")),
+    reads=(Read(table="unique_pairs"), Read(table="takedowns", judged=False), Read(table="imports")),
     kinds=("python",),
     need=Need(pool="network", public=True, cpus=4, memory_gib=8, hours=48),
     shaped_by=(),
     outside=(Outside.REMOVALS,),
+    searched=Searched(
+        tables=("unique_pairs", "images"),
+        rows="""
+            SELECT crawl, bucket, url, NULL AS final_url, expected_sha256 AS sha256, NULL AS unsaid FROM unique_pairs
+            UNION ALL SELECT crawl, bucket, url, NULL, original_sha256, NULL FROM unique_pairs
+            UNION ALL SELECT crawl, bucket, url, final_url, sha256, CASE
+                WHEN failure IN ('deny_listed', 'hash_listed') AND failure_detail LIKE 'redirect to %' THEN 'address'
+                WHEN failure = 'hash_listed' OR (status = 'success' AND attempts = 0) THEN 'body' END FROM images""",
+        compared=("url", "final_url", "sha256"),
+        unsaid=True,
+    ),
     rerun="recorded",
     long=True,
     command="laion build CRAWL --until images",

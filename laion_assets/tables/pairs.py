@@ -19,7 +19,7 @@ from laion_assets.tables.columns import (
     URL_ID,
     column,
 )
-from laion_assets.tables.declaration import Declaration, FunnelStep, Outside, PairRow, Shaping
+from laion_assets.tables.declaration import Declaration, FunnelStep, Outside, PairRow, Searched, Shaping
 from laion_assets.tables.needs import Need
 
 _PAIR_COLUMNS = (
@@ -111,11 +111,21 @@ UNIQUE_PAIRS = Declaration(
     order_by=("pair_id",),
     group=groups.PAIRS,
     code_version="2",
-    reads=(Read(table="candidate_pairs"), Read(table="unique_pairs", periods="earlier"), Read(table="takedowns")),
+    reads=(
+        Read(table="candidate_pairs"),
+        Read(table="unique_pairs", periods="earlier"),
+        Read(table="takedowns", judged=False),
+    ),
     kinds=("duckdb",),
     need=Need(pool="memory", cpus=2, memory_gib=8),
     shaped_by=(Shaping.CONSENT,),
     outside=(Outside.REMOVALS,),
+    searched=Searched(
+        tables=("candidate_pairs",),
+        rows="SELECT crawl, bucket, url, pair_id, coalesce(expected_sha256, original_sha256) AS sha256 "
+        "FROM candidate_pairs",
+        compared=("url", "pair_id", "sha256"),
+    ),
     rerun="pure",
     long=False,
     command="laion build CRAWL --until unique_pairs",

@@ -17,7 +17,7 @@ from laion_assets.tables.columns import (
     URL,
     column,
 )
-from laion_assets.tables.declaration import Declaration, FunnelStep, Outside, PairRow, Shaping
+from laion_assets.tables.declaration import Declaration, FunnelStep, Outside, PairRow, Searched, Shaping
 from laion_assets.tables.needs import Need
 
 FILTERED_PAIRS = Declaration(
@@ -28,14 +28,25 @@ FILTERED_PAIRS = Declaration(
     order_by=("pair_id",),
     group=groups.PAIRS,
     code_version="2",
-    reads=tuple(
-        Read(table=table)
-        for table in ("unique_pairs", "images", "clip_embeddings", "image_scores", "calibrations", "takedowns")
+    reads=(
+        *(
+            Read(table=table)
+            for table in ("unique_pairs", "images", "clip_embeddings", "image_scores", "calibrations")
+        ),
+        Read(table="takedowns", judged=False),
     ),
     kinds=("duckdb",),
     need=Need(cpus=2),
     shaped_by=(Shaping.FILTER,),
     outside=(Outside.REMOVALS,),
+    searched=Searched(
+        tables=("unique_pairs", "images"),
+        rows="""
+            SELECT pair.crawl, pair.bucket, pair.url, pair.pair_id, image.final_url, image.sha256
+            FROM unique_pairs AS pair LEFT JOIN images AS image
+            ON image.crawl = pair.crawl AND image.bucket = pair.bucket AND image.url = pair.url""",
+        compared=("url", "final_url", "pair_id", "sha256"),
+    ),
     rerun="pure",
     long=False,
     command="laion build CRAWL",

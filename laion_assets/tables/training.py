@@ -76,7 +76,7 @@ TRAINING_SETS = Declaration(
         Read(table="unique_pairs", periods="all"),
         Read(table="images", periods="all"),
         Read(table="benchmark_images", periods="all"),
-        Read(table="takedowns"),
+        Read(table="takedowns", judged=False),
     ),
     kinds=("duckdb",),
     need=Need(pool="memory", cpus=2, memory_gib=8, hours=24),

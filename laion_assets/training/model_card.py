@@ -17,6 +17,7 @@ CONFIG = "open_clip_config.json"
 SCORES = "scores.json"
 """Beside the card: what the checkpoints scored, by benchmark, once they were measured."""
 
+_MARK = "> **Tainted.**"
 _SCORES_HEADING = "## Scores\n"
 _FRONT = re.compile(r"---\n(?P<matter>.*?)---\n\s*# (?P<title>[^\n]+)\n", re.DOTALL)
 _SHOWN = ("top1", "standard_error", "top5", "image_recall_at_1", "image_recall_at_5", "text_recall_at_1",
@@ -73,6 +74,24 @@ def add_scores(folder: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> N
         before, heading, after = card.read_text().partition(_SCORES_HEADING)
         rest = after[after.find("\n## ") :] if "\n## " in after else ""
         write_file(card, f"{_with_results(before, known)}{heading}\n{_scores(known)}{rest}")
+
+
+def with_mark(card: str, epochs: Sequence[int], anew: str) -> str:
+    """A model card that says which of its weights learned from pairs that were to be removed since.
+
+    Args:
+        card: the card as it is.
+        epochs: after which these weights were written; none: the card says nothing of it, also where it did before.
+        anew: the command that trains the model without them.
+    """
+    lines = [line for line in card.split("\n") if not line.startswith(_MARK)]
+    if not epochs:
+        return "\n".join(lines)
+    numbers = ", ".join(map(str, epochs))
+    learned = f"The weights of epoch {numbers} learned from pairs whose removal was asked for since"
+    mark = f"{_MARK} {learned}; `{anew}` trains anew without them."
+    place = next((place for place, line in enumerate(lines) if line.startswith("# ")), -1) + 1
+    return "\n".join([*lines[:place], mark, *lines[place:]])
 
 
 def _with_results(before: str, known: Mapping[str, Mapping[str, float]]) -> str:

@@ -1,5 +1,6 @@
 """``laion takedown`` as it is typed: what it says before it is entered, at a terminal and in a script, and undone."""
 
+import hashlib
 import json
 import os
 import pty
@@ -64,15 +65,13 @@ def test_a_trial_says_what_is_concerned_and_changes_nothing(place: Place) -> Non
             WHERE {LIES_THERE}
         )
         SELECT (SELECT count(*) FROM unique_pairs WHERE url_host(url) = '{HOST}') AS unique_pairs,
-        (SELECT count(*) FROM images WHERE {LIES_THERE}) AS images,
+        (SELECT count(*) FROM images WHERE status = 'success' AND {LIES_THERE}) AS images,
         (SELECT count(*) FROM clip_embeddings SEMI JOIN hit USING (crawl, bucket, pair_id)) AS clip_embeddings,
         (SELECT count(*) FROM filtered_pairs SEMI JOIN hit USING (crawl, bucket, pair_id)) AS filtered_pairs""",
     )
     assert [counted] == truth
     assert min(counted.values()) > 0
-    [pictures] = ask(place, f"SELECT count(*) AS n FROM images WHERE status = 'success' AND {LIES_THERE}")
-    assert pictures["n"] > 0
-    assert f"{pictures['n']:,} pictures" in told
+    assert f"{counted['images']:,} pictures" in told
     assert "no training" in told
     assert listed(place) == []
     assert place.states() == {"done": 7}
@@ -83,7 +82,6 @@ def test_one_pair_concerns_its_own_rows_alone(place: Place) -> None:
     told = place.good("takedown", "pair_id", str(pair["id"]), "--dry-run")
     assert re.findall(r"│ (\w+) +│ +([\d,]+) │", told) == [
         ("unique_pairs", "1"),
-        ("images", "0"),
         ("clip_embeddings", "1"),
         ("filtered_pairs", "1"),
     ]
@@ -129,6 +127,52 @@ def test_a_script_is_not_asked_and_a_mistake_is_taken_back_with_all_that_it_remo
     again = place.run("takedown", "domain", HOST, "--withdraw")
     assert (again.returncode, len(again.stderr.splitlines())) == (2, 1)
     assert "no request for domain 127.0.0.1 stands" in again.stderr
+
+
+def test_a_request_that_finds_nothing_leaves_nothing_to_build(place: Place) -> None:
+    place.good("takedown", "domain", "nobody.example")
+    assert place.states() == {"done": 7}
+    assert [one["completed_at"] for one in listed(place) if one["value"] == "nobody.example"] == [None]
+    assert place.good("build", FIRST).startswith("nothing to do: ")
+    [request] = [one for one in listed(place) if one["value"] == "nobody.example"]
+    assert (request["rows_removed"], bool(request["completed_at"])) == ({}, True)
+    place.good("takedown", "domain", "nobody.example", "--withdraw")
+    assert place.states() == {"done": 7}
+
+
+def test_a_redirected_picture_goes_by_the_address_it_was_redirected_to_and_comes_back(place: Place) -> None:
+    rows = f"""SELECT url, final_url, sha256 FROM images WHERE status = 'success' AND final_url <> url
+        AND url_host(final_url) = '{HOST}' ORDER BY ALL"""
+    [moved, *others] = before = ask(place, rows)
+    place.good("takedown", "url", str(moved["final_url"]))
+    told = json.loads(place.good("status", "--json"))["stages"]
+    assert {table for table, counts in told.items() if counts["stale"]} >= {"images", "filtered_pairs"}
+    assert not told["unique_pairs"]["stale"]
+    place.good("build", FIRST)
+    assert ask(place, rows) == others
+    assert place.states() == {"done": 7}
+    [request] = [one for one in listed(place) if one["value"] == moved["final_url"]]
+    assert request["rows_removed"]["images"] == 1
+    assert request["completed_at"] >= request["requested_at"]
+    told = json.loads(place.good("takedown", "url", str(moved["final_url"]), "--receipt", "-"))
+    digest = hashlib.sha256(json.dumps({k: v for k, v in told.items() if k != "sha256"}, sort_keys=True).encode())
+    assert told["sha256"] == digest.hexdigest()
+    assert told["removed"]["rows"] == request["rows_removed"]
+    assert told["removed"]["bytes of pictures"] > 0
+    assert told["remains"]["rows"] == {}
+    assert told["remains"]["replaced versions"]["images"]["rows"] >= 1
+    assert {"clip_embeddings", "filtered_pairs"} <= {*told["remains"]["replaced versions"]}
+    assert told["remains"]["replaced versions stay until"] > request["completed_at"].replace(" ", "T")
+    assert told["remains"]["tars"]["files"] == 1
+    assert str(moved["final_url"]) not in json.dumps(told)
+    place.good("takedown", "url", str(moved["final_url"]), "--receipt", "receipt.json")
+    assert json.loads((place.folder / "receipt.json").read_text()) == told
+    at = request["completed_at"]
+    place.good("build", FIRST)
+    assert [one["completed_at"] for one in listed(place) if one["value"] == moved["final_url"]] == [at]
+    place.good("takedown", "url", str(moved["final_url"]), "--withdraw")
+    place.good("build", FIRST)
+    assert ask(place, rows) == before
 
 
 def test_a_withdrawal_is_found_by_what_the_request_means(place: Place) -> None:

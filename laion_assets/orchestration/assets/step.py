@@ -23,6 +23,7 @@ from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition
 from laion_assets.delta.validation import CHECKS
 from laion_assets.lake.precedents import CHECK, MEANING, surprises
+from laion_assets.lake.removal_lists import keep_list
 from laion_assets.orchestration.assets.metadata import (
     arranged,
     column_lineage,
@@ -123,6 +124,7 @@ class Step:
                 "takedowns changed while this step began, or holds rows that `laion takedown` did not write: "
                 "run the step again, and enter such rows with `laion takedown`"
             )
+        keep_list(self.lake, removals, self.build.folder.path / "removals.kept")
         return removals
 
     def progress(self, total: int, unit: str) -> Progress:

@@ -22,6 +22,7 @@ from laion_assets.delta.pins import Pin
 from laion_assets.delta.retention import RetentionPlan, plan_retention
 from laion_assets.delta.sweep import Swept, sweep
 from laion_assets.orchestration.automation.freshness import kept_by
+from laion_assets.orchestration.planning.completion import settle_requests
 from laion_assets.orchestration.removals import current_removals
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared
@@ -158,6 +159,7 @@ def maintenance(settings: Settings) -> Maintenance:
         began = time.monotonic()
         lake = context.resources.lake.open()
         try:
+            settle_requests(lake, settings)
             seen = survey(settings, lake, context.instance, days=config.days, own_run=context.run_id)
             left = options.minutes * 60 - (time.monotonic() - began)
             swept = Swept(complete=False) if config.dry_run else sweep(lake, seen.plan, seconds=left)

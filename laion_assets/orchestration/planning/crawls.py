@@ -12,7 +12,7 @@ from laion_assets.download.failures import is_transient
 from laion_assets.orchestration.planning.parts import CALIBRATIONS
 from laion_assets.orchestration.planning.states import calibration_is_due, current_states, is_due
 from laion_assets.orchestration.planning.waves import Site, Wave, stage_wave
-from laion_assets.orchestration.removals import current_removals, removals_digest
+from laion_assets.orchestration.removals import current_removals
 from laion_assets.orchestration.run_tags import ASK_AGAIN_TAG, REFETCH_TAG
 from laion_assets.settings import SettingsError
 from laion_assets.tables.catalogue import PER_CRAWL, TABLES
@@ -49,7 +49,7 @@ class CrawlRequest:
 
     def _refuse_what_cannot_end(self, site: Site) -> None:
         """Name a file that some stage will need and that is not there, before hours go into the stages before it."""
-        expectations = site.settings.expectations(removals_digest(site.lake, site.settings))
+        expectations = site.settings.expectations(None)
         for table in self.tables:
             missing = expectations[table].missing
             if missing is not None and self._due(site, table, self.crawls):

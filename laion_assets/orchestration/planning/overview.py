@@ -16,7 +16,7 @@ from laion_assets.delta.table import Table
 from laion_assets.orchestration.planning.parts import CALIBRATIONS, PARTITION_STATES
 from laion_assets.orchestration.planning.states import calibration_is_due
 from laion_assets.orchestration.planning.waves import Site, Wave, stage_wave
-from laion_assets.orchestration.removals import current_removals
+from laion_assets.orchestration.removals import JudgedRemovals, judged_removals
 from laion_assets.settings import Settings
 from laion_assets.sql.build import EXPECTATION, declared, model_states, stage_of, tests_version
 from laion_assets.sql.project import Project
@@ -98,7 +98,7 @@ class Overview:
         self.judge = Judge()
         self._lake: Lake | None = None
         self._still: tuple[object, Lake, Inputs] | None = None
-        self._removals: tuple[object, str] = (None, "")
+        self._removals: tuple[object, JudgedRemovals] | None = None
         self._models: tuple[object, Mapping[tuple[str, str], PartitionState]] = (None, {})
 
     @cached_property
@@ -113,7 +113,7 @@ class Overview:
         """
         lake, inputs = self._at_rest()
         crawls = lake.order.sorted({*lake.periods, *registered})
-        expectations = self.settings.expectations(self._removals_digest(lake))
+        expectations = self._judged_removals(lake).expectations(lake)
         with no_collection():
             groups = self.judge.judge(lake, crawls, expectations)
         models = self._model_states(lake, groups)
@@ -132,13 +132,13 @@ class Overview:
             self._still = (versions, lake, Inputs(lake, {}))
         return self._still[1], self._still[2]
 
-    def _removals_digest(self, lake: Lake) -> str:
+    def _judged_removals(self, lake: Lake) -> JudgedRemovals:
         deny = self.settings.deny
         lists = [Path(p) for p in (*deny.url_lists, *deny.domain_lists, *deny.hash_lists)]
         state = [(str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in lists if p.exists()]
         seen = (lake.ledger("takedowns").version, state)
-        if self._removals[0] != seen:
-            self._removals = (seen, current_removals(lake, self.settings).digest)
+        if self._removals is None or self._removals[0] != seen:
+            self._removals = (seen, judged_removals(lake, self.settings))
         return self._removals[1]
 
     def _model_states(self, lake: Lake, groups: Groups) -> Mapping[tuple[str, str], PartitionState]:

@@ -13,7 +13,7 @@ from laion_assets.delta.states import Expectation, PartitionState, State
 from laion_assets.evaluation.benchmark import BenchmarkError
 from laion_assets.evaluation.registry import registered
 from laion_assets.orchestration.planning.parts import CALIBRATIONS, OVER_RECIPES, SCORE_TABLES, SCORES, TRAININGS
-from laion_assets.orchestration.removals import removals_digest
+from laion_assets.orchestration.removals import JudgedRemovals, judged_removals
 from laion_assets.release.begun import FILES, RELEASES, begun_releases
 from laion_assets.settings import Settings
 from laion_assets.sql.build import declared, model_states
@@ -51,8 +51,8 @@ def current_states(
 ) -> list[PartitionState]:
     """The state of the partitions of these crawls and of all built ones before them, whose state they inherit."""
     known = {*lake.periods, *crawls}
-    expectations = settings.expectations(removals_digest(lake, settings))
-    return lake_states(lake, [*known], expectations, until=until)
+    still = lake.at_rest()
+    return lake_states(still, [*known], judged_removals(still, settings).expectations(still), until=until)
 
 
 def calibration_is_due(lake: Lake, settings: Settings) -> bool:
@@ -112,7 +112,7 @@ def recipe_state(
     partition: Partition,
     *,
     judged: Judged = MappingProxyType({}),
-    removals: str | None = None,
+    removals: JudgedRemovals | None = None,
 ) -> PartitionState:
     """How an evaluation set, or what was made of a recipe, stands.
 
@@ -123,13 +123,13 @@ def recipe_state(
         table: of the partition.
         partition: by recipe, benchmark, both or neither.
         judged: states of partitions upstream; those that are not there count as done.
-        removals: digest of takedowns and deny lists, where it is known already.
+        removals: takedowns and deny lists, where they are known already.
 
     Raises:
         RecipeError: there is no such recipe, or it is wrong.
         LakeError: the recipe selects from what is no list of pairs.
     """
-    expected = settings.expectation(table, partition, removals or removals_digest(lake, settings))
+    expected = (removals or judged_removals(lake, settings)).expectation(lake, table, partition)
     if table != "training_sets":
         return judge(lake, TABLES[table], partition, expected, judged)
     source = settings.recipe(str(partition["recipe"])).selection.source
@@ -163,7 +163,8 @@ def states_of_recipes(
         project: the SQL models, from which recipes select.
         asked_for: recipes of which the lake may hold nothing yet.
     """
-    still, removals = lake.at_rest(), removals_digest(lake, settings)
+    still = lake.at_rest()
+    removals = judged_removals(still, settings)
     states: dict[tuple[str, str], PartitionState] = {}
     for table, partition in _of_recipes(still, settings, asked_for):
         try:

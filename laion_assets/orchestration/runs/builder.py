@@ -1,7 +1,13 @@
 """The one builder: what a request finds due, wave by wave, as runs of one Dagster instance."""
 
+from contextlib import suppress
+
 import dagster as dg
 
+from laion_assets.consent.removals import RemovalError
+from laion_assets.delta.errors import LakeError
+from laion_assets.orchestration.planning.completion import settle_requests
+from laion_assets.orchestration.planning.overview import StatesRequest
 from laion_assets.orchestration.planning.waves import Request, Site
 from laion_assets.orchestration.registration import register
 from laion_assets.orchestration.runs.outcome import Outcome
@@ -43,4 +49,7 @@ class Builder:
         with self._runner.building():
             for wave in waves:
                 self._runner.run(wave, outcome)
+        if not outcome.failures and not isinstance(request, StatesRequest):
+            with suppress(LakeError, RemovalError):  # what is wrong with requests or tables is said where it matters
+                settle_requests(self._site.lake, self._site.settings)
         return outcome

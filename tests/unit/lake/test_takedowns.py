@@ -1,5 +1,8 @@
 """Removal requests: none is lost, whoever enters them."""
 
+from datetime import UTC, datetime
+from typing import Any
+
 import polars as pl
 import pytest
 from deltalake import write_deltalake
@@ -7,7 +10,7 @@ from deltalake import write_deltalake
 from laion_assets.consent.removals import in_force, load_removals
 from laion_assets.delta.errors import LakeError, UpstreamNotValidated
 from laion_assets.delta.lake import Lake
-from laion_assets.lake.takedowns import request_takedown, withdraw_takedowns
+from laion_assets.lake.takedowns import Outcome, counts_of, request_takedown, settle_takedowns, withdraw_takedowns
 from laion_assets.sql import connect
 
 
@@ -86,3 +89,62 @@ def test_removals_are_what_they_were_once_a_request_is_withdrawn(lake: Lake) -> 
     assert load_removals(lake.scan("takedowns").collect()).digest != before
     withdraw_takedowns(lake, "sha256", ["0" * 64], None)
     assert load_removals(lake.scan("takedowns").collect()).digest == before
+
+
+def settled(lake: Lake) -> dict[str, tuple[dict[str, int] | None, list[str] | None, datetime | None]]:
+    rows = lake.scan("takedowns").collect().to_dicts()
+    return {
+        row["value"]: (
+            counts_of(row["rows_removed"]),
+            row["tainted_checkpoints"],
+            row["completed_at"],
+        )
+        for row in rows
+    }
+
+
+def outcome(lake: Lake, value: str, **others: Any) -> Outcome:
+    [asked] = lake.scan("takedowns").collect().filter(value=value)["requested_at"]
+    told = {"rows_removed": {"images": 2}, "tainted_checkpoints": ["small epoch 1"], "completed_at": None, **others}
+    return Outcome(value=value, requested_at=asked, **told)
+
+
+DONE = datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+
+def test_what_became_of_a_request_is_written_beside_it_once(lake: Lake) -> None:
+    request_takedown(lake, "domain", "a.example", "asked")
+    request_takedown(lake, "domain", "b.example", None)
+    before = lake.commit("takedowns", {"kind": "domain"})
+    assert settle_takedowns(lake, "domain", [outcome(lake, "a.example")]) is not None
+    assert settled(lake)["a.example"] == ({"images": 2}, ["small epoch 1"], None)
+    assert settled(lake)["b.example"] == (None, None, None)
+    assert settle_takedowns(lake, "domain", [outcome(lake, "a.example")]) is None, "nothing else to say"
+    late = outcome(lake, "a.example", rows_removed={}, completed_at=DONE)
+    assert settle_takedowns(lake, "domain", [late]) is not None
+    assert settled(lake)["a.example"] == ({"images": 2}, ["small epoch 1"], DONE), "what is written stays"
+    after = lake.commit("takedowns", {"kind": "domain"})
+    assert before is not None
+    assert after is not None
+    assert before.content_digest == after.content_digest, "nothing that is built on requests becomes stale"
+    request_takedown(lake, "domain", "c.example", None)
+    assert settled(lake)["a.example"] == ({"images": 2}, ["small epoch 1"], DONE), "nor does the next request"
+    assert len(requests(lake)) == 3
+
+
+def test_what_was_found_of_a_request_says_nothing_of_it_once_it_is_entered_again(lake: Lake) -> None:
+    request_takedown(lake, "domain", "a.example", None)
+    found = outcome(lake, "a.example", completed_at=DONE)
+    withdraw_takedowns(lake, "domain", ["a.example"], None)
+    request_takedown(lake, "domain", "a.example", "again")
+    assert settle_takedowns(lake, "domain", [found]) is None
+    assert settled(lake)["a.example"] == (None, None, None)
+
+
+def test_a_request_that_is_entered_meanwhile_is_not_lost(lake: Lake) -> None:
+    request_takedown(lake, "domain", "a.example", None)
+    found = outcome(lake, "a.example", completed_at=DONE)
+    request_takedown(lake, "domain", "b.example", "after the look")
+    assert settle_takedowns(lake, "domain", [found]) is not None
+    assert requests(lake) == [("domain", "a.example", None), ("domain", "b.example", "after the look")]
+    assert settled(lake)["b.example"] == (None, None, None)
