@@ -26,6 +26,26 @@ class ConsentOptions:
     """Whether a page's meta element robots, or one by this lakehouse's name, is obeyed: noai, noimageai, noml."""
     tdm_meta: bool = True
     """Whether a page's meta element tdm-reservation is obeyed."""
+    robots_txt: bool = True
+    """Whether a host's robots.txt is obeyed: Disallow."""
+    content_usage_robots: bool = True
+    """Whether Content-Usage in a host's robots.txt is obeyed."""
+    content_signal: bool = True
+    """Whether Content-Signal in a host's robots.txt is obeyed."""
+    ai_txt: bool = True
+    """Whether a host's ai.txt is obeyed."""
+    tdmrep_file: bool = True
+    """Whether a host's tdmrep.json is obeyed."""
+    x_robots_tag: bool = True
+    """Whether the header X-Robots-Tag of a picture's answer is obeyed, noindex and noimageindex too."""
+    tdm_header: bool = True
+    """Whether the header tdm-reservation of a picture's answer is obeyed."""
+    content_usage: bool = True
+    """Whether the header Content-Usage of a picture's answer is obeyed."""
+    iptc_data_mining: bool = True
+    """Whether Data Mining in a picture's XMP is obeyed."""
+    c2pa: bool = True
+    """Whether a training and data mining assertion in a picture's C2PA manifest is obeyed."""
     index: bool = False
     """Whether a no to being found and shown (noindex, noimageindex, none, search=n) keeps a picture out, too."""
 
@@ -41,13 +61,16 @@ class ConsentOptions:
 
     @property
     def content(self) -> dict[str, Any] | None:
-        """What counts of the options, as JSON has it: those that are not as delivered; None where all are."""
+        """What counts of the options for what pages say, as JSON has it: those not as delivered; None where all are."""
         usual = ConsentOptions()
-        return {n: value for n, value in asdict(self).items() if value != getattr(usual, n)} or None
+        counts = (*OF_PAGES, _INDEX)
+        return {n: value for n, value in asdict(self).items() if n in counts and value != getattr(usual, n)} or None
 
 
 SWITCHED: Final = tuple(option.name for option in fields(ConsentOptions) if option.name != _INDEX)
 """The signals that a policy may pass over."""
+OF_PAGES: Final = tuple(name for name in SWITCHED if SIGNALS[name].subject == "page")
+"""Those of them by which pages speak, whatever becomes of their pictures."""
 
 
 def refusing_sql(said: str, options: ConsentOptions) -> str:
@@ -57,12 +80,13 @@ def refusing_sql(said: str, options: ConsentOptions) -> str:
         said: SQL expression of what was said: a list of structs with ``signal`` and ``forbids``.
         options: the policy.
     """
+    obeyed = [name for name in options.obeyed if name in OF_PAGES]
     lifted = [
         f"said.signal = '{name}' AND list_has_any(list_transform({said}, lambda other: other.signal), {nearer})"
-        for name in options.obeyed
-        if (nearer := [other for other in SIGNALS[name].yields_to if other in options.obeyed])
+        for name in obeyed
+        if (nearer := [other for other in SIGNALS[name].yields_to if other in obeyed])
     ]
-    conditions = [f"list_contains({[*options.obeyed]}, said.signal)", *(f"NOT ({one})" for one in lifted)]
+    conditions = [f"list_contains({obeyed}, said.signal)", *(f"NOT ({one})" for one in lifted)]
     return _signals_sql(said, options, " AND ".join(conditions))
 
 

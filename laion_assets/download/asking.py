@@ -14,7 +14,7 @@ from laion_assets.common.duck import quoted
 from laion_assets.consent.signals import SAID, SIGNALS, as_column
 from laion_assets.download.failures import Failure
 from laion_assets.download.fetch import Fetcher
-from laion_assets.download.hosts import DOCUMENTS, HostBook
+from laion_assets.download.hosts import Heed
 from laion_assets.download.options import DownloadOptions
 from laion_assets.download.reuse import KEPT_OF_REFUSED
 
@@ -44,7 +44,7 @@ def ask_again(
     before: datetime,
     now: datetime,
     options: DownloadOptions,
-    hosts: Path | None,
+    heed: Heed,
     progress: Callable[[int], None],
 ) -> AskedAgain:
     """Ask for pictures that are had what their owners allow by now, and write the rows as they are then.
@@ -59,7 +59,7 @@ def ask_again(
         before: rows that were fetched or asked about before are asked about.
         now: what is written as the time of asking.
         options: manners of downloads.
-        hosts: folder of what hosts allow; None: hosts are not asked.
+        heed: what of what is said of pictures.
         progress: called with the number of urls done since the last call.
     """
     old = f"""
@@ -70,8 +70,7 @@ def ask_again(
     con.register("asked_nothing", _ASKED.empty_table())
     con.execute("CREATE OR REPLACE TEMP TABLE asked_again AS FROM asked_nothing")
     con.unregister("asked_nothing")
-    book = None if hosts is None else HostBook(hosts, options.agent, 3 * len(DOCUMENTS) * options.deadline_seconds)
-    fetcher = Fetcher(options, hosts=book)
+    fetcher = Fetcher(options, hosts=heed.book(options), obeyed=heed.obeyed)
     asked = 0
     try:
         for batch in urls:

@@ -15,6 +15,7 @@ from laion_assets.common.digests import text_digest
 from laion_assets.consent.removals import Removals
 from laion_assets.download.driver import download
 from laion_assets.download.failures import is_transient
+from laion_assets.download.hosts import Heed
 from laion_assets.download.options import DownloadOptions
 
 EARLIER = "earlier_images"
@@ -118,7 +119,7 @@ def fetch_bucket(
     options: DownloadOptions,
     removals: Removals,
     scratch: Path,
-    hosts: Path | None,
+    heed: Heed,
     progress: Callable[[int], None],
 ) -> Iterator[FetchedTar]:
     """Attempt the urls that ``plan_attempts`` left; tars that were finished with these options are taken as they are.
@@ -130,7 +131,7 @@ def fetch_bucket(
         options: limits, manners and format.
         removals: what must not be fetched.
         scratch: file to write the removals to.
-        hosts: folder of what hosts allow; None: hosts are not asked.
+        heed: what of what is said of pictures.
         progress: called with the number of urls done since the last call.
 
     Yields:
@@ -142,7 +143,7 @@ def fetch_bucket(
     removals.write(scratch)
     urls = con.table("attempted").pl()
     for rows in download(
-        urls, output=output, relative_to=root, options=options, removals=scratch, hosts=hosts, progress=progress
+        urls, output=output, relative_to=root, options=options, removals=scratch, heed=heed, progress=progress
     ):
         yield FetchedTar(rows)
 

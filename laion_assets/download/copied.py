@@ -27,10 +27,11 @@ from laion_assets.common.files import appearing, fresh_path, remove_unfinished
 from laion_assets.consent.decision import refusal
 from laion_assets.consent.embedded import said_within
 from laion_assets.consent.removals import RemovalMatcher, Removals
-from laion_assets.consent.signals import as_column
+from laion_assets.consent.signals import SIGNALS, as_column
 from laion_assets.download.bucket import FetchedTar
 from laion_assets.download.driver import only_writer, rows_of
 from laion_assets.download.failures import Failure, FetchFailed
+from laion_assets.download.hosts import NOBODY_ASKED, Heed
 from laion_assets.download.options import DownloadOptions
 from laion_assets.download.refusals import refuse_listed, refuse_listed_body, refuse_out_of_bounds, refuse_unexpected
 from laion_assets.download.results import Row, answers, write_rows
@@ -121,6 +122,7 @@ def copy_bucket(
     options: DownloadOptions,
     removals: Removals,
     progress: Callable[[int], None],
+    heed: Heed = NOBODY_ASKED,
 ) -> Iterator[FetchedTar]:
     """Copy the pictures of the urls that ``plan_attempts`` left; tars that were finished before are taken as they are.
 
@@ -138,6 +140,7 @@ def copy_bucket(
         options: limits of a picture, urls a tar, and how many pictures are looked at side by side (``processes``).
         removals: what must not be copied; a sample's own word on the bytes it was made from counts as well.
         progress: called with the number of urls done since the last call.
+        heed: what of what pictures say of themselves.
 
     Yields:
         Each tar, once it is in place.
@@ -149,6 +152,7 @@ def copy_bucket(
     output.mkdir(parents=True, exist_ok=True)
     folder = output.relative_to(root).as_posix()
     limits = {name: value for name, value in dataclasses.asdict(options).items() if name in _BOUNDS}
+    limits |= {"passed over": passed} if (passed := sorted(SIGNALS.keys() - set(heed.obeyed))) else {}
     common = json_digest([_FORMAT_VERSION, folder, removals.digest, limits], sort_keys=True)
     with only_writer(output), temporary_tables(con, _ORDERED):
         remove_unfinished(output)
@@ -157,7 +161,7 @@ def copy_bucket(
             if answers(tar.rows, tar.request) and tar.path.is_file():
                 progress(len(tar.wanted))
             else:
-                with _Copier(tars, options, removals.matcher(), progress) as copier:
+                with _Copier(tars, options, removals.matcher(), progress, heed) as copier:
                     copier.copy(tar, f"{folder}/{tar.path.name}")
             yield FetchedTar(rows_of(tar.rows, len(tar.wanted)))
 
@@ -206,9 +210,11 @@ class _Copier:
         options: DownloadOptions,
         removals: RemovalMatcher,
         progress: Callable[[int], None],
+        heed: Heed,
     ) -> None:
         self._tars, self._options, self._removals = tars, options, removals
         self._progress = progress
+        self._obeyed = heed.obeyed
         self._held = contextlib.ExitStack()
         self._open: tuple[str, TarReader] | None = None
 
@@ -327,7 +333,7 @@ class _Copier:
         row["perceptual_hash"], row["exif"] = look, exif_tags(content)
         said = said_within(content, f"image/{header.format}") if self._options.respect_opt_outs else []
         row["signals"] = as_column(said)
-        if (no := refusal(said)) is not None:
+        if (no := refusal(said, self._obeyed)) is not None:
             raise FetchFailed(Failure.OPTED_OUT, f"{no.signal}: {no.raw}")
         return _EXTENSIONS.get(header.format, found.extension)
 

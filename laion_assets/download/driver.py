@@ -22,6 +22,8 @@ import polars as pl
 
 from laion_assets.common.digests import file_sha256, json_digest
 from laion_assets.common.locks import locked, share
+from laion_assets.consent.signals import SIGNALS
+from laion_assets.download.hosts import NOBODY_ASKED, Heed
 from laion_assets.download.options import DownloadOptions
 from laion_assets.download.pool import DownloadError, WorkerHost, worker_host
 from laion_assets.download.refusals import Removal
@@ -48,7 +50,7 @@ def download(
     options: DownloadOptions | None = None,
     removals: Removal | str | Path | None = None,
     relative_to: str | Path | None = None,
-    hosts: Path | None = None,
+    heed: Heed = NOBODY_ASKED,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Attempt every distinct url once, with img2dataset's downloader, resizer and webdataset writer.
@@ -64,7 +66,7 @@ def download(
         options: limits, manners and format; by default those of ``DownloadOptions()``.
         removals: what must not be fetched: a file written by ``Removals.write``, or a matcher that can be pickled.
         relative_to: folder that ``shard_path`` is relative to; by default the parent of ``output``.
-        hosts: folder of what hosts allow, which all downloads share; None: hosts are not asked.
+        heed: what of what is said of pictures.
         progress: called with the number of urls done since the last call.
 
     Yields:
@@ -96,7 +98,7 @@ def download(
         folder=folder,
         shard_folder=folder.relative_to(base).as_posix(),
         options=options,
-        hosts=hosts if options.respect_opt_outs and options.ask_hosts else None,
+        heed=heed,
         progress=progress or (lambda _: None),
     )
     return job.run(removals)
@@ -124,7 +126,7 @@ class _Job:
     folder: Path
     shard_folder: str
     options: DownloadOptions
-    hosts: Path | None
+    heed: Heed
     progress: Callable[[int], None]
 
     def run(self, removals: Removal | str | Path | None) -> Iterator[pl.DataFrame]:
@@ -159,7 +161,15 @@ class _Job:
         count = -(-height // self.options.urls_per_tar)
         count = max(count, min(self.options.processes, height // _FEWEST_URLS_PER_TAR))
         options = {k: v for k, v in dataclasses.asdict(self.options).items() if k not in _WITHOUT_EFFECT_ON_ROWS}
-        common = json.dumps([_FORMAT_VERSION, self.shard_folder, removals_digest, options], sort_keys=True)
+        passed_over = sorted(SIGNALS.keys() - set(self.heed.obeyed))
+        asked_for = [
+            _FORMAT_VERSION,
+            self.shard_folder,
+            removals_digest,
+            options,
+            *([passed_over] if passed_over else []),
+        ]
+        common = json.dumps(asked_for, sort_keys=True)
         bounds = [height * number // count for number in range(count + 1)]
         tars = []
         for number, (start, end) in enumerate(itertools.pairwise(bounds)):
@@ -218,7 +228,7 @@ class _Job:
             scratch=str(folder),
             options=self.options,
             removals=removals,
-            hosts=None if self.hosts is None else str(self.hosts),
+            heed=self.heed,
         )
 
     def _explain(self, tar: _Tar, code: int, error: str | None) -> str:

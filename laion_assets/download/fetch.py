@@ -6,7 +6,7 @@ What comes back says what happened; nothing raises. Whether the bytes decode is 
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -16,7 +16,7 @@ from laion_assets.consent.decision import before_asking, refusal
 from laion_assets.consent.embedded import said_within
 from laion_assets.consent.optout import opted_out
 from laion_assets.consent.preferences import said_in
-from laion_assets.consent.signals import Said
+from laion_assets.consent.signals import SIGNALS, Said
 from laion_assets.consent.tdmrep import reservation
 from laion_assets.download.encodings import undo_encodings
 from laion_assets.download.failures import Failure, FetchFailed, failed_by, failure_of_status
@@ -83,6 +83,7 @@ class Fetcher:
         guard: which addresses may be connected to.
         slots: bounds the requests under way to one host and address.
         hosts: what hosts allow, who are asked once a day; None where nobody is asked.
+        obeyed: names of the signals that are obeyed, of those that are heard while fetching.
     """
 
     options: DownloadOptions
@@ -90,6 +91,7 @@ class Fetcher:
     guard: Guard | None = None
     slots: Slots | None = None
     hosts: HostBook | None = None
+    obeyed: Collection[str] = tuple(SIGNALS)
 
     def __post_init__(self) -> None:
         options = self.options
@@ -181,7 +183,7 @@ class Fetcher:
             raise FetchFailed(failure, f"{how}a host whose robots.txt cannot be had: {found.detail}")
         said = says.said(target.href)
         outcome.said += said
-        _refuse(before_asking(said), how)
+        _refuse(before_asking(said, self.obeyed), how)
 
     def _host_says(self, origin: str) -> Steps:
         """What an origin says; of all who want to know it today one asks."""
@@ -252,12 +254,11 @@ class Fetcher:
         if self.options.respect_opt_outs:
             directive = opted_out(answer.values("x-robots-tag"), self.options.agent)
             if directive is not None:
-                outcome.said.append(Said("x_robots_tag", directive, False, ("train", "index")))
-                raise FetchFailed(Failure.OPTED_OUT, f"X-Robots-Tag: {directive}")
+                outcome.said.append(Said("x_robots_tag", f"X-Robots-Tag: {directive}", False, ("train", "index")))
             policy = ", ".join(answer.values("tdm-policy"))
             outcome.said += reservation("tdm_header", answer.values("tdm-reservation"), policy)
             outcome.said += said_in("content_usage", answer.values("content-usage"))
-            _refuse(refusal(outcome.said))
+            _refuse(refusal(outcome.said, self.obeyed))
 
     def _check_body(self, outcome: Fetched, answer: Answer) -> None:
         """Check the bytes: lists of hashes, then kind and size as the picture's own header states them."""
@@ -276,7 +277,7 @@ class Fetcher:
         refuse_out_of_bounds(header, self.options)
         if self.options.respect_opt_outs:
             outcome.said += said_within(body, f"image/{header.format}")
-            _refuse(refusal(outcome.said))
+            _refuse(refusal(outcome.said, self.obeyed))
         outcome.body = body
 
     def _content(self, answer: Answer) -> bytes:
@@ -291,7 +292,8 @@ class Fetcher:
 
 def _refuse(no: Said | None, how: str = "") -> None:
     if no is not None:
-        raise FetchFailed(Failure.OPTED_OUT, f"{how}{no.signal}: {no.raw}")
+        told = no.raw if no.signal == "x_robots_tag" else f"{no.signal}: {no.raw}"
+        raise FetchFailed(Failure.OPTED_OUT, f"{how}{told}")
 
 
 def _check_whole(answer: Answer) -> None:

@@ -19,8 +19,9 @@ from typing import Any, Final
 from laion_assets.common.digests import text_digest
 from laion_assets.common.files import write_file
 from laion_assets.consent.robots import MAX_BYTES, AiTxt, Robots
-from laion_assets.consent.signals import Said
+from laion_assets.consent.signals import SIGNALS, Said
 from laion_assets.consent.tdmrep import TdmRep, TdmRepError
+from laion_assets.download.options import DownloadOptions
 
 DOCUMENTS: Final = ("/robots.txt", "/.well-known/tdmrep.json", "/ai.txt")
 """What a host is asked for."""
@@ -153,6 +154,26 @@ class HostBook:
         while len(self._known) > 1 and (len(self._known) > _MOST_REMEMBERED or self._bytes > _MOST_BYTES):
             self._bytes -= self._known.popitem(last=False)[1].bytes
         return says
+
+
+@dataclass(frozen=True, slots=True)
+class Heed:
+    """What a download heeds of what is said."""
+
+    hosts: str | None = None
+    """Folder of a ``HostBook``, which all downloads share; None: hosts are not asked."""
+    obeyed: tuple[str, ...] = tuple(SIGNALS)
+    """Names of the signals that are obeyed; the others are heard, and kept as evidence."""
+
+    def book(self, options: DownloadOptions) -> HostBook | None:
+        """What hosts allow; None where nobody asks them."""
+        if self.hosts is None or not (options.respect_opt_outs and options.ask_hosts):
+            return None
+        return HostBook(Path(self.hosts), options.agent, 3 * len(DOCUMENTS) * options.deadline_seconds)
+
+
+NOBODY_ASKED: Final = Heed()
+"""Every signal is obeyed that is heard, and no host is asked."""
 
 
 def asked_on(folder: Path, day: date) -> int:

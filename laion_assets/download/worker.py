@@ -20,7 +20,7 @@ from laion_assets.common.files import put_into_place
 from laion_assets.consent.signals import as_column
 from laion_assets.download.failures import Failure, FetchFailed, failure_of_message
 from laion_assets.download.fetch import Fetched, Fetcher
-from laion_assets.download.hosts import DOCUMENTS, HostBook
+from laion_assets.download.hosts import NOBODY_ASKED, Heed
 from laion_assets.download.options import DownloadOptions
 from laion_assets.download.refusals import Removal, refuse_unexpected
 from laion_assets.download.resizer import Resizer
@@ -56,8 +56,8 @@ class TarTask:
     options: DownloadOptions
     removals: str | None = None
     """Pickled ``Removal`` (``.pickle``), or what ``RemovalMatcher.read`` reads."""
-    hosts: str | None = None
-    """Folder of a ``HostBook``; None where hosts are not asked."""
+    heed: Heed = NOBODY_ASKED
+    """What of what is said of pictures."""
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -67,7 +67,8 @@ class TarTask:
     def from_json(cls, line: str | bytes) -> Self:
         """What ``to_json`` wrote."""
         values = json.loads(line)
-        return cls(**{**values, "options": DownloadOptions(**values["options"])})
+        heed = Heed(values["heed"]["hosts"], tuple(values["heed"]["obeyed"]))
+        return cls(**{**values, "options": DownloadOptions(**values["options"]), "heed": heed})
 
 
 def run_tar(task: TarTask, slots: Slots | None, count: Callable[[], None]) -> None:
@@ -87,10 +88,9 @@ def run_tar(task: TarTask, slots: Slots | None, count: Callable[[], None]) -> No
     with pa.OSFile(task.urls) as file:
         urls = pa.ipc.open_file(file).read_all().to_pylist()
     notes = _Notes(task, count, {entry["url"]: entry["expected"] for entry in urls if entry["expected"]})
-    hosts = None
-    if task.hosts is not None:
-        hosts = HostBook(Path(task.hosts), options.agent, 3 * len(DOCUMENTS) * options.deadline_seconds)
-    fetcher = Fetcher(options, _read_removals(task.removals), slots=slots, hosts=hosts)
+    heed = task.heed
+    removals = _read_removals(task.removals)
+    fetcher = Fetcher(options, removals, slots=slots, hosts=heed.book(options), obeyed=heed.obeyed)
     library.ThreadPool = lambda _: _Fetching(fetcher, notes)
     downloader = library.Downloader(
         sample_writer_class=_sample_writer(notes),

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 
 from laion_assets.common.duck import number, quoted, temporary_tables
-from laion_assets.consent.policy import SWITCHED, ConsentOptions, passed_over_sql, refusing_sql
+from laion_assets.consent.policy import OF_PAGES, ConsentOptions, passed_over_sql, refusing_sql
 from laion_assets.consent.removals import Removals
 
 REMOVAL_DROPS = {
@@ -24,7 +24,7 @@ REMOVAL_DROPS = {
 }
 """By what a row is to be removed → the reason under which it is counted."""
 
-CONSENT_DROPS = {signal: f"opted_out_{signal}" for signal in SWITCHED}
+CONSENT_DROPS = {signal: f"opted_out_{signal}" for signal in OF_PAGES}
 """By which signal a page said no → the reason under which a row is counted."""
 
 # The place of a row in its crawl as one number: three non-negative numbers of 31, 63 and 31 bits. DuckDB takes the

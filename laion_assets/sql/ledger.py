@@ -36,7 +36,7 @@ OPT_OUTS: Final = Table(
         _c(
             "evidence_file",
             pa.string(),
-            "The WAT or WARC file that holds the record; of a download the address that answered.",
+            "The WAT or WARC file that holds it; of a download the address that answered.",
             nullable=True,
         ),
         _c("evidence_offset", pa.int64(), "Byte offset of the record in that file.", nullable=True),
@@ -71,8 +71,8 @@ _FROM_PAGES = """
 _WITHIN: Final = tuple(name for name, signal in SIGNALS.items() if signal.subject == "sha256")
 
 _FROM_DOWNLOADS = f"""
-    SELECT if(said.signal IN {_WITHIN}, 'sha256', 'url'), if(said.signal IN {_WITHIN}, sha256, url), said.signal, said.raw,
-           said.forbids, 'download', crawl, seen_at, NULL, final_url, NULL
+    SELECT if(said.signal IN {_WITHIN}, 'sha256', 'url'), if(said.signal IN {_WITHIN}, sha256, url), said.signal,
+           said.raw, said.forbids, 'download', crawl, seen_at, NULL, final_url, NULL
     FROM (
         SELECT crawl, url, final_url, sha256, coalesce(asked_at, fetched_at) AS seen_at, unnest(signals) AS said
         FROM images WHERE signals IS NOT NULL

@@ -276,3 +276,16 @@ def test_every_row_is_accounted_for(built: Built) -> None:
         assert rows_in == rows_out + sum(drops.values()), table
     pages = sum(bool(case.page or case.meta) and case.signal is not None for case in CASES.values())
     assert sum(funnel(built.lake, "unique_pairs", CRAWL)[1].values()) == pages + 2, "the denied and the removed, too"
+
+
+def test_what_the_policy_passes_over_lets_pictures_in_and_stays_evidence(built: Built, tmp_path: Path) -> None:
+    signals = ("tdmrep_file", "content_usage", "x_robots_tag", "c2pa", "robots_txt")
+    policy = replace(built.settings.consent, **dict.fromkeys(signals, False))
+    settings = built.settings.model_copy(update={"lake": str(tmp_path / "lake"), "consent": policy})
+    assert build(settings, CRAWL, until="images").failures == []
+    images = rows(settings.open_lake(create=False), "images", CRAWL)
+    let_in = {row["url"]: row for row in images.filter(status="success").iter_rows(named=True)}
+    for name, case in CASES.items():
+        if case.signal in signals and case.failure == "opted_out":
+            row = let_in[built.urls[name]]
+            assert case.signal in {said["signal"] for said in row["signals"] if said["forbids"]}, name

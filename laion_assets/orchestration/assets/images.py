@@ -11,7 +11,7 @@ from laion_assets.delta.partition import Partition
 from laion_assets.download.asking import ask_again
 from laion_assets.download.bucket import FetchedTar, attempts_token, fetch_bucket, open_earlier, outcomes
 from laion_assets.download.copied import PLACES, Tars, copy_bucket
-from laion_assets.download.hosts import asked_on, forget_earlier_days
+from laion_assets.download.hosts import Heed, asked_on, forget_earlier_days
 from laion_assets.download.reuse import plan_attempts
 from laion_assets.lake.precedents import PICTURES
 from laion_assets.orchestration.assets import imported
@@ -74,11 +74,15 @@ def _asked_again(step: Step, known: Path, rows: int, before: datetime) -> Path:
         before=before,
         now=datetime.now(UTC),
         options=step.settings.download,
-        hosts=step.lake.staging / "hosts" if step.settings.download.ask_hosts else None,
+        heed=_heed(step),
         progress=step.progress(rows, "pictures asked about"),
     )
     step.build.counts.update({"asked again": found.asked, "answered": found.answered, "refused by now": found.refused})
     return asked
+
+
+def _heed(step: Step) -> Heed:
+    return Heed(str(step.lake.staging / "hosts"), step.settings.consent.obeyed)
 
 
 def _earlier_rows(step: Step) -> str:
@@ -102,12 +106,11 @@ def _attempt(step: Step, urls: int, tars: Tars | None) -> None:
     previous = step.lake.commit("images", step.partition)
     folder = step.build.resumable(attempts_token(step.build.con, previous.version if previous else -1))
     output = folder.path / "files" / "images" / step.build.name / folder.mark
-    hosts, today = step.lake.staging / "hosts", datetime.now(UTC).date()
+    heed, today = _heed(step), datetime.now(UTC).date()
+    hosts = Path(str(heed.hosts))
     forget_earlier_days(hosts)
     asked = asked_on(hosts, today)
-    work: Callable[..., Iterator[FetchedTar]] = partial(
-        fetch_bucket, scratch=step.build.folder.path / "removals", hosts=hosts
-    )
+    work: Callable[..., Iterator[FetchedTar]] = partial(fetch_bucket, scratch=step.build.folder.path / "removals")
     if tars is not None:
         work = partial(copy_bucket, pairs="unique_pairs", tars=tars)
     for fetched in work(
@@ -116,6 +119,7 @@ def _attempt(step: Step, urls: int, tars: Tars | None) -> None:
         output=output,
         options=step.settings.download,
         removals=step.removals,
+        heed=heed,
         progress=step.progress(urls, "images"),
     ):
         for tar in fetched.tars:

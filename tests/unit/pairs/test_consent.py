@@ -7,7 +7,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from laion_assets.consent.policy import SWITCHED, ConsentOptions
+from laion_assets.consent.policy import OF_PAGES, ConsentOptions
 from laion_assets.consent.removals import load_removals
 from laion_assets.consent.signals import SIGNALS
 from laion_assets.pairs.dedup import CONSENT_DROPS, deduplicate
@@ -100,7 +100,7 @@ def test_where_no_page_said_anything_nothing_changes(tmp_path):
 
 
 def test_every_signal_has_a_switch_a_reason_and_words_for_people():
-    assert set(SWITCHED) == {name for name, signal in SIGNALS.items() if signal.subject == "page"}
+    assert set(OF_PAGES) == {name for name, signal in SIGNALS.items() if signal.subject == "page"}
     assert {*CONSENT_DROPS.values()} <= {*_MEANINGS}
 
 
