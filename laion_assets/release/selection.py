@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from laion_assets.common.duck import number
-from laion_assets.consent.policy import ConsentOptions, refusing_sql
+from laion_assets.consent.policy import ConsentOptions
 from laion_assets.consent.removals import Removals
 from laion_assets.delta.build import PartitionBuild
 from laion_assets.release.ids import write_parquet
@@ -16,7 +16,7 @@ from laion_assets.release.options import Release, Terms
 from laion_assets.release.parts import EMBEDDING_COLUMNS, RELEASED_COLUMNS, ReleaseError
 from laion_assets.sql.macros import MACROS
 from laion_assets.sql.project import Project
-from laion_assets.sql.selection import ALWAYS_CURRENT, SELECTED, Selector, open_selection
+from laion_assets.sql.selection import ALWAYS_CURRENT, SELECTED, Selector, open_selection, refuse_opted_out
 from laion_assets.text.language import language_group_sql
 
 RELEASING: Final = Selector(
@@ -50,13 +50,13 @@ def begin_release(
         versions: of tables to read; the others are read as they are now.
 
     Raises:
-        LakeError: the source or the predicate is wrong, or cannot be read.
-        ReleaseError: nothing is selected, or something that is to be removed, or to which a page is known to say no.
+        LakeError: the source or the predicate is wrong, or cannot be read, or a page says no to a pair.
+        ReleaseError: nothing is selected, or something that is to be removed.
     """
     _select(build, project, terms, versions)
     selected = number(build.con, f"SELECT count(*) FROM {SELECTED}")
     _keep(build, terms, removals)
-    _refuse_opted_out(build, consent)
+    refuse_opted_out(build, "kept", consent, RELEASING)
     con = build.con
     parts = con.execute("SELECT crawl, bucket, count(*) FROM kept GROUP BY ALL ORDER BY ALL").fetchall()
     pairs = sum(rows for *_, rows in parts)
@@ -191,33 +191,6 @@ def _keep(build: PartitionBuild, terms: Terms, removals: Removals) -> None:
     ).fetchall()
     if found:
         raise ReleaseError(refusal(dict(found)))
-
-
-def _refuse_opted_out(build: PartitionBuild, consent: ConsentOptions) -> None:
-    """Go no further with pairs to whose use a page said no, be it in a crawl that came after theirs.
-
-    Raises:
-        ReleaseError: there are some.
-    """
-    shards = [build.lake.catalogue.partition(name) for name in build.pinned("candidate_pairs").commits]
-    asked, heard = ("bucket", "url", "page_signals"), "page_signals IS NOT NULL"
-    build.view("said_by_pages", "candidate_pairs", shards, columns=asked, where=heard, lineage=False)
-    found = build.con.execute(f"""
-        SELECT crawl, count(*), list_sort(list_distinct(flatten(list(refusing))))
-        FROM kept JOIN (
-            SELECT bucket, url, flatten(list(refusing)) AS refusing
-            FROM (SELECT bucket, url, {refusing_sql("page_signals", consent)} AS refusing FROM said_by_pages)
-            GROUP BY bucket, url
-        ) AS said ON said.bucket = kept.bucket AND said.url = kept.url
-        WHERE len(refusing) > 0 GROUP BY crawl ORDER BY crawl""").fetchall()
-    if found:
-        total, signals = sum(rows for _, rows, _ in found), sorted({signal for *_, by in found for signal in by})
-        raise ReleaseError(
-            f"pages say no to {total:,} {'pair' if total == 1 else 'pairs'} of the release ({', '.join(signals)}): "
-            f'`laion sql "FROM consent_changes"` shows them. `laion build {" ".join(crawl for crawl, *_ in found)}` '
-            "takes out those whose own crawl says so; put the urls of the others on a deny list "
-            "(LAION_DENY__URL_LISTS) and build, then begin a new release"
-        )
 
 
 def refusal(rows: Mapping[str, int]) -> str:

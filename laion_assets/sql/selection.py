@@ -8,6 +8,7 @@ from typing import Final
 
 import duckdb
 
+from laion_assets.consent.policy import ConsentOptions, refusing_sql
 from laion_assets.delta.build import PartitionBuild
 from laion_assets.delta.errors import LakeError
 from laion_assets.delta.partition import Partition, literal
@@ -164,6 +165,42 @@ def open_selection(
             ON image.crawl = pair.crawl AND image.bucket = pair.bucket AND image.url_id = pair.url_id
             AND image.url = pair.url AND image.status = 'success'
     """)
+
+
+def refuse_opted_out(build: PartitionBuild, pairs: str, consent: ConsentOptions, by: Selector) -> None:
+    """Go no further with pairs to whose use a page says no, be it in a crawl that came after theirs.
+
+    What pages said until now counts, whatever else is pinned; it decides whether something is made and never what.
+
+    Args:
+        build: of the selector's table.
+        pairs: a view with ``crawl, bucket, url``.
+        consent: what is obeyed.
+        by: what the pairs were selected for.
+
+    Raises:
+        LakeError: there are such pairs.
+    """
+    shards = [CATALOGUE.partition(name) for name in build.pinned("candidate_pairs").commits]
+    asked, heard = ("bucket", "url", "page_signals"), "page_signals IS NOT NULL"
+    build.view("said_by_pages", "candidate_pairs", shards, columns=asked, where=heard, lineage=False)
+    found = build.con.execute(f"""
+        SELECT pair.crawl, count(*), list_distinct(flatten(list(refusing)))
+        FROM {pairs} AS pair JOIN (
+            SELECT bucket, url, flatten(list(refusing)) AS refusing
+            FROM (SELECT bucket, url, {refusing_sql("page_signals", consent)} AS refusing FROM said_by_pages)
+            GROUP BY bucket, url
+        ) AS said ON said.bucket = pair.bucket AND said.url = pair.url
+        WHERE len(refusing) > 0 GROUP BY pair.crawl ORDER BY pair.crawl""").fetchall()
+    if found:
+        total, signals = sum(rows for _, rows, _ in found), sorted({signal for *_, by_ in found for signal in by_})
+        crawls = " ".join(crawl for crawl, *_ in found)
+        raise LakeError(
+            f"pages say no to {total:,} {'pair' if total == 1 else 'pairs'} of {by.the} ({', '.join(signals)}): "
+            f'`laion sql "FROM consent_changes"` shows them. `laion build {crawls}` takes out those whose own crawl '
+            "says so; put the urls of the others on a deny list (LAION_DENY__URL_LISTS) and build; then "
+            f"{by.instead}"
+        )
 
 
 def _pin(build: PartitionBuild, stage: Declaration, versions: Mapping[str, int], by: Selector) -> None:

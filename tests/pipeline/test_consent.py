@@ -83,6 +83,17 @@ def test_what_changed_its_answer_since_can_be_asked(place: Place) -> None:
     assert ask(place, "FROM consent_changes WHERE changed_at <= '2026-02-01'") == []
 
 
+def test_a_training_set_with_a_known_no_is_refused(place: Place) -> None:
+    recipes = place.folder / "recipes"
+    recipes.mkdir()
+    wanted = {"recipe": {"arm": "all", "selection": {"source": "unique_pairs"}}}
+    told = {"model": "ViT-B-32", "samples_per_shard": 16, "samples_seen": 32, "epochs": 1, "global_batch_size": 16}
+    (recipes / "recipes.yaml").write_text(json.dumps({**told, "learning_rate": 1e-3, "recipes": wanted}))
+    made = place.run("train", "recipe", LAION_RECIPES=str(recipes))
+    assert made.returncode != 0
+    assert "pages say no to 1 pair of the recipe (meta_robots)" in " ".join((made.stdout + made.stderr).split())
+
+
 def test_a_release_with_a_known_no_is_refused_until_its_url_is_denied(place: Place) -> None:
     def release(name: str, **settings: str) -> tuple[int, str]:
         made = place.run(

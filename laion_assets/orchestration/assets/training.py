@@ -15,7 +15,14 @@ from laion_assets.orchestration.assets.pictures import chart
 from laion_assets.orchestration.assets.step import Metadata, Step
 from laion_assets.orchestration.run_tags import REFRESH_TAG
 from laion_assets.sql.project import Project, open_project
-from laion_assets.sql.selection import ALWAYS_CURRENT, SELECTED, open_selection, training_stage
+from laion_assets.sql.selection import (
+    ALWAYS_CURRENT,
+    SELECTED,
+    TRAINING,
+    open_selection,
+    refuse_opted_out,
+    training_stage,
+)
 from laion_assets.training.arrangement import batch_collisions
 from laion_assets.training.errors import TrainingError
 from laion_assets.training.recipe import Recipe
@@ -42,6 +49,7 @@ def training_sets(step: Step) -> Metadata:
     project = open_project(step.settings.models)
     versions = _versions(step, recipe, project)
     open_selection(step.build, project, recipe.selection.source, recipe.selection.where, versions)
+    refuse_opted_out(step.build, SELECTED, step.settings.consent, TRAINING)
     chosen = choose_samples(
         step.build.con,
         selected=SELECTED,
