@@ -3,6 +3,7 @@
 img2dataset reports failures as free text; ``failure_of_message`` maps that text here.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from laion_assets.common.passing import PASSING_REFUSALS
@@ -68,24 +69,22 @@ TRANSIENT_FAILURES: tuple[Failure, ...] = (
 """Failures that another attempt may turn into a picture, whatever the HTTP status."""
 
 
+@dataclass(eq=False)
 class FetchFailed(Exception):
-    """A try of a url has failed.
+    """A try of a url has failed."""
 
-    Args:
-        failure: the kind.
-        detail: what happened, for people.
-        again: whether it is worth another try at once.
-        wait_seconds: how long the server asks to wait before that; None where it does not say.
-    """
+    failure: Failure
+    detail: str
+    """What happened, for people."""
+    again: bool = False
+    """Whether it is worth another try at once."""
+    wait_seconds: float | None = None
+    """How long the server asks to wait before that; None where it does not say."""
 
-    def __init__(
-        self, failure: Failure, detail: str, *, again: bool = False, wait_seconds: float | None = None
-    ) -> None:
-        super().__init__(detail)
-        self.failure = failure
-        self.detail = detail
-        self.again = again
-        self.wait_seconds = wait_seconds
+
+def failed_by(error: Exception) -> FetchFailed:
+    """What an exception means for a try: a failure is one, anything else is a failure that nobody foresaw."""
+    return error if isinstance(error, FetchFailed) else FetchFailed(Failure.OTHER, f"{type(error).__name__}: {error}")
 
 
 def is_transient(failure: Failure | str | None, http_status: int | None = None) -> bool:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from laion_assets.consent.optout import opted_out
 from laion_assets.download.encodings import undo_encodings
-from laion_assets.download.failures import Failure, FetchFailed, failure_of_status
+from laion_assets.download.failures import Failure, FetchFailed, failed_by, failure_of_status
 from laion_assets.download.guard import Guard, is_bad_port
 from laion_assets.download.loop import Loop, Steps
 from laion_assets.download.options import DownloadOptions
@@ -93,42 +93,39 @@ class Fetcher:
         """Close all connections."""
         self._loop.close()
 
-    def _steps(self, url: str) -> Steps[Fetched]:
+    def _steps(self, url: str) -> Steps:
         outcome = Fetched()
         try:
             target = self._admit(url, "")
-            visit = Visit(self.options.deadline_seconds, lambda answer: self._judge(answer, outcome))
-            yield from self._with_retries(visit, target, outcome)
-        except FetchFailed as failed:
-            outcome.failure, outcome.failure_detail = failed.failure, failed.detail
+            visit = Visit(target, self.options.deadline_seconds, lambda answer: self._judge(answer, outcome))
+            while (wait := (yield from self._try(visit, outcome))) is not None:
+                visit.target, visit.seconds = target, visit.seconds - wait
+                yield float(wait)
         except Exception as error:  # noqa: BLE001 - recorded as the url's failure
-            outcome.failure, outcome.failure_detail = Failure.OTHER, f"{type(error).__name__}: {error}"
-        if outcome.failure is not None:
-            outcome.body = None
+            failed = failed_by(error)
+            outcome.failure, outcome.failure_detail = failed.failure, failed.detail
         return outcome
 
-    def _with_retries(self, visit: Visit, target: HttpUrl, outcome: Fetched) -> Steps[None]:
-        while True:
-            outcome.attempts += 1
-            try:
-                return (yield from self._try(visit, target, outcome))
-            except FetchFailed as failed:
-                wait = self.options.retry_delay_seconds if failed.wait_seconds is None else failed.wait_seconds
-                if not failed.again or outcome.attempts > self.options.retries or wait >= visit.seconds:
-                    raise
-            visit.seconds -= wait
-            yield float(wait)
-
-    def _try(self, visit: Visit, target: HttpUrl, outcome: Fetched) -> Steps[None]:
+    def _try(self, visit: Visit, outcome: Fetched) -> Steps:
+        """Ask once, redirects and all; gives seconds after which to ask again, None where the picture has come."""
+        outcome.attempts += 1
         outcome.http_status = outcome.content_type = None
         visit.cookies = []
-        for _ in range(self.options.redirects + 1):
-            visit.target, outcome.final_url = target, target.href
-            visit.addresses = self._guard.permitted(target.host, (yield target.host))
-            answer: Answer = yield visit
-            if answer.redirect is None:
-                return self._check_body(outcome, answer)
-            target = self._admit(resolve_url(answer.redirect, target.href) or answer.redirect, "redirect to ")
+        try:
+            for _ in range(self.options.redirects + 1):
+                outcome.final_url = visit.target.href
+                found = self._guard.permitted(visit.target.host, (yield visit.target.host))
+                visit.addresses = [address for _, address in found]
+                answer: Answer = yield visit
+                if answer.redirect is None:
+                    return self._check_body(outcome, answer)
+                location = resolve_url(answer.redirect, visit.target.href) or answer.redirect
+                visit.target = self._admit(location, "redirect to ")
+        except FetchFailed as failed:
+            wait = self.options.retry_delay_seconds if failed.wait_seconds is None else failed.wait_seconds
+            if not failed.again or outcome.attempts > self.options.retries or wait >= visit.seconds:
+                raise
+            return wait
         raise FetchFailed(Failure.OTHER, f"more than {self.options.redirects} redirects")
 
     def _admit(self, url: str, how: str) -> HttpUrl:
@@ -161,18 +158,13 @@ class Fetcher:
             directive = opted_out(answer.values("x-robots-tag"), self.options.agent)
             if directive is not None:
                 raise FetchFailed(Failure.OPTED_OUT, f"X-Robots-Tag: {directive}")
-        length = "".join(answer.values("content-length")[:1]).partition(",")[0].strip()
-        if answer.redirect is None and length.isdigit() and float(length) > self.options.max_bytes:
-            what = f"Content-Length of {length[:20]} bytes, over {self.options.max_bytes}"
-            raise FetchFailed(Failure.TOO_LARGE, what)
 
     def _check_body(self, outcome: Fetched, answer: Answer) -> None:
         """Check the bytes: lists of hashes, then kind and size as the picture's own header states them."""
         if answer.status == _PARTIAL:
             _check_whole(answer)
-        body = outcome.body = self._content(answer)
-        outcome.byte_size = len(body)
-        outcome.sha256 = hashlib.sha256(body).hexdigest()
+        body = self._content(answer)
+        outcome.byte_size, outcome.sha256 = len(body), hashlib.sha256(body).hexdigest()
         refuse_listed_body(self.removals, body)
         header = read_header(body)
         if header is None:
@@ -182,6 +174,7 @@ class Fetcher:
             unfinished = answer.status == _ACCEPTED or cut_off
             raise FetchFailed(Failure.PROTOCOL if unfinished else Failure.NOT_AN_IMAGE, what)
         refuse_out_of_bounds(header, self.options)
+        outcome.body = body
 
     def _content(self, answer: Answer) -> bytes:
         """The body without its content encodings; a picture that comes bare whatever they say is taken as it is."""
@@ -212,12 +205,11 @@ def _location(answer: Answer) -> str:
 
 def _retry_after(values: list[str]) -> float | None:
     """Seconds that a server asks to wait: Retry-After as a number of them, or as a date (RFC 9110, section 10.2.3)."""
-    if not values:
-        return None
-    if values[0].isascii() and values[0].isdigit():
-        return float(values[0])
+    value = values[0] if values else ""
+    if value.isascii() and value.isdigit():
+        return float(value)
     try:
-        moment = parsedate_to_datetime(values[0])
+        moment = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return None
     wait = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - time.time()

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Any
 
 from laion_assets.common.passing import error_can_pass
 from laion_assets.download.failures import Failure, FetchFailed
@@ -20,7 +20,6 @@ Address = tuple[socket.AddressFamily, str]
 Lookup = Callable[[str], list[Address]]
 """Looks up a host name; raises ``socket.gaierror``."""
 
-Waiter = TypeVar("Waiter")
 _Answer = list[Address] | FetchFailed
 
 _AT_ONCE = 64
@@ -37,65 +36,55 @@ def system_lookup(host: str) -> list[Address]:
     return list(dict.fromkeys(a for a in addresses if a[0] in (socket.AF_INET, socket.AF_INET6)))
 
 
-class Names(Generic[Waiter]):
+class Names:
     """Answers what addresses a host has, and remembers it, and failures too unless they pass.
 
     Args:
         lookup: asks a resolver; called in threads.
         timeout_seconds: longest time of one lookup, with its further tries.
         pause_seconds: before a further try, where the resolver fails in a way that passes (EAI_AGAIN).
-        wake: called, in a thread, when there is something for ``settled``.
     """
 
-    def __init__(
-        self, lookup: Lookup, timeout_seconds: float, pause_seconds: float, wake: Callable[[], object]
-    ) -> None:
-        self._lookup, self._timeout, self._pause, self._wake = lookup, timeout_seconds, pause_seconds, wake
+    def __init__(self, lookup: Lookup, timeout_seconds: float, pause_seconds: float) -> None:
+        self._lookup, self._timeout, self._pause = lookup, timeout_seconds, pause_seconds
         self._known: dict[str, _Answer] = {}
-        self._waiters: dict[str, list[Waiter]] = {}
-        self._queue: deque[str] = deque()
+        self._waiters: dict[str, list[Any]] = {}
         self._running: dict[str, float] = {}
         self._answers: deque[tuple[str, _Answer, bool]] = deque()
 
-    @property
-    def busy(self) -> bool:
-        """Whether somebody waits for an answer."""
-        return bool(self._waiters)
+    def room(self) -> int:
+        """How many further names should be asked for now at most."""
+        now = time.monotonic()
+        quick = sum(now - since < _SLOW_SECONDS for since in self._running.values())
+        return min(_AT_ONCE - quick, _MOST_THREADS - len(self._running))
 
-    def ask(self, host: str, waiter: Waiter) -> _Answer | None:
+    def ask(self, host: str, waiter: Any) -> _Answer | None:
         """The addresses of ``host`` or why it has none; None where ``settled`` will tell the waiter."""
-        if host not in self._known:
+        if host not in self._known and host not in self._running:
             try:  # numeric already: the URL standard has no other spelling of these
                 family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
                 self._known[host] = [(family, host)]
             except ValueError:
-                if host in self._running and host not in self._waiters:
-                    return self._late(host)
-                if host not in self._waiters:
-                    self._queue.append(host)
-                self._waiters.setdefault(host, []).append(waiter)
+                self._running[host] = time.monotonic()
+                threading.Thread(target=self._look_up, args=(host,), daemon=True).start()
+        if host not in self._known:
+            self._waiters.setdefault(host, []).append(waiter)
         return self._known.get(host)
 
-    def settled(self) -> Iterator[tuple[Waiter, _Answer]]:
-        """Waiters and their answers, as far as there are any now; starts lookups that have waited for room."""
+    def settled(self) -> Iterator[tuple[Any, _Answer]]:
+        """Waiters and their answers, as far as there are any now."""
         while self._answers:
             host, answer, passes = self._answers.popleft()
             del self._running[host]
-            if not passes:
-                self._known[host] = answer
+            self._known[host] = answer
             yield from ((waiter, answer) for waiter in self._waiters.pop(host, ()))
+            if passes:
+                del self._known[host]
         now = time.monotonic()
-        for host in [host for host, since in self._running.items() if now - since >= self._timeout]:
-            yield from ((waiter, self._late(host)) for waiter in self._waiters.pop(host, ()))
-        quick = sum(now - since < _SLOW_SECONDS for since in self._running.values())
-        while self._queue and quick < _AT_ONCE and len(self._running) < _MOST_THREADS:
-            quick += 1
-            host = self._queue.popleft()
-            self._running[host] = now
-            threading.Thread(target=self._look_up, args=(host,), daemon=True).start()
-
-    def _late(self, host: str) -> FetchFailed:
-        return FetchFailed(Failure.DNS, f"the resolver gave no answer for {host} in {self._timeout:g} s")
+        for host in [host for host in self._waiters if now - self._running[host] >= self._timeout]:
+            late = FetchFailed(Failure.DNS, f"the resolver gave no answer for {host} in {self._timeout:g} s")
+            self._known[host] = late
+            yield from ((waiter, late) for waiter in self._waiters.pop(host))
 
     def _look_up(self, host: str) -> None:
         answer: _Answer = FetchFailed(Failure.DNS, f"{host} has no address")
@@ -110,4 +99,3 @@ class Names(Generic[Waiter]):
             if not passes:
                 break
         self._answers.append((host, answer, passes))
-        self._wake()
