@@ -6,7 +6,6 @@ Registries (RFC 6890, RFC 8190; as of October 2025), each row with the document 
 registries, and the clouds' own documents.
 """
 
-import functools
 import ipaddress
 from collections.abc import Iterator
 
@@ -61,11 +60,9 @@ METADATA = {
 }
 """Services that trust whoever can connect to them, since only a cloud's own machines can: credentials lie there."""
 
-_NOT_PUBLIC_IPV4 = tuple(map(ipaddress.IPv4Network, NOT_PUBLIC_IPV4))
+_NOT_PUBLIC = tuple(map(ipaddress.ip_network, (*NOT_PUBLIC_IPV4, *NOT_PUBLIC_IPV6)))
 _PUBLIC_IPV6 = ipaddress.IPv6Network(PUBLIC_IPV6)
-_NOT_PUBLIC_IPV6 = tuple(map(ipaddress.IPv6Network, NOT_PUBLIC_IPV6))
-_METADATA_IPV4 = tuple(ipaddress.IPv4Network(network) for network in METADATA if ":" not in network)
-_METADATA_IPV6 = tuple(ipaddress.IPv6Network(network) for network in METADATA if ":" in network)
+_METADATA = tuple(map(ipaddress.ip_network, METADATA))
 
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")  # RFC 4291 section 2.5.5.2
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
@@ -81,7 +78,6 @@ _TEREDO = ipaddress.IPv6Network("2001::/32")  # RFC 4380 section 4
 _ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})  # RFC 5214 section 6.1
 
 
-@functools.lru_cache(maxsize=65_536)
 def is_public(address: str) -> bool:
     """Whether a numeric address belongs to the public internet.
 
@@ -94,17 +90,11 @@ def is_public(address: str) -> bool:
     Raises:
         ValueError: It is no numeric address.
     """
-    parsed = _parse(address)
-    if isinstance(parsed, IPv4):
-        return not _within(parsed, _NOT_PUBLIC_IPV4)
-    if parsed in _MAPPED or parsed in _NAT64:
-        return not _within(_ipv4(int(parsed)), _NOT_PUBLIC_IPV4)
-    if parsed not in _PUBLIC_IPV6 or _within(parsed, _NOT_PUBLIC_IPV6):
-        return False
-    return not any(_within(inner, _NOT_PUBLIC_IPV4) for inner in _embedded(parsed))
+    parsed, *embedded = _readings(address)
+    routed = parsed.version == 4 or _within(parsed, (_PUBLIC_IPV6, _MAPPED, _NAT64))
+    return routed and not any(_within(reading, _NOT_PUBLIC) for reading in (parsed, *embedded))
 
 
-@functools.lru_cache(maxsize=65_536)
 def is_metadata(address: str) -> bool:
     """Whether a numeric address is link local or a cloud's metadata or instance service, in any notation.
 
@@ -116,14 +106,7 @@ def is_metadata(address: str) -> bool:
     Raises:
         ValueError: It is no numeric address.
     """
-    parsed = _parse(address)
-    if isinstance(parsed, IPv4):
-        return _within(parsed, _METADATA_IPV4)
-    return _within(parsed, _METADATA_IPV6) or any(_within(inner, _METADATA_IPV4) for inner in _embedded(parsed))
-
-
-def _parse(address: str) -> IPv4 | IPv6:
-    return ipaddress.ip_address(address.partition("%")[0])
+    return any(_within(reading, _METADATA) for reading in _readings(address))
 
 
 def _within(address: IPv4 | IPv6, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:
@@ -134,8 +117,12 @@ def _ipv4(bits: int) -> IPv4:
     return IPv4(bits & 0xFFFF_FFFF)
 
 
-def _embedded(address: IPv6) -> Iterator[IPv4]:
-    """Each IPv4 address that some translator or tunnel reads out of an IPv6 address."""
+def _readings(text: str) -> Iterator[IPv4 | IPv6]:
+    """An address, and each IPv4 address that some translator or tunnel reads out of it."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    yield address
+    if isinstance(address, IPv4):
+        return
     bits = int(address)
     if _within(address, _IPV4_IN_LOW_BITS):
         yield _ipv4(bits)

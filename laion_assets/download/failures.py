@@ -49,23 +49,8 @@ class Failure(StrEnum):
     OTHER = "other"
     """Anything else, such as a malformed url, too many redirects, or a sample img2dataset lost."""
 
-    @property
-    def transient(self) -> bool:
-        """Whether another day may bring the picture: true of dns, connect, timeout, protocol and http_5xx.
 
-        http_4xx is permanent as a type, although 408 (Request Timeout), 425 (Too Early) and 429 (Too Many Requests) are
-        not: ask ``is_transient`` where the status is known.
-        """
-        return self in TRANSIENT_FAILURES
-
-
-TRANSIENT_FAILURES: tuple[Failure, ...] = (
-    Failure.DNS,
-    Failure.CONNECT,
-    Failure.TIMEOUT,
-    Failure.PROTOCOL,
-    Failure.HTTP_5XX,
-)
+TRANSIENT_FAILURES = (Failure.DNS, Failure.CONNECT, Failure.TIMEOUT, Failure.PROTOCOL, Failure.HTTP_5XX)
 """Failures that another attempt may turn into a picture, whatever the HTTP status."""
 
 
@@ -88,7 +73,9 @@ def failed_by(error: Exception) -> FetchFailed:
 
 
 def is_transient(failure: Failure | str | None, http_status: int | None = None) -> bool:
-    """Whether ``--retry-failed`` attempts a url again.
+    """Whether ``--retry-failed`` attempts a url again: whether another day may bring the picture.
+
+    http_4xx is permanent as a type, but 408 (Request Timeout), 425 (Too Early) and 429 (Too Many Requests) are not.
 
     Args:
         failure: the failure, or None for a success, which is never attempted again.
@@ -100,7 +87,7 @@ def is_transient(failure: Failure | str | None, http_status: int | None = None) 
     if failure is None:
         return False
     failure = Failure(failure)
-    return failure.transient or (failure is Failure.HTTP_4XX and http_status in PASSING_REFUSALS)
+    return failure in TRANSIENT_FAILURES or (failure is Failure.HTTP_4XX and http_status in PASSING_REFUSALS)
 
 
 def failure_of_status(status: int) -> Failure:

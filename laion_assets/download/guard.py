@@ -53,14 +53,18 @@ class Guard:
         """
         permitted = [found for found in addresses if self.permits(found[1])]
         if not permitted:
-            found = ", ".join(address for _, address in addresses)
-            raise FetchFailed(Failure.BLOCKED_ADDRESS, f"{host} is at {found}, outside the public internet")
+            raise blocked(host, *(address for _, address in addresses))
         return permitted
 
     def _allowed(self, address: str) -> bool:
         parsed = ipaddress.ip_address(address.partition("%")[0])
         mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
         return any((mapped or parsed) in ipaddress.ip_network(network) for network in self.allowed_networks)
+
+
+def blocked(host: str, *addresses: str) -> FetchFailed:
+    """What a url fails with whose host is at no other addresses than these, which may not be connected to."""
+    return FetchFailed(Failure.BLOCKED_ADDRESS, f"{host} is at {', '.join(addresses)}, outside the public internet")
 
 
 def is_bad_port(port: int) -> bool:

@@ -170,9 +170,10 @@ class Loop:
             if transfer.moved:
                 transfer.moved, transfer.moved_at = False, now
             if now - transfer.started_at >= transfer.visit.seconds:
-                self._finish(curl, _timeout(f"not done within {self._options.deadline_seconds:g} s"))
+                late = f"not done within {self._options.deadline_seconds:g} s"
+                self._finish(curl, FetchFailed(Failure.TIMEOUT, late))
             elif now - transfer.moved_at >= self._options.timeout_seconds:
-                self._finish(curl, _timeout(f"nothing came for {self._options.timeout_seconds:g} s"))
+                self._finish(curl, transfer.explain(pycurl.E_OPERATION_TIMEDOUT, ""))
 
     def _finish(self, curl: pycurl.Curl, error: FetchFailed | None) -> None:
         transfer, job, names = self._active.pop(curl)
@@ -191,7 +192,3 @@ class Loop:
 
     def _set_alarm(self, milliseconds: int) -> None:
         self._alarm = time.monotonic() + milliseconds / 1000 if milliseconds >= 0 else float("inf")
-
-
-def _timeout(what: str) -> FetchFailed:
-    return FetchFailed(Failure.TIMEOUT, what)

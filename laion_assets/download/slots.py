@@ -22,8 +22,7 @@ class Slots:
     """
 
     def __init__(self, per_name: int, delay_seconds: float = 0.0) -> None:
-        self.per_name = per_name
-        self.delay_seconds = delay_seconds
+        self.per_name, self.delay_seconds = per_name, delay_seconds
         self._lock = multiprocessing.get_context("fork").Lock()
         self._held = memoryview(mmap.mmap(-1, 4 * _PLACES)).cast("i")
         self._open_at = memoryview(mmap.mmap(-1, 8 * _PLACES)).cast("d")
@@ -35,9 +34,9 @@ class Slots:
         with self._lock:
             if any(self._held[place] >= self.per_name for place in places):
                 return _FULL_SECONDS
-            open_at = max(self._open_at[place] for place in places)
-            if open_at > now:
-                return open_at - now
+            pause = max(self._open_at[place] for place in places) - now
+            if pause > 0:
+                return pause
             for place in places:
                 self._held[place] += 1
                 self._open_at[place] = now + self.delay_seconds

@@ -16,7 +16,7 @@ from typing import Any
 import pycurl
 
 from laion_assets.download.failures import Failure, FetchFailed, failed_by
-from laion_assets.download.guard import Guard
+from laion_assets.download.guard import Guard, blocked
 from laion_assets.download.options import DownloadOptions
 from laion_assets.urls import HttpUrl
 
@@ -124,7 +124,7 @@ class Transfer:
         if self._failed is not None:
             return self._failed
         if answer is None or (error is not None and answer.redirect is None):
-            return error or _broken_off()
+            return error or self.explain(pycurl.E_GOT_NOTHING, "")
         answer.body = bytes(self._body)
         return answer
 
@@ -134,7 +134,7 @@ class Transfer:
         if code in _MALFORMED or "chunk" in message or "Too large response headers" in message:
             return FetchFailed(Failure.PROTOCOL, f"malformed answer: {message}", again=True)
         if code in _BROKEN_OFF or (code == pycurl.E_SSL_CONNECT_ERROR and ("reset" in message or "EOF" in message)):
-            return _broken_off()
+            return FetchFailed(Failure.CONNECT, "connection broken off", again=True)
         if code == pycurl.E_OPERATION_TIMEDOUT or number == errno.ETIMEDOUT:
             return FetchFailed(Failure.TIMEOUT, f"nothing came for {self._options.timeout_seconds:g} s")
         if code == pycurl.E_FILESIZE_EXCEEDED:
@@ -145,25 +145,23 @@ class Transfer:
 
     def _open(self, _: int, address: "pycurl.CurlSockAddr") -> socket.socket | int:
         """Judge what is about to be connected to, whatever was looked up; another address may still do."""
-        self.moved = True
         try:
             if self._permits(address.addr[0]):
                 return socket.socket(address.family, address.socktype, address.protocol)
         except OSError as error:
-            self._refuse(Failure.CONNECT, f"{type(error).__name__}: {error}")
+            self._failed = FetchFailed(Failure.CONNECT, f"{type(error).__name__}: {error}")
         return _REFUSED
 
     def _connected(self, remote: str, *_: object) -> int:
         """Judge the connection that is to carry the request, a kept one too."""
-        self.moved, self._failed = True, None
+        self._failed = None
         return int(pycurl.PREREQFUNC_OK if self._permits(remote) else pycurl.PREREQFUNC_ABORT)
 
     def _permits(self, address: str) -> bool:
+        self.moved = True
         permitted = self._guard.permits(address)
         if not permitted:
-            self._refuse(
-                Failure.BLOCKED_ADDRESS, f"{self.visit.target.host} is at {address}, outside the public internet"
-            )
+            self._failed = blocked(self.visit.target.host, address)
         return permitted
 
     def _head(self, line: bytes) -> int | None:
@@ -173,17 +171,10 @@ class Transfer:
         if line.strip(b"\r\n"):
             self._lines.append(line)
             return None
-        lines, self._lines = self._lines, []
-        status = _STATUS_LINE.match(lines[0]) if lines else None
-        if status is None or status[1] == b"101":
-            return self._refuse(Failure.PROTOCOL, "malformed answer: no final status", again=True)
-        if status[1] < b"200":
-            return None  # interim answers, of any number, are passed over (RFC 9110, section 15.2)
-        pairs = (line.partition(b":") for line in lines[1:])
-        headers = [(name.strip().lower().decode("latin-1"), value.strip()) for name, _, value in pairs]
-        self._answer = Answer(int(status[1]), headers)
         try:
-            self.visit.judge(self._answer)
+            self._answer, self._lines = _final(self._lines), []
+            if self._answer is not None:
+                self.visit.judge(self._answer)
         except Exception as error:  # noqa: BLE001 - libcurl would make a mere code of it
             self._failed = failed_by(error)
             return _REFUSED
@@ -195,14 +186,15 @@ class Transfer:
         wanted = self._answer is not None and self._answer.redirect is None
         return None if wanted or len(self._body) <= _UNWANTED_BYTES else _REFUSED
 
-    def _refuse(self, failure: Failure, what: str, *, again: bool = False) -> int:
-        """Note why, since libcurl is about to make a mere code of it."""
-        self._failed = FetchFailed(failure, what, again=again)
-        return _REFUSED
 
-
-def _broken_off() -> FetchFailed:
-    return FetchFailed(Failure.CONNECT, "connection broken off", again=True)
+def _final(lines: list[bytes]) -> Answer | None:
+    """A head; None where it is an interim one: of any number, they are passed over (RFC 9110, section 15.2)."""
+    status = _STATUS_LINE.match(lines[0]) if lines else None
+    if status is None or status[1] == b"101":
+        raise FetchFailed(Failure.PROTOCOL, "malformed answer: no final status", again=True)
+    pairs = (line.partition(b":") for line in lines[1:])
+    headers = [(name.strip().lower().decode("latin-1"), value.strip()) for name, _, value in pairs]
+    return Answer(int(status[1]), headers) if status[1] >= b"200" else None
 
 
 def _certificates(bundle: str | None) -> dict[int, str]:
