@@ -55,6 +55,7 @@ class Fetched:
     exif: str | None = None
 
 
+@dataclass(eq=False)
 class Fetcher:
     """Fetches urls, hundreds at once, in the thread that asks for them.
 
@@ -65,17 +66,16 @@ class Fetcher:
         slots: bounds the requests under way to one host and address.
     """
 
-    def __init__(
-        self,
-        options: DownloadOptions,
-        removals: Removal | None = None,
-        guard: Guard | None = None,
-        slots: Slots | None = None,
-    ) -> None:
-        self.options = options
-        self.removals = removals
-        self._guard = guard or Guard(options.allowed_networks)
-        self._loop = Loop(options, self._guard, slots or Slots(options.connections_per_host, options.delay_seconds))
+    options: DownloadOptions
+    removals: Removal | None = None
+    guard: Guard | None = None
+    slots: Slots | None = None
+
+    def __post_init__(self) -> None:
+        options = self.options
+        self._guard = self.guard or Guard(options.allowed_networks)
+        slots = self.slots or Slots(options.connections_per_host, options.delay_seconds)
+        self._loop = Loop(options, self._guard, slots)
 
     def fetch(self, url: str) -> Fetched:
         """Fetch a url and check what comes back against every limit that needs no decoding."""

@@ -49,9 +49,7 @@ class Loop:
         self._poll = select.poll()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_alarm)
         self._multi.setopt(pycurl.M_MAXCONNECTS, 2 * options.threads)
-        self._alarm = float("inf")
         self._idle: list[Transfer] = []
         self._active: dict[pycurl.Curl, tuple[Transfer, _Job, tuple[str, ...]]] = {}
         self._waiting: dict[str, deque[tuple[Visit, _Job]]] = {}
@@ -123,20 +121,20 @@ class Loop:
 
     def _turn(self, *, wait: bool) -> None:
         """Wait for something to happen, and see to it."""
-        patience = max(min(self._alarm, self._timers[0][0]) - time.monotonic(), 0.0) if wait else 0.0
-        for fd, events in self._poll.poll(patience * 1000):
+        patience = 1000 * max(self._timers[0][0] - time.monotonic(), 0.0) if wait else 0.0
+        alarm = self._multi.timeout()  # of libcurl's own, in milliseconds; -1 where there is none
+        for fd, events in self._poll.poll(patience if alarm < 0 else min(patience, alarm)):
             # No event but the two that were asked for: an error or a hang-up, which reading will find.
             reads = pycurl.CSELECT_IN if events & ~select.POLLOUT else 0
             self._multi.socket_action(fd, reads | (pycurl.CSELECT_OUT if events & select.POLLOUT else 0))
-        now = self._turned_at = time.monotonic()
-        if self._alarm <= now:
-            self._alarm = float("inf")
+        if self._multi.timeout() == 0:
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         _, good, bad = self._multi.info_read()
         for curl in good:
             self._finish(curl, None)
         for curl, code, message in bad:
             self._finish(curl, self._active[curl][0].explain(code, message))
+        now = self._turned_at = time.monotonic()
         while self._timers[0][0] <= now:
             _, _, what, arguments = heapq.heappop(self._timers)
             what(*arguments)
@@ -189,6 +187,3 @@ class Loop:
             self._poll.unregister(fd)
         else:
             self._poll.register(fd, _EVENTS[what])
-
-    def _set_alarm(self, milliseconds: int) -> None:
-        self._alarm = time.monotonic() + milliseconds / 1000 if milliseconds >= 0 else float("inf")

@@ -1,11 +1,13 @@
+import errno
 import socket
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from laion_assets.consent.optout import opted_out
-from laion_assets.download import DownloadOptions
+from laion_assets.download import DownloadOptions, transfer
 from laion_assets.download.fetch import Fetcher
 from laion_assets.download.guard import Guard, is_bad_port
 from tests.unit.download.loopback_web import picture
@@ -59,6 +61,19 @@ def test_an_address_that_does_not_answer_gives_way_to_the_next(web):
     found = [(socket.AF_INET, "127.0.0.2"), (socket.AF_INET, "127.0.0.1")]
     url = web.serve("/a.jpg", picture()).replace("127.0.0.1", "some.test")
     assert fetch(Guard(LOOPBACK, lookup=lambda _: found), url).failure is None
+
+
+def test_an_address_of_a_family_that_this_machine_lacks_gives_way_to_the_next(web, monkeypatch):
+    def opened(family, *rest):
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return socket.socket(family, *rest)
+
+    found = [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")]
+    url = web.serve("/a.jpg", picture()).replace("127.0.0.1", "some.test")
+    monkeypatch.setattr(transfer, "socket", SimpleNamespace(socket=opened))
+    assert fetch(Guard(LOOPBACK, lookup=lambda _: found), url).failure is None
+    assert web.connections == 1
 
 
 def test_a_host_with_private_addresses_alone_is_blocked():
