@@ -66,7 +66,9 @@ class Loop:
         source = iter(urls)
         more, unfinished = True, 0
         while more or unfinished:
-            room = max(min(self._room(), self._names.room(), _MOST_WAITING - unfinished), 0) if more else 0
+            room = max(self._room(), 0) if more else 0
+            if room:
+                room = max(min(room, self._names.room(), _MOST_WAITING - unfinished), 0)
             jobs = list(itertools.islice(source, room))
             more = more and len(jobs) == room
             unfinished += len(jobs)
