@@ -1,7 +1,7 @@
 """What a page is made of: sections of tables, charts and sheets of pictures, with their numbers written out."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -120,6 +120,16 @@ class Section:
     title: str
     intro: str
     blocks: Sequence[Block] = field(default_factory=tuple)
+
+
+Columns: TypeAlias = Mapping[str, Callable[[Any], Cell]]
+"""By heading, what a column shows of a row."""
+
+
+def table_of(title: str, rows: Iterable[Any], columns: Columns, *, note: str = "") -> Table:
+    """A table that shows rows by its columns."""
+    lines = [[cell(row) for cell in columns.values()] for row in rows]
+    return Table(title=title, headings=[*columns], rows=lines, note=note)
 
 
 def name(text: Any, *, note: str = "") -> Cell:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from laion_assets.common.quantities import figure, percent
 from laion_assets.report.blocks import (
     Block,
+    Columns,
     Heading,
     Note,
     Sheet,
@@ -14,6 +15,7 @@ from laion_assets.report.blocks import (
     number,
     ratio,
     share,
+    table_of,
 )
 from laion_assets.report.material import Material, Row, needing
 from laion_assets.tables.catalogue import FUNNEL
@@ -96,16 +98,13 @@ def _reasons(rows: Sequence[Row], whole: int, unit: str) -> Block:
     if not rows:
         return Note(text=f"Nothing was dropped of {figure(whole)} {unit}.")
     gone, most = sum(row["n"] for row in rows), rows[0]["n"]
-    lines = [
-        [
-            name(row["reason"], note=_MEANINGS.get(row["reason"], "")),
-            number(row["n"], bar=row["n"] / most),
-            share(ratio(row["n"], whole)),
-        ]
-        for row in rows
-    ]
+    columns: Columns = {
+        "reason": lambda row: name(row["reason"], note=_MEANINGS.get(row["reason"], "")),
+        unit: lambda row: number(row["n"], bar=row["n"] / most),
+        "share": lambda row: share(ratio(row["n"], whole)),
+    }
     title = f"{figure(gone)} of {figure(whole)} {unit} went no further ({percent(ratio(gone, whole))})"
-    return Table(title=title, headings=["reason", unit, "share"], rows=lines)
+    return table_of(title, rows, columns)
 
 
 def _failures(lake: Material) -> list[Block]:

@@ -9,6 +9,7 @@ from laion_assets.common.quantities import figure, measured_bytes, percent
 from laion_assets.report.blocks import (
     Block,
     Cell,
+    Columns,
     Note,
     Table,
     foreign,
@@ -16,6 +17,7 @@ from laion_assets.report.blocks import (
     number,
     ratio,
     share,
+    table_of,
     words,
 )
 from laion_assets.report.material import Material, Row, needing
@@ -99,22 +101,18 @@ def _calibrations(lake: Material) -> list[Block]:
     if not lake.has("calibrations"):
         return []
     rows = lake.rows("FROM calibrations ORDER BY encoder, encoder_sha256, language_group")
-    lines = [
-        [
-            name(row["encoder"]),
-            words(row["language_group"]),
-            number(row["threshold"]),
-            share(row["keep_rate"]),
-            share(row["drop_rate"]),
-            number(row["roc_auc"]),
-            number(row["positives"]),
-            words(row["method"], note=row["picture_domain"]),
-        ]
-        for row in rows
-    ]
-    headings = ["encoder", "group", "threshold", "true kept", "false dropped", "ROC-AUC", "true pairs", "method"]
+    columns: Columns = {
+        "encoder": lambda row: name(row["encoder"]),
+        "group": lambda row: words(row["language_group"]),
+        "threshold": lambda row: number(row["threshold"]),
+        "true kept": lambda row: share(row["keep_rate"]),
+        "false dropped": lambda row: share(row["drop_rate"]),
+        "ROC-AUC": lambda row: number(row["roc_auc"]),
+        "true pairs": lambda row: number(row["positives"]),
+        "method": lambda row: words(row["method"], note=row["picture_domain"]),
+    }
     note = "Measured on held-out true pairs, and on the same pictures with shuffled texts."
-    return [Table(title="Calibrated thresholds", headings=headings, rows=lines, note=note)]
+    return [table_of("Calibrated thresholds", rows, columns, note=note)]
 
 
 @needing("unique_pairs", "language_share")
@@ -126,19 +124,15 @@ def languages(lake: Material) -> Sequence[Block]:
         FROM language_share GROUP BY language ORDER BY pairs DESC, language""")
     pairs, released = (sum(row[what] for row in rows) for what in ("pairs", "released"))
     most = max(row["pairs"] for row in rows)
-    lines = [
-        [
-            name(row["language"]),
-            number(row["pairs"], bar=row["pairs"] / most, tone=row["subset"]),
-            share(ratio(row["pairs"], pairs)),
-            number(row["released"]),
-            share(ratio(row["released"], released)),
-            share(ratio(row["released"], row["pairs"]), bar=True),
-        ]
-        for row in rows[:_MOST_LANGUAGES]
-    ]
-    headings = ["language", "unique pairs", "share", "released", "share of release", "released of its pairs"]
-    return [Table(title="Languages, most frequent first", headings=headings, rows=lines, note=_more(rows, "languages"))]
+    columns: Columns = {
+        "language": lambda row: name(row["language"]),
+        "unique pairs": lambda row: number(row["pairs"], bar=row["pairs"] / most, tone=row["subset"]),
+        "share": lambda row: share(ratio(row["pairs"], pairs)),
+        "released": lambda row: number(row["released"]),
+        "share of release": lambda row: share(ratio(row["released"], released)),
+        "released of its pairs": lambda row: share(ratio(row["released"], row["pairs"]), bar=True),
+    }
+    return [table_of("Languages, most frequent first", rows[:_MOST_LANGUAGES], columns, note=_more(rows, "languages"))]
 
 
 def _more(rows: Sequence[Row], what: str, most: int = _MOST_LANGUAGES) -> str:
@@ -166,8 +160,11 @@ def _vocabulary(lake: Material) -> list[Block]:
         )
         SELECT language, max(pairs) AS most, list(word ORDER BY place) AS words FROM ranked WHERE place <= {_WORDS}
         GROUP BY language ORDER BY most DESC, language LIMIT {_WORD_LANGUAGES}""")
-    lines = [[name(row["language"]), foreign("  ·  ".join(row["words"]), language=row["language"])] for row in rows]
-    return [Table(title="Most frequent words", headings=["language", "words, most frequent first"], rows=lines)]
+    columns: Columns = {
+        "language": lambda row: name(row["language"]),
+        "words, most frequent first": lambda row: foreign("  ·  ".join(row["words"]), language=row["language"]),
+    }
+    return [table_of("Most frequent words", rows, columns)]
 
 
 @needing("images", "picture_sizes")
@@ -215,17 +212,13 @@ def _tags(lake: Material) -> list[Block]:
     rows = lake.rows("FROM tag_rates WHERE scored > 0 ORDER BY crawl, subset")
     if not rows:
         return [Note(text="No pair was scored for unsafe content, watermarks or aesthetics yet.")]
-    lines = [
-        [
-            name(row["crawl"]),
-            words(row["subset"]),
-            number(row["pairs"]),
-            number(row["scored"]),
-            share(row["unsafe_rate"]),
-            share(row["watermark_rate"]),
-            number(row["aesthetic_mean"]),
-        ]
-        for row in rows
-    ]
-    headings = ["crawl", "subset", "pairs", "scored", "unsafe", "watermarked", "mean aesthetic score"]
-    return [Table(title="Tags of released pairs", headings=headings, rows=lines)]
+    columns: Columns = {
+        "crawl": lambda row: name(row["crawl"]),
+        "subset": lambda row: words(row["subset"]),
+        "pairs": lambda row: number(row["pairs"]),
+        "scored": lambda row: number(row["scored"]),
+        "unsafe": lambda row: share(row["unsafe_rate"]),
+        "watermarked": lambda row: share(row["watermark_rate"]),
+        "mean aesthetic score": lambda row: number(row["aesthetic_mean"]),
+    }
+    return [table_of("Tags of released pairs", rows, columns)]

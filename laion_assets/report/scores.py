@@ -6,7 +6,7 @@ from itertools import groupby
 from laion_assets.charts.axes import rounded
 from laion_assets.charts.scores import accuracy_under_shift, error_by_compute, percents
 from laion_assets.common.quantities import figure, percent
-from laion_assets.report.blocks import Block, Cell, Heading, Table, foreign, name, number
+from laion_assets.report.blocks import Block, Cell, Columns, Heading, Table, foreign, name, number, table_of
 from laion_assets.report.blocks import shown as cut
 from laion_assets.report.material import Material, Row
 
@@ -73,25 +73,21 @@ def shift(lake: Material, drawn: Sequence[str]) -> list[Block]:
 
 def _shift_table(rows: Sequence[Row]) -> Table:
     reasons = sorted({row["reason"] for row in rows if row["reason"]})
-    lines = [
-        [
-            name(row["benchmark"]),
-            name(row["recipe"]),
-            _interval("shifted_accuracy", "shifted", row),
-            _interval("in_distribution_accuracy", "in_distribution", row, note=row["in_distribution_benchmark"]),
-            _beyond(row, why=len(reasons) > 1),
-        ]
-        for row in rows
-    ]
-    headings = ["benchmark", "recipe", "accuracy under shift", "in distribution", "effective robustness"]
+    columns: Columns = {
+        "benchmark": lambda row: name(row["benchmark"]),
+        "recipe": lambda row: name(row["recipe"]),
+        "accuracy under shift": lambda row: _interval("shifted_accuracy", "shifted", row),
+        "in distribution": lambda row: _interval(
+            "in_distribution_accuracy", "in_distribution", row, note=row["in_distribution_benchmark"]
+        ),
+        "effective robustness": lambda row: _beyond(row, why=len(reasons) > 1),
+    }
     note = "With 95% intervals, those of the plots. The dashed lines are equal accuracy."
     if len(reasons) == 1:
         note += f" Effective robustness is {reasons[0]}."
     elif not reasons:
         note += " Effective robustness is accuracy beyond what the other recipes let expect."
-    return Table(
-        title="Accuracy under shift, beside accuracy in distribution", headings=headings, rows=lines, note=note
-    )
+    return table_of("Accuracy under shift, beside accuracy in distribution", rows, columns, note=note)
 
 
 def _interval(column: str, ends: str, row: Row, note: str = "") -> Cell:
@@ -122,21 +118,19 @@ def scaling(lake: Material) -> list[Block]:
 
 
 def _laws(laws: Sequence[Row]) -> list[Block]:
-    lines = [
-        [
-            name(law["benchmark"]),
-            foreign(law["arm"]),
-            number(law["exponent"], note=f"{figure(law['ci_low'])} to {figure(law['ci_high'])}"),
-            Cell(text=rounded(law["coefficient"]), kind="number"),
-            number(law["intercept"]),
-            number(law["r_squared"]),
-            number(law["points"], note=f"{figure(law['recipes'])} recipes, {figure(law['seeds'])} seeds"),
-        ]
-        for law in laws
-    ]
-    headings = ["benchmark", "arm", "exponent", "coefficient", "floor", "R²", "amounts of compute"]
+    columns: Columns = {
+        "benchmark": lambda law: name(law["benchmark"]),
+        "arm": lambda law: foreign(law["arm"]),
+        "exponent": lambda law: number(law["exponent"], note=f"{figure(law['ci_low'])} to {figure(law['ci_high'])}"),
+        "coefficient": lambda law: Cell(text=rounded(law["coefficient"]), kind="number"),
+        "floor": lambda law: number(law["intercept"]),
+        "R²": lambda law: number(law["r_squared"]),
+        "amounts of compute": lambda law: number(
+            law["points"], note=f"{figure(law['recipes'])} recipes, {figure(law['seeds'])} seeds"
+        ),
+    }
     note = "Error = coefficient × compute^−exponent, plus a floor where one was fitted; the 95% interval is below it."
-    return [Table(title="Scaling laws", headings=headings, rows=lines, note=note)] if lines else []
+    return [table_of("Scaling laws", laws, columns, note=note)] if laws else []
 
 
 def _without_law(laws: Sequence[Row]) -> list[Block]:

@@ -8,7 +8,18 @@ from laion_assets.charts.axes import rounded
 from laion_assets.charts.drawing import Chart
 from laion_assets.charts.training import training_curves
 from laion_assets.common.quantities import counted, figure
-from laion_assets.report.blocks import Block, Cell, Heading, Note, Table, foreign, name, number
+from laion_assets.report.blocks import (
+    Block,
+    Cell,
+    Columns,
+    Heading,
+    Note,
+    Table,
+    foreign,
+    name,
+    number,
+    table_of,
+)
 from laion_assets.report.material import Material
 from laion_assets.report.scores import scaling, scores, shift
 
@@ -71,26 +82,22 @@ def _recipes(lake: Material) -> Table:
         SELECT recipe, last.*, pairs, source, predicate, last.gmacs_per_sample * last.samples_seen AS compute,
             last.samples_seen / nullif(seconds, 0) AS speed
         FROM ends LEFT JOIN learned USING (recipe) ORDER BY recipe""")
-    lines = [
-        [
-            name(row["recipe"], note="; ".join(_notes(row, marks))),
-            foreign(row["model"]),
-            foreign(row["source"] or "–", note=row["predicate"] or ""),
-            number(row["pairs"]),
-            number(row["samples_seen"]),
-            number(row["samples_unique"]),
-            Cell(text=rounded(row["compute"]), kind="number"),
-            number(row["loss"]),
-            Cell(text=figure(row["speed"], 0), kind="number", note=row["device"] or ""),
-        ]
-        for row in rows
-    ]
-    headings = ["recipe", "model", "learned from", "pairs", "samples seen", "different", "GMACs", "loss", "samples/s"]
+    columns: Columns = {
+        "recipe": lambda row: name(row["recipe"], note="; ".join(_notes(row, marks))),
+        "model": lambda row: foreign(row["model"]),
+        "learned from": lambda row: foreign(row["source"] or "–", note=row["predicate"] or ""),
+        "pairs": lambda row: number(row["pairs"]),
+        "samples seen": lambda row: number(row["samples_seen"]),
+        "different": lambda row: number(row["samples_unique"]),
+        "GMACs": lambda row: Cell(text=rounded(row["compute"]), kind="number"),
+        "loss": lambda row: number(row["loss"]),
+        "samples/s": lambda row: Cell(text=figure(row["speed"], 0), kind="number", note=row["device"] or ""),
+    }
     note = (
         "GMACs: billions of multiply-accumulates of a forward pass over all samples seen, what laws of scaling are "
         "about. The loss is the mean of the last epoch; it grows with the batch, so compare like with like."
     )
-    return Table(title="Trained recipes", headings=headings, rows=lines, note=note)
+    return table_of("Trained recipes", rows, columns, note=note)
 
 
 def _notes(row: Mapping[str, Any], marks: Mapping[str, str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from laion_assets.common.quantities import figure, measured_bytes, percent
 from laion_assets.report.blocks import (
     Block,
     Cell,
+    Columns,
     Note,
     Sheet,
     Table,
@@ -18,6 +19,7 @@ from laion_assets.report.blocks import (
     number,
     ratio,
     share,
+    table_of,
     words,
 )
 from laion_assets.report.material import BUILD_MODELS, Material, Row, has_rows, needing
@@ -46,20 +48,16 @@ def domains(lake: Material) -> Sequence[Block]:
         SELECT *, sum(pairs) OVER ()::BIGINT AS whole, count(*) OVER () AS hosts FROM hosts
         ORDER BY pairs DESC, host LIMIT {_MOST_HOSTS * 2}""")
     most = rows[0]["pairs"]
-    lines = [
-        [
-            foreign(row["host"]),
-            number(row["pairs"], bar=row["pairs"] / most),
-            share(ratio(row["pairs"], row["whole"])),
-            number(row["urls"]),
-            number(row["released"]),
-            share(ratio(row["released"], row["pairs"])),
-        ]
-        for row in _not_removed(lake, rows)[:_MOST_HOSTS]
-    ]
-    headings = ["host", "pairs", "share", "urls", "released", "released of its pairs"]
+    columns: Columns = {
+        "host": lambda row: foreign(row["host"]),
+        "pairs": lambda row: number(row["pairs"], bar=row["pairs"] / most),
+        "share": lambda row: share(ratio(row["pairs"], row["whole"])),
+        "urls": lambda row: number(row["urls"]),
+        "released": lambda row: number(row["released"]),
+        "released of its pairs": lambda row: share(ratio(row["released"], row["pairs"])),
+    }
     note = f"{figure(rows[0]['hosts'])} hosts in all; urls are counted in each crawl."
-    blocks.append(Table(title="Largest hosts", headings=headings, rows=lines, note=note))
+    blocks.append(table_of("Largest hosts", _not_removed(lake, rows)[:_MOST_HOSTS], columns, note=note))
     return blocks
 
 
@@ -69,25 +67,21 @@ def _not_removed(lake: Material, rows: Sequence[Row]) -> list[Row]:
 
 
 def _concentration(lake: Material) -> Table:
-    lines = [
-        [
-            name(row["crawl"]),
-            number(row["hosts"]),
-            share(row["top_1_share"]),
-            share(row["top_10_share"]),
-            share(row["top_100_share"]),
-            number(row["hosts_for_half"]),
-            number(row["hhi"]),
-            number(row["gini"]),
-        ]
-        for row in lake.rows("FROM domain_concentration ORDER BY crawl")
-    ]
-    headings = ["crawl", "hosts", "largest", "10 largest", "100 largest", "hosts for half", "HHI", "Gini"]
+    columns: Columns = {
+        "crawl": lambda row: name(row["crawl"]),
+        "hosts": lambda row: number(row["hosts"]),
+        "largest": lambda row: share(row["top_1_share"]),
+        "10 largest": lambda row: share(row["top_10_share"]),
+        "100 largest": lambda row: share(row["top_100_share"]),
+        "hosts for half": lambda row: number(row["hosts_for_half"]),
+        "HHI": lambda row: number(row["hhi"]),
+        "Gini": lambda row: number(row["gini"]),
+    }
     note = (
         "Shares of unique pairs. HHI is the sum of squared shares: 1 over it is how many equally large hosts would be "
         "as concentrated. Gini is 0 where all hosts are equally large, near 1 where one has nearly all."
     )
-    return Table(title="Concentration", headings=headings, rows=lines, note=note)
+    return table_of("Concentration", lake.rows("FROM domain_concentration ORDER BY crawl"), columns, note=note)
 
 
 def _curves(lake: Material) -> Chart:
@@ -123,18 +117,14 @@ def link_rot(lake: Material) -> Sequence[Block]:
         SELECT host, any_value(hosts.urls) AS attempted, sum(kinds.urls)::BIGINT AS dead,
             list(failure || ' ' || kinds.urls ORDER BY kinds.urls DESC, failure) AS kinds
         FROM kinds JOIN hosts USING (host) GROUP BY host ORDER BY dead DESC, host LIMIT {_MOST_HOSTS * 2}""")
-    lines = [
-        [
-            foreign(row["host"]),
-            number(row["attempted"]),
-            number(row["dead"]),
-            share(ratio(row["dead"], row["attempted"]), bar=True),
-            words(", ".join(row["kinds"][:4]) + (", …" if len(row["kinds"]) > 4 else "")),
-        ]
-        for row in _not_removed(lake, rows)[:_MOST_HOSTS]
-    ]
-    headings = ["host", "urls", "dead", "share", "how"]
-    return [Note(text=text), Table(title="Hosts with most dead links", headings=headings, rows=lines)]
+    columns: Columns = {
+        "host": lambda row: foreign(row["host"]),
+        "urls": lambda row: number(row["attempted"]),
+        "dead": lambda row: number(row["dead"]),
+        "share": lambda row: share(ratio(row["dead"], row["attempted"]), bar=True),
+        "how": lambda row: words(", ".join(row["kinds"][:4]) + (", …" if len(row["kinds"]) > 4 else "")),
+    }
+    return [Note(text=text), table_of("Hosts with most dead links", _not_removed(lake, rows)[:_MOST_HOSTS], columns)]
 
 
 @needing("images", "duplicate_clusters")
@@ -159,22 +149,20 @@ def overlap(lake: Material) -> Sequence[Block]:
     if lack is not None:
         return [lack]
     rows = lake.rows("FROM crawl_overlap ORDER BY shared_urls DESC, crawl, other_crawl")
-    lines = [
-        [
-            name(row["crawl"]),
-            name(row["other_crawl"]),
-            number(row["urls"]),
-            number(row["other_urls"]),
-            number(row["shared_urls"], note=f"{percent(ratio(row['shared_urls'], row['other_urls']))} of the later"),
-            share(row["jaccard"], bar=True),
-            number(row["shared_pairs"]),
-        ]
-        for row in rows[:_MOST_OVERLAPS]
-    ]
-    headings = ["crawl", "later crawl", "urls", "its urls", "shared urls", "Jaccard", "shared pairs"]
+    columns: Columns = {
+        "crawl": lambda row: name(row["crawl"]),
+        "later crawl": lambda row: name(row["other_crawl"]),
+        "urls": lambda row: number(row["urls"]),
+        "its urls": lambda row: number(row["other_urls"]),
+        "shared urls": lambda row: number(
+            row["shared_urls"], note=f"{percent(ratio(row['shared_urls'], row['other_urls']))} of the later"
+        ),
+        "Jaccard": lambda row: share(row["jaccard"], bar=True),
+        "shared pairs": lambda row: number(row["shared_pairs"]),
+    }
     more = len(rows) - _MOST_OVERLAPS
     note = f"{figure(more)} more pairs of crawls share fewer." if more > 0 else ""
-    return [Table(title="Urls that two crawls share", headings=headings, rows=lines, note=note)]
+    return [table_of("Urls that two crawls share", rows[:_MOST_OVERLAPS], columns, note=note)]
 
 
 def selections(lake: Material) -> Sequence[Block]:
