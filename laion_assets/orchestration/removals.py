@@ -81,14 +81,19 @@ class _Concerns:
         return not found or pairs_selected(self.lake, models, change.entries, found[0]) != 0
 
 
-def judged_removals(lake: Lake, settings: Settings) -> JudgedRemovals:
+def judged_removals(lake: Lake, settings: Settings, *, in_full: bool = False) -> JudgedRemovals:
     """Takedowns and deny lists as partitions are judged by them now.
 
+    Args:
+        lake: the lake.
+        settings: of it.
+        in_full: refuse to judge where a deny list is not there.
+
     Raises:
-        RemovalError: an entry of them is not what it has to be.
+        RemovalError: an entry of them is not what it has to be, or a list is not there that has to be.
     """
     asked = load_removals(lake.scan("takedowns").collect() if lake.exists("takedowns") else None)
-    if not all(Path(path).is_file() for paths in deny_lists(settings).values() for path in paths):
+    if not in_full and not all(Path(path).is_file() for paths in deny_lists(settings).values() for path in paths):
         return JudgedRemovals(settings, asked, None)
     deny = load_removals(None, **deny_lists(settings))
     return JudgedRemovals(settings, merged(asked, deny), deny)

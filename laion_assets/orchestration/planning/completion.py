@@ -8,12 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Final
 
 import polars as pl
 
-from laion_assets.consent.changes import as_kept
+from laion_assets.consent.changes import as_kept, merged
 from laion_assets.consent.removals import Removals, in_force, load_removals
 from laion_assets.delta.commits import Commit
 from laion_assets.delta.errors import PartitionBusy
@@ -136,6 +136,8 @@ class Look:
 
     lake: Lake
     settings: Settings
+    _sought: Sequence[Removals] = ()
+    """All that is looked for: most selections hold nothing of it, and are searched once."""
 
     @cached_property
     def _known(self) -> LakeHistory:
@@ -147,6 +149,7 @@ class Look:
         left = rows_at(self.lake, self.settings.models, [request.removals for request in requests], {}) or []
         gone = [request for request, rows in zip(requests, left, strict=False) if not {*rows} - {AS_CRAWLED}]
         removed = dict(self._removed([request for request in gone if request.rows_removed is None]))
+        self._sought = [request.removals for request in gone]
         for request in gone:
             held = [name for name, pairs in self.training_sets(request) if pairs != 0]
             yield (
@@ -209,15 +212,23 @@ class Look:
         selection = self._selection(recipe, commit.version)
         if selection is None:
             return None
-        key = (request.kind, request.value, recipe, commit.version)
+        if len(self._sought) > 1:
+            found = self._count(("", "", recipe, commit.version), reduce(merged, self._sought), selection)
+            if not found:
+                return found
+        return self._count((request.kind, request.value, recipe, commit.version), request.removals, selection)
+
+    def _count(self, key: tuple[str, str, str, int], removals: Removals, selection: Selection) -> int | None:
         if key not in self._counted:
-            self._counted[key] = pairs_selected(self.lake, self.settings.models, request.removals, selection)
+            self._counted[key] = pairs_selected(self.lake, self.settings.models, removals, selection)
         return self._counted[key]
 
     def _was_left_out(self, request: Request, commit: Commit) -> bool:
         """Whether a training set was made when the request stood already."""
         digest = commit.externals.get(Outside.REMOVALS.label)
-        kept = kept_list(self.lake, digest) if digest else None
+        if digest not in self._lists:
+            self._lists[digest] = kept_list(self.lake, digest) if digest else None
+        kept = self._lists[digest]
         if kept is None:
             return commit.timestamp_ms > request.requested_at.timestamp() * 1000
         own = as_kept(request.removals).frame
@@ -231,6 +242,10 @@ class Look:
 
     @cached_property
     def _counted(self) -> dict[tuple[str, str, str, int], int | None]:
+        return {}
+
+    @cached_property
+    def _lists(self) -> dict[str | None, Removals | None]:
         return {}
 
     @cached_property

@@ -138,7 +138,7 @@ class Overview:
         state = [(str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in lists if p.exists()]
         seen = (lake.ledger("takedowns").version, state)
         if self._removals is None or self._removals[0] != seen:
-            self._removals = (seen, judged_removals(lake, self.settings))
+            self._removals = (seen, judged_removals(lake, self.settings, in_full=True))
         return self._removals[1]
 
     def _model_states(self, lake: Lake, groups: Groups) -> Mapping[tuple[str, str], PartitionState]:
