@@ -1,4 +1,4 @@
-"""What pages said of a url decides over all of its pairs, as far as the policy obeys; everything else stays as it is."""
+"""What pages said of a url decides over all of its pairs, as far as the policy obeys."""
 
 from pathlib import Path
 from typing import Any
