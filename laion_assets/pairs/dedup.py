@@ -122,6 +122,8 @@ def _with_refusals(
                    {passed_over_sql("page_signals", consent)} AS passed_over
             FROM {candidates} WHERE page_signals IS NOT NULL
         ) GROUP BY url HAVING refused_by IS NOT NULL OR let_in_despite IS NOT NULL""")
+    if not number(connection, "SELECT count(refused_by) FROM _dedup_said"):
+        return annotated
     return f"""
         SELECT row.* EXCLUDE (removal), coalesce(row.removal, said.refused_by) AS removal
         FROM ({annotated}) AS row LEFT JOIN _dedup_said AS said ON said.url = row.url"""

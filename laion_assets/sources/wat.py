@@ -258,8 +258,7 @@ def _with_links(record: Record, wat: _Wat, html: _Html, counts: ExtractionCounts
     page_url = (header.target_uri if header else None) or record.field("WARC-Target-URI") or ""
     container = wat.container or _Container()
     offset = str(container.offset)
-    seen_at = capture_time(header.date) if header else None
-    signals = _signals(wat, html, seen_at)
+    signals, seen_at = _signals(wat, html)
     return Page(
         record_offset=record.offset,
         page_url=page_url,
@@ -269,16 +268,24 @@ def _with_links(record: Record, wat: _Wat, html: _Html, counts: ExtractionCounts
         image_links=len(images),
         links=links,
         signals=signals,
-        seen_at=seen_at if signals else None,
+        seen_at=seen_at,
     )
 
 
-def _signals(wat: _Wat, html: _Html, seen_at: datetime | None) -> tuple[Said, ...]:
-    """What a page says of its use. Its headers and meta elements are read only where they hold what such are called."""
-    response = wat.envelope.payload.response if wat.envelope and wat.envelope.payload else None
+def _signals(wat: _Wat, html: _Html) -> tuple[tuple[Said, ...], datetime | None]:
+    """What a page says of its use, and when it was captured, where it says anything.
+
+    Its headers and meta elements are read only where they hold what such are called.
+    """
+    envelope = wat.envelope
+    response = envelope.payload.response if envelope and envelope.payload else None
     headers = _may_say(response.headers if response else _NOTHING, HEADER_HINTS)
     metas = _may_say(html.head.metas if html.head else _NOTHING, META_HINTS)
-    return tuple(page_says(_headers(headers), _metas(metas), seen_at)) if headers or metas else ()
+    if not headers and not metas:
+        return (), None
+    seen_at = capture_time(envelope.header.date) if envelope and envelope.header else None
+    signals = tuple(page_says(_headers(headers), _metas(metas), seen_at))
+    return signals, seen_at if signals else None
 
 
 def _may_say(raw: msgspec.Raw, hints: tuple[bytes, ...]) -> Any:

@@ -14,7 +14,7 @@ from laion_assets.tables.catalogue import TABLES
 def con():
     with duckdb.connect() as made:
         made.execute("SET TimeZone = 'UTC'")
-        for name in ("candidate_pairs", "unique_pairs", "takedowns"):
+        for name in ("candidate_pairs", "images", "unique_pairs", "takedowns"):
             made.execute(f"CREATE TABLE {name} AS FROM {hive_relation(TABLES[name], [])}")
         yield made
 
