@@ -103,26 +103,10 @@ _VALUES = frozenset(failure.value for failure in Failure)
 
 _MESSAGES: tuple[tuple[str, Failure], ...] = (
     ("too costly", Failure.TOO_COSTLY),
-    ("x-robots-tag", Failure.OPTED_OUT),
     ("image too small", Failure.TOO_SMALL),
     ("image area too large", Failure.TOO_LARGE),
     ("aspect ratio too large", Failure.ASPECT),
     ("image decoding error", Failure.DECODE),
-    ("http error 4", Failure.HTTP_4XX),
-    ("http error 5", Failure.HTTP_5XX),
-    ("timed out", Failure.TIMEOUT),
-    ("name or service not known", Failure.DNS),
-    ("temporary failure in name resolution", Failure.DNS),
-    ("no address associated with hostname", Failure.DNS),
-    ("nodename nor servname provided", Failure.DNS),
-    ("connection refused", Failure.CONNECT),
-    ("connection reset", Failure.CONNECT),
-    ("remote end closed connection", Failure.CONNECT),
-    ("network is unreachable", Failure.CONNECT),
-    ("no route to host", Failure.CONNECT),
-    ("incompleteread", Failure.CONNECT),
-    ("certificate", Failure.CONNECT),
-    ("ssl", Failure.CONNECT),
 )
 
 

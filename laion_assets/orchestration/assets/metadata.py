@@ -15,8 +15,9 @@ from laion_assets.delta.partition import Partition
 from laion_assets.delta.table import Table
 from laion_assets.orchestration.assets.pictures import rows_to_see
 from laion_assets.sql.model import Model
-from laion_assets.tables.catalogue import CATALOGUE, TABLES
+from laion_assets.tables.catalogue import CATALOGUE
 from laion_assets.tables.declaration import Declaration
+from laion_assets.tables.origins import column_origins
 
 _SHOWN_CHARACTERS = 120
 _MARKDOWN_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]()#+-.!|~"})
@@ -94,16 +95,9 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 def column_lineage(table: Declaration) -> dg.TableColumnLineage:
     """Which upstream columns each column comes from: a column that keeps its name keeps its meaning, but for a few."""
-    upstream = [TABLES[read.table] for read in table.reads if read.table != table.name]
+    origins = column_origins(table).items()
     return dg.TableColumnLineage(
-        {
-            column.name: [
-                dg.TableColumnDep(dg.AssetKey(source.name), column.name)
-                for source in upstream
-                if not source.is_looked_up and column.name in source.schema.names and column.name not in table.anew
-            ]
-            for column in table.columns
-        }
+        {column: [dg.TableColumnDep(dg.AssetKey(source), name) for source, name in of] for column, of in origins}
     )
 
 
