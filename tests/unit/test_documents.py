@@ -52,6 +52,12 @@ def test_the_first_pages_stay_short(name, most):
     assert len(text_of(name).encode()) <= most
 
 
+def test_every_test_that_vouches_for_a_promise_is_there():
+    named = re.findall(r"`(tests/[a-z0-9_/.]+)`", text_of("SECURITY.md"))
+    assert len(named) > 15
+    assert [path for path in named if not (REPOSITORY / path).exists()] == []
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_lead_somewhere(name):
     missing = []
