@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -31,8 +32,20 @@ class Concerned:
 
 
 def takedown(
-    kind: Annotated[str, typer.Argument(help="What to remove: `url`, `domain`, `sha256` of a picture, or `pair_id`.")],
-    value: Annotated[str, typer.Argument(help="The url, domain (its subdomains too), hex digest or pair_id.")],
+    kind: Annotated[
+        str | None, typer.Argument(help="What to remove: `url`, `domain`, `sha256` of a picture, or `pair_id`.")
+    ] = None,
+    value: Annotated[
+        str | None, typer.Argument(help="The url, domain (its subdomains too), hex digest or pair_id.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Many requests in one go: CSV, TSV or JSON lines with the columns kind, value and, if any, reason. "
+            "Where one cannot be understood none is entered.",
+            show_default=False,
+        ),
+    ] = None,
     reason: Annotated[
         str | None,
         typer.Option(
@@ -64,6 +77,13 @@ def takedown(
     from laion_assets.consent.removals import REQUEST_KINDS, load_removals
     from laion_assets.lake.takedowns import request_takedown, withdraw_takedowns
 
+    if file is not None:
+        if kind or withdraw or receipt:
+            raise UsageError("takedown: --file goes with --reason, --dry-run and --yes, and with no KIND of its own")
+        _take_file(settings_of(lake), file, reason, dry_run=dry_run, yes=yes)
+        return
+    if kind is None or value is None:
+        raise UsageError("takedown: expected KIND and VALUE, or --file FILE; `laion takedown --help` says more")
     for given in (kind, value if kind != "pair_id" else ""):
         if given.startswith("-"):
             raise UsageError(f"takedown: there is no option {given}; `laion takedown --help` lists them")
@@ -76,7 +96,7 @@ def takedown(
     if receipt:
         _write_receipt(opened, settings, kind, entries[0], receipt)
         return
-    if dry_run or (not yes and sys.stdin.isatty() and sys.stdout.isatty()):
+    if dry_run or _asks(yes):
         if withdraw:
             out.print(Text(f"to be withdrawn: {', '.join(f'{kind} {entry}' for entry in entries)}"), soft_wrap=True)
         else:
@@ -95,9 +115,40 @@ def takedown(
     out.print(f"{commit.rows} requests of this kind; `laion status` shows what is stale, `laion build` removes it")
 
 
-def _write_receipt(lake: Lake, settings: Settings, kind: str, value: str, target: str) -> None:
-    from pathlib import Path
+def _asks(yes: bool) -> bool:
+    return not yes and sys.stdin.isatty() and sys.stdout.isatty()
 
+
+def _take_file(settings: Settings, file: Path, reason: str | None, *, dry_run: bool, yes: bool) -> None:
+    """Enter the requests of a file, in one pass over what they concern and one commit a kind."""
+    import polars as pl
+
+    from laion_assets.consent.removals import load_removals
+    from laion_assets.consent.requests import read_requests
+    from laion_assets.lake.takedowns import request_takedowns
+
+    requests = read_requests(file)
+    opened = settings.open_lake(create=False)
+    by_kind: dict[str, dict[str, str | None]] = {}
+    for request in requests:
+        by_kind.setdefault(request.kind, {})[request.value] = request.reason or reason
+    total = counted(sum(map(len, by_kind.values())), "request")
+    if dry_run or _asks(yes):
+        told = [(kind, value) for kind, values in by_kind.items() for value in values]
+        frame = load_removals(pl.DataFrame(told, schema={"kind": pl.String, "value": pl.String}, orient="row")).frame
+        _print(_concerned(opened, settings, frame), f"{total} of {file}")
+        out.print("The next builds make again the partitions that hold any of it, and what is built on them.")
+        if dry_run:
+            return
+        if not typer.confirm("Enter them?"):
+            out.print("nothing was changed")
+            raise typer.Exit(1)
+    for kind, reasons in sorted(by_kind.items()):
+        request_takedowns(opened, kind, reasons)
+    out.print(f"{total} entered; `laion status` shows what is stale, `laion build` removes it", highlight=False)
+
+
+def _write_receipt(lake: Lake, settings: Settings, kind: str, value: str, target: str) -> None:
     from laion_assets.common.files import write_file
     from laion_assets.orchestration.automation.maintenance import survey
     from laion_assets.orchestration.automation.receipt import receipt

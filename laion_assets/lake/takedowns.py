@@ -21,20 +21,24 @@ from laion_assets.tables.catalogue import TABLES
 _TABLE = "takedowns"
 
 
-def request_takedown(lake: Lake, kind: str, value: str, reason: str | None) -> Commit:
-    """Add a request to ``takedowns``; the same one again changes nothing but its reason and when it was made.
+def request_takedowns(lake: Lake, kind: str, reasons: Mapping[str, str | None]) -> Commit:
+    """Add requests of one kind to ``takedowns``; the same one again changes nothing but its reason and its time.
 
     Args:
         lake: the lake.
         kind: url, domain, sha256 or pair_id.
-        value: what to remove, in the form that kind has.
-        reason: why, for people.
+        reasons: by what is to be removed, in the form that its kind has, why; for people.
 
     Raises:
         PartitionBusy: another process is entering a request of the same kind; try again.
         ValidationFailed: there is no such kind.
     """
-    return _enter(lake, kind, [value], reason)
+    return _enter(lake, kind, reasons)
+
+
+def request_takedown(lake: Lake, kind: str, value: str, reason: str | None) -> Commit:
+    """One request; see :func:`request_takedowns`."""
+    return request_takedowns(lake, kind, {value: reason})
 
 
 def withdraw_takedowns(lake: Lake, kind: str, values: Collection[str], reason: str | None) -> Commit:
@@ -49,7 +53,7 @@ def withdraw_takedowns(lake: Lake, kind: str, values: Collection[str], reason: s
     Raises:
         PartitionBusy: another process is withdrawing a request; try again.
     """
-    return _enter(lake, "withdrawal", [f"{kind} {value}" for value in values], reason)
+    return _enter(lake, "withdrawal", {f"{kind} {value}": reason for value in values})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +117,12 @@ _SETTLED = ("rows_removed", "tainted_checkpoints", "completed_at")
 """What is written down of requests."""
 
 
-def _enter(lake: Lake, kind: str, values: Collection[str], reason: str | None) -> Commit:
+def _enter(lake: Lake, kind: str, reasons: Mapping[str, str | None]) -> Commit:
     with _entering(lake, kind) as build:
-        earlier = build.con.execute("SELECT * FROM own_rows WHERE value NOT IN (SELECT unnest(?))", [[*values]]).pl()
-        entered = pl.DataFrame({"value": [*values]}).with_columns(
+        earlier = build.con.execute("SELECT * FROM own_rows WHERE value NOT IN (SELECT unnest(?))", [[*reasons]]).pl()
+        told = pl.DataFrame([*reasons.items()], schema={"value": pl.String, "reason": pl.String}, orient="row")
+        entered = told.with_columns(
             requested_at=pl.lit(datetime.now(UTC)),
-            reason=pl.lit(reason),
             rows_removed=pl.lit(None),
             tainted_checkpoints=pl.lit(None),
             completed_at=pl.lit(None),

@@ -107,3 +107,28 @@ def marked(lake: Lake) -> dict[str, str]:
     """What the report says of recipes whose weights learned from removed pairs."""
     with connect(lake) as con:
         return tainted(Material(con=con, removals=Removals.none().matcher()))
+
+
+def test_a_file_of_requests_is_one_pass_and_all_or_nothing(laion: Run, lake: Lake, tmp_path: Path) -> None:
+    file = tmp_path / "requests.csv"
+    rows = ["url,http://a.example/1.jpg,privacy: asked", "url,http://A.example:80/3.jpg,", "domain,nobody.example,"]
+    file.write_text("\n".join(["kind,value,reason", *rows, "url,nowhere,"]) + "\n")
+    with pytest.raises(AssertionError, match="row 4: expected an absolute"):
+        laion("takedown", "--file", str(file))
+    assert lake.scan("takedowns").collect().is_empty()
+
+    file.write_text("\n".join(["kind,value,reason", *rows]) + "\n")
+    tried = laion("takedown", "--file", str(file), "--dry-run")
+    assert "3 requests" in tried
+    assert "unique_pairs │ 2" in " ".join(tried.split())
+    assert lake.scan("takedowns").collect().is_empty()
+    assert "3 requests entered" in laion("takedown", "--file", str(file), "--reason", "rights")
+    found = lake.scan("takedowns").sort("value").collect()
+    assert list(found.select("value", "reason").iter_rows()) == [
+        ("http://A.example:80/3.jpg", "rights"),
+        ("http://a.example/1.jpg", "privacy: asked"),
+        ("nobody.example", "rights"),
+    ]
+    for wrong in (("url", "x", "--file", str(file)), ("--file", str(file), "--withdraw"), ("url",)):
+        with pytest.raises(AssertionError, match="--file"):
+            laion("takedown", *wrong)
