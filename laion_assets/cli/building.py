@@ -1,6 +1,7 @@
 """What every command that builds does: builds, records how everything stands, and says what it did."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,6 +25,24 @@ def build(settings: Settings, request: "Request", console: Console = out, *, job
 
     with build_display(console) as reporter:
         return Builder(settings, dagster_instance(), reporter, jobs=jobs).build(request)
+
+
+def ask_owners(settings: Settings, older_than_days: int | None) -> None:
+    """Ask owners of pictures again where nobody has for so many days, and build what follows; None: ask nobody.
+
+    Raises:
+        typer.Exit: what follows could not be built.
+    """
+    from laion_assets.orchestration.planning.crawls import CrawlRequest
+
+    if older_than_days is None:
+        return
+    lake = settings.open_lake(create=False)
+    crawls = lake.order.sorted(lake.ledger("images").periods)
+    before = datetime.now(UTC) - timedelta(days=older_than_days)
+    outcome = build(settings, CrawlRequest(crawls=crawls, ask_before=before))
+    tell(outcome, nothing=f"owners were asked within {older_than_days} days")
+    end_if_failed(outcome)
 
 
 def in_words(outcome: "Outcome", *, nothing: str) -> str:

@@ -30,9 +30,9 @@ def refresh(
     """Ask again what owners allow of pictures that are had, and build what follows.
 
     Hosts are asked for robots.txt, tdmrep.json and ai.txt, once a day each, and for the heads of the pictures' answers;
-    no picture is downloaded again. Where somebody says no by now the picture goes, with its vectors and what was
-    released of it; where a no was taken back it is downloaded. `laion sql` shows in `images` what was said:
-    `SELECT url, failure, signals, asked_at FROM images WHERE asked_at IS NOT NULL`.
+    no picture is downloaded again. Where somebody says no by now the picture goes, with its vectors and filtered pairs;
+    where a no was taken back it is downloaded. `LAION_CONSENT__ASK_DAYS=30` does the same before every release and
+    training. `laion sql "FROM opt_outs WHERE source = 'download'"` shows what was said.
     """
     from laion_assets.cli import building
     from laion_assets.orchestration.planning.crawls import CrawlRequest

@@ -28,7 +28,7 @@ def train(
     What is done is left alone. A killed training goes on from its last whole epoch. A training set stays what it was
     when it was first made, whatever the lake does; `--refresh` selects again.
     """
-    from laion_assets.cli.building import build, end_if_failed, record_states, tell
+    from laion_assets.cli.building import ask_owners, build, end_if_failed, record_states, tell
     from laion_assets.evaluation.registry import benchmark_names
     from laion_assets.orchestration.planning.recipes import TrainingRequest
     from laion_assets.orchestration.runs.home import dagster_instance
@@ -36,6 +36,7 @@ def train(
     settings = settings_of(lake)
     if not benchmark_names(settings.benchmark_folder):
         complain("warning", f"no evaluation sets are there to leave out of training: {settings.benchmark_folder}")
+    ask_owners(settings, settings.consent.ask_days)
     before = _checkpoints(settings, recipes)
     outcome = build(settings, TrainingRequest(recipes=recipes, refresh=refresh))
     record_states(settings, dagster_instance(), out)

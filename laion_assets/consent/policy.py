@@ -46,8 +46,15 @@ class ConsentOptions:
     """Whether Data Mining in a picture's XMP is obeyed."""
     c2pa: bool = True
     """Whether a training and data mining assertion in a picture's C2PA manifest is obeyed."""
+    ask_days: int | None = None
+    """Days after which owners are asked again what they allow before a release is made or a recipe trained; 0: always.
+    None: nobody is asked on that occasion."""
     index: bool = False
     """Whether a no to being found and shown (noindex, noimageindex, none, search=n) keeps a picture out, too."""
+
+    def __post_init__(self) -> None:
+        if self.ask_days is not None and self.ask_days < 0:
+            raise ValueError(f"consent option ask_days must not be negative, as {self.ask_days} is")
 
     @property
     def uses(self) -> tuple[Use, ...]:
@@ -67,7 +74,7 @@ class ConsentOptions:
         return {n: value for n, value in asdict(self).items() if n in counts and value != getattr(usual, n)} or None
 
 
-SWITCHED: Final = tuple(option.name for option in fields(ConsentOptions) if option.name != _INDEX)
+SWITCHED: Final = tuple(option.name for option in fields(ConsentOptions) if option.name in SIGNALS)
 """The signals that a policy may pass over."""
 OF_PAGES: Final = tuple(name for name in SWITCHED if SIGNALS[name].subject == "page")
 """Those of them by which pages speak, whatever becomes of their pictures."""

@@ -1,13 +1,18 @@
 """Owners who change their minds: those who say no by now, and those who said no and say it no more."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from laion_assets.cli.main import app
 from laion_assets.orchestration.planning.crawls import CrawlRequest
 from laion_assets.settings import Settings
 from tests.integration import foreign
@@ -131,3 +136,22 @@ def test_who_was_asked_lately_is_left_alone(web: Web, settings: Settings) -> Non
     outcome = ask(settings, older_than=timedelta(days=1))
     assert (outcome.built, web.requests) == (0, {})
     assert CrawlRequest(crawls=[CRAWL]).ask_before is None
+
+
+def test_owners_are_asked_before_a_release_where_nobody_asked_lately(
+    web: Web, settings: Settings, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = found(settings)
+    web.headers = {"header later": [("X-Robots-Tag", "noai")], "no at first": [("X-Robots-Tag", "noai")]}
+    for name, value in {
+        "LAION_LAKE": settings.lake, "LAION_SOURCE": settings.source, "LAION_SHARDS": "1", "LAION_BUCKETS": "1",
+        "LAION_FILTER__POLICY": "none",
+        "LAION_ENCODER": json.dumps(asdict(settings.encoder)), "LAION_DOWNLOAD__ALLOWED_NETWORKS": '["127.0.0.0/8"]', "DAGSTER_HOME": str(tmp_path / "home"),
+        "LAION_CONSENT__ASK_DAYS": "0",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    made = CliRunner().invoke(app, ["release", "first", "--formats", "laion", "--to", str(tmp_path / "first")])
+    assert made.exit_code == 0, made.output
+    released = pl.read_parquet(tmp_path / "first" / "data" / "**" / "*.parquet")
+    urls = {row["url"] for name, row in before.items() if name not in ("header later", "no at first")}
+    assert set(released["URL"]) == urls

@@ -80,7 +80,7 @@ def make(
 
     Refused is what would hold anything that is on a takedown or a deny list by now.
     """
-    from laion_assets.cli.building import build, end_if_failed, tell
+    from laion_assets.cli.building import ask_owners, build, end_if_failed, tell
     from laion_assets.orchestration.planning.releases import ReleaseRequest
     from laion_assets.release.begun import begun_release
     from laion_assets.release.options import ReleaseOptions
@@ -108,6 +108,7 @@ def make(
         )
     except ReleaseError as error:
         raise UsageError(str(error)) from error
+    ask_owners(settings, settings.consent.ask_days)
     outcome = build(settings, ReleaseRequest(name=name, options=options))
     tell(outcome, nothing=f"release {name} is whole")
     end_if_failed(outcome)

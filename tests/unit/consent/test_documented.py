@@ -1,10 +1,11 @@
 """The table that people read says what the code goes by."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 from laion_assets.consent.pages import AGENT
-from laion_assets.consent.policy import SWITCHED
+from laion_assets.consent.policy import ConsentOptions
 from laion_assets.consent.signals import SIGNALS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "consent.md"
@@ -19,4 +20,4 @@ def test_the_documented_table_of_signals_is_that_of_the_code() -> None:
 def test_what_it_says_of_names_and_switches_holds() -> None:
     text = PAGE.read_text("utf-8")
     assert AGENT in text
-    assert {name.lower() for name in re.findall(r"LAION_CONSENT__(\w+)=", text)} <= {*SWITCHED, "index"}
+    assert {name.lower() for name in re.findall(r"LAION_CONSENT__(\w+)=", text)} <= {option.name for option in fields(ConsentOptions)}
