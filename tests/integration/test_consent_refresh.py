@@ -143,12 +143,18 @@ def test_owners_are_asked_before_a_release_where_nobody_asked_lately(
 ) -> None:
     before = found(settings)
     web.headers = {"header later": [("X-Robots-Tag", "noai")], "no at first": [("X-Robots-Tag", "noai")]}
-    for name, value in {
-        "LAION_LAKE": settings.lake, "LAION_SOURCE": settings.source, "LAION_SHARDS": "1", "LAION_BUCKETS": "1",
+    variables = {
+        "LAION_LAKE": settings.lake,
+        "LAION_SOURCE": settings.source,
+        "LAION_SHARDS": "1",
+        "LAION_BUCKETS": "1",
         "LAION_FILTER__POLICY": "none",
-        "LAION_ENCODER": json.dumps(asdict(settings.encoder)), "LAION_DOWNLOAD__ALLOWED_NETWORKS": '["127.0.0.0/8"]', "DAGSTER_HOME": str(tmp_path / "home"),
+        "LAION_ENCODER": json.dumps(asdict(settings.encoder)),
+        "LAION_DOWNLOAD__ALLOWED_NETWORKS": '["127.0.0.0/8"]',
         "LAION_CONSENT__ASK_DAYS": "0",
-    }.items():  # fmt: skip
+        "DAGSTER_HOME": str(tmp_path / "home"),
+    }
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     made = CliRunner().invoke(app, ["release", "first", "--formats", "laion", "--to", str(tmp_path / "first")])
     assert made.exit_code == 0, made.output

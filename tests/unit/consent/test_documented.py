@@ -20,4 +20,5 @@ def test_the_documented_table_of_signals_is_that_of_the_code() -> None:
 def test_what_it_says_of_names_and_switches_holds() -> None:
     text = PAGE.read_text("utf-8")
     assert AGENT in text
-    assert {name.lower() for name in re.findall(r"LAION_CONSENT__(\w+)=", text)} <= {option.name for option in fields(ConsentOptions)}
+    options = {option.name for option in fields(ConsentOptions)}
+    assert {name.lower() for name in re.findall(r"LAION_CONSENT__(\w+)=", text)} <= options
