@@ -39,7 +39,7 @@ _WHOLE = re.compile(r"bytes[ \t]+0-(\d{1,12})/(\d{1,12})", re.ASCII | re.IGNOREC
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 _PATIENCE_SECONDS = 0.05
-"""Between two looks for what somebody else asked a host."""
+"""At first, between two looks for what somebody else asked a host."""
 
 Key = TypeVar("Key")
 
@@ -188,9 +188,11 @@ class Fetcher:
     def _host_says(self, origin: str) -> Steps:
         """What an origin says; of all who want to know it today one asks."""
         assert self.hosts is not None
+        pause = _PATIENCE_SECONDS
         while (says := self.hosts.get(origin)) is None:
             if not self.hosts.begin(origin):
-                yield _PATIENCE_SECONDS
+                yield pause
+                pause = min(2 * pause, 1.0)  # thousands of urls of one host may wait
                 continue
             documents: dict[str, Document] = {}
             for path in DOCUMENTS:
