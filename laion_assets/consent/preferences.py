@@ -10,31 +10,33 @@ from typing import Final
 
 from laion_assets.consent.signals import LONGEST_RAW, Said, Use
 
-CATEGORIES: Final[Mapping[str, Use]] = {"train-ai": "train", "ai-train": "train", "search": "index"}
-"""Categories of use that concern a data set of pictures, in the spelling of either list."""
+CATEGORIES: Final[Mapping[str, Use]] = {
+    **dict.fromkeys(("train-ai", "ai-train", "train-genai"), "train"),
+    "search": "index",
+}
+"""Categories of use that concern a data set of pictures, in the spelling of either list and of earlier drafts."""
 
 _VALUES: Final = {"y": True, "yes": True, "?1": True, "n": False, "no": False, "?0": False}
-# A member of a dictionary up to its parameters, which nobody has given a meaning yet.
-_MEMBER: Final = re.compile(
-    r"[ \t]*([a-z*][a-z0-9_.*-]*)[ \t]*(?:=[ \t]*\"?(\??[a-z0-9]+)\"?)?[ \t]*(?:;[^,]*)?", re.IGNORECASE
-)
+_MEMBER: Final = re.compile(r"([a-z][a-z0-9_.*-]*)=(\??[a-z0-9]+)", re.IGNORECASE)
+_QUOTES: Final = str.maketrans("", "", "\"'`")
 
 
 def preferences(expressions: Iterable[str]) -> dict[Use, bool]:
     """What several expressions say together, by use; a no holds against a yes.
 
-    Case does not matter and a member that cannot be read is passed over: a server that wrote ``Train-AI=n, ;`` meant
-    no all the same, though RFC 9651 would have the whole line ignored.
+    Case, quotes, and what separates members do not matter, and what cannot be read is passed over: a server that wrote
+    ``Train-AI=n;`` meant no all the same, though RFC 9651 would have the whole line ignored.
 
     Args:
         expressions: Values of Content-Usage or Content-Signal lines, such as ``train-ai=n, search=y``.
     """
     told: dict[Use, bool] = {}
     for expression in expressions:
-        for member in expression.split(","):
-            read = _MEMBER.match(member)
+        plain = " ".join(expression.translate(_QUOTES).split()).replace(" =", "=").replace("= ", "=")
+        for member in re.split(r"[,; ]", plain):
+            read = _MEMBER.fullmatch(member)
             use = None if read is None else CATEGORIES.get(read[1].lower())
-            value = None if read is None else _VALUES.get((read[2] or "").lower())
+            value = None if read is None else _VALUES.get(read[2].lower())
             if use is not None and value is not None:
                 told[use] = told.get(use, True) and value
     return told

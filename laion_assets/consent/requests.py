@@ -36,8 +36,12 @@ def read_requests(path: Path) -> list[Request]:
     if "reason" not in rows.columns:
         rows = rows.with_columns(reason=pl.lit(None, pl.String))
     requests = []
-    for number, (kind, value, reason) in enumerate(rows.select(_COLUMNS).cast(pl.String).iter_rows(), start=1):
+    for number, (kind, value, reason) in enumerate(rows.select(_COLUMNS).iter_rows(), start=1):
         place = f"{path}, row {number}"
+        if kind is None and value is None:
+            continue  # an empty line
+        if any("\n" in str(cell) for cell in (kind, value)):
+            raise RemovalError(f"{place}: one request is more than a line; is there a quote that does not end?")
         normal_value(str(kind), value, place)
         requests.append(Request(kind, value.strip(), reason))
     return requests
@@ -45,7 +49,7 @@ def read_requests(path: Path) -> list[Request]:
 
 def _rows(path: Path) -> pl.DataFrame:
     if path.suffix in (".jsonl", ".ndjson"):
-        return pl.read_ndjson(path, infer_schema_length=None)
+        return pl.read_ndjson(path, infer_schema_length=None).cast(pl.String)
     if path.suffix in (".csv", ".tsv"):
         return pl.read_csv(path, infer_schema=False, separator="\t" if path.suffix == ".tsv" else ",")
     raise RemovalError(f"{path}: expected a file of requests that ends with .csv, .tsv or .jsonl")

@@ -6,7 +6,7 @@ with patterns of file names). Which paths may be fetched is judged by Protego.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -19,9 +19,13 @@ from laion_assets.consent.signals import LONGEST_RAW, Said
 MAX_BYTES: Final = 512 * 1024
 """Bytes of a robots.txt that are read; RFC 9309 asks for 500 kibibytes at least."""
 
-_LINE: Final = re.compile(r"[ \t]*([a-z-]+)[ \t]*:[ \t]*(.*?)[ \t]*", re.IGNORECASE)
-_TOKEN: Final = re.compile(r"\*|[a-z0-9_-]+", re.IGNORECASE)  # RFC 9309 has no digits, GPTBot-2 and others do
+_TOKEN: Final = re.compile(r"\*|[a-z0-9_.-]+", re.IGNORECASE)  # RFC 9309 has no digits, GPTBot-2 and others do
 _RULES: Final = frozenset({"allow", "disallow", "content-usage", "content-signal"})
+_MEANT: Final = {
+    **dict.fromkeys(("useragent", "user agent"), "user-agent"),
+    **dict.fromkeys(("dissallow", "dissalow", "disalow", "diasllow", "disallaw", "dis-allow"), "disallow"),
+}
+"""Names that are commonly written wrong, and taken by crawlers at large for what they were meant to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,7 @@ class Robots:
     @classmethod
     def read(cls, body: bytes, agent: str) -> Self:
         """What a file says; a byte order mark is no part of its first line, and what is no UTF-8 is passed over."""
-        cut = body[:MAX_BYTES]
-        if len(body) > MAX_BYTES:
-            cut = cut[: cut.rfind(b"\n") + 1]
-        text = cut.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+        text = _text(body)
         rules = tuple(_rules_for(text, agent))
         paths = (f"{name}: {value}" for name, value in rules if name in ("allow", "disallow"))
         return cls(agent, True, rules, Protego.parse("\n".join(("User-agent: *", *paths))))
@@ -93,10 +94,20 @@ class Robots:
         return f"Disallow: {max(lines, key=length, default='?')}"[:LONGEST_RAW]
 
 
+def _text(body: bytes) -> str:
+    """A file's text without its last, half line where it is too long; every blank is a space or a line's end."""
+    cut = body[:MAX_BYTES]
+    if len(body) > MAX_BYTES:
+        cut = cut[: max(cut.rfind(b"\n"), cut.rfind(b"\r")) + 1]
+    wide = cut[:2] in (b"\xff\xfe", b"\xfe\xff")
+    text = cut.decode("utf-16" if wide else "utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("\0", "").replace("\xa0", " ").replace("\u3000", " ")
+
+
 def _with_path(value: str) -> tuple[str, str]:
     """The path and the expression of a rule; all paths where it names none."""
-    head, _, tail = value.partition(" ")
-    return (head, tail.strip()) if head[:1] in ("/", "*") and tail else ("/", value)
+    head, *tail = value.split(None, 1) or [""]
+    return (head, tail[0]) if head[:1] in ("/", "*") and tail else ("/", value)
 
 
 def _rules_for(text: str, agent: str) -> Iterator[tuple[str, str]]:
@@ -107,11 +118,12 @@ def _rules_for(text: str, agent: str) -> Iterator[tuple[str, str]]:
     groups: list[tuple[set[str], list[tuple[str, str]]]] = [({"*"}, [])]  # rules before any name hold for all
     naming = False
     for line in text.split("\n"):
-        read = _LINE.fullmatch(line.partition("#")[0])
-        if read is None:
-            continue
-        name, value = read[1].lower(), read[2]
-        if name in ("user-agent", "useragent"):
+        said, _, _ = line.partition("#")
+        name, colon, value = (part.strip() for part in said.partition(":"))
+        if not colon:  # RFC 9309 wants one; without it the first word counts, as it does for other crawlers
+            name, value = [*said.split(None, 1), "", ""][:2]
+        name = _MEANT.get(name.lower(), name.lower())
+        if name == "user-agent":
             token = _TOKEN.match(value)
             if not naming:
                 groups.append((set(), []))
@@ -131,27 +143,29 @@ def _rules_for(text: str, agent: str) -> Iterator[tuple[str, str]]:
 class AiTxt:
     """What one ai.txt says to everybody: which files may be learned from."""
 
-    text: str
+    rules: tuple[tuple[str, str], ...] = ()
+    """Name and pattern of each that allows or disallows something."""
 
     @classmethod
-    def read(cls, body: bytes) -> Self:
-        """What a file says. A page of HTML, which many hosts answer anything with, says nothing."""
-        text = body[:MAX_BYTES].decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
-        return cls("" if text.lstrip().startswith("<") else text)
+    def read(cls, body: bytes, agent: str = "*") -> Self:
+        """What a file says to an agent. A page of HTML, which many hosts answer anything with, says nothing."""
+        text = _text(body)
+        told = () if text.lstrip().startswith("<") else _rules_for(text, agent)
+        return cls(tuple((name, value) for name, value in told if name in ("allow", "disallow") and value))
 
-    def said(self, url: str, agents: Sequence[str] = ("*",)) -> list[Said]:
+    def said(self, url: str) -> list[Said]:
         """What holds for an address of the host.
 
-        Patterns such as ``*.jpg`` name the end of a path, without its query; the longest pattern holds, and a yes of
-        two equals, as in robots.txt.
+        Patterns such as ``*.jpg`` name the end of a path, without its query and in any case; the longest pattern
+        holds, and a yes of two equals, as in robots.txt.
         """
-        path = path_of(url).partition("?")[0]
+        whole = path_of(url)
+        file = whole.partition("?")[0].lower()
         found: list[tuple[int, bool, str]] = []
-        for agent in agents:
-            for name, value in _rules_for(self.text, agent):
-                pattern = f"{value}$" if value.startswith("*.") and not value.endswith("$") else value
-                if name in ("allow", "disallow") and value and matches(pattern, path):
-                    found.append((length(value), name == "allow", f"{name.title()}: {value}"))
+        for name, value in self.rules:
+            ending = value.startswith("*.")
+            if matches(f"{value.lower().rstrip('$')}$", file) if ending else matches(value, whole):
+                found.append((length(value), name == "allow", f"{name.title()}: {value}"))
         if not found:
             return []
         _, allows, raw = max(found)

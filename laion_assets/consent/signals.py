@@ -116,6 +116,7 @@ SAID: Final = pa.list_(pa.struct([("signal", pa.string()), ("raw", pa.string()),
 def as_column(said: Iterable[Said]) -> list[dict[str, object]] | None:
     """What was said as a column of a table has it, each thing once; None where nothing was said."""
     told: list[dict[str, object]] = [
-        {"signal": one.signal, "raw": one.raw, "forbids": list(one.forbids)} for one in dict.fromkeys(said)
+        {"signal": one.signal, "raw": one.raw.encode("utf-8", "replace").decode(), "forbids": list(one.forbids)}
+        for one in dict.fromkeys(said)
     ]
     return told or None

@@ -32,18 +32,19 @@ class TdmRep:
             TdmRepError: it is no JSON, or no list.
         """
         try:
-            found = json.loads(body.decode("utf-8-sig", "replace"))
+            found = json.loads(_text(body))
         except (ValueError, RecursionError) as error:
             raise TdmRepError(f"expected JSON, found {body[:40]!r}") from error
         if isinstance(found, dict):  # one rule, without the list around it
             found = [found]
         if not isinstance(found, list):
             raise TdmRepError(f"expected a list of rules, found {type(found).__name__}")
+        rules = [{str(key).lower(): value for key, value in rule.items()} for rule in found if isinstance(rule, dict)]
         return cls(
             tuple(
-                (rule["location"], rule.get("tdm-reservation"), str(rule.get("tdm-policy") or ""))
-                for rule in found
-                if isinstance(rule, dict) and isinstance(rule.get("location"), str)
+                (_plain(rule["location"]), _number(rule.get("tdm-reservation")), _plain(rule.get("tdm-policy") or ""))
+                for rule in rules
+                if isinstance(rule.get("location"), str)
             )
         )
 
@@ -51,9 +52,26 @@ class TdmRep:
         """What holds for an address of the host: the first rule whose location matches, and no other."""
         path = path_of(url)
         for location, value, policy in self.rules:
-            if matches(location if location.startswith(("/", "*")) else f"/{location}", path):
+            where = path_of(location) if "://" in location else location
+            if matches(where if where.startswith(("/", "*")) else f"/{where}", path):
                 return reservation("tdmrep_file", [str(value)], policy, location)
         return []
+
+
+def _text(body: bytes) -> str:
+    """JSON is UTF-8 (RFC 8259); files in UTF-16 that tell so by their mark are read, too."""
+    wide = body[:2] in (b"\xff\xfe", b"\xfe\xff")
+    return body.decode("utf-16" if wide else "utf-8-sig", "replace")
+
+
+def _plain(value: object) -> str:
+    """Text that every table can hold: half of a surrogate pair, which JSON can name, is none."""
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def _number(value: object) -> object:
+    """A reservation as its specification writes it, where it was written as true or 1.0."""
+    return int(value) if isinstance(value, bool | float) and value in (0, 1) else value
 
 
 def reservation(signal: str, values: Iterable[str], policy: str = "", where: str = "") -> list[Said]:
@@ -65,7 +83,7 @@ def reservation(signal: str, values: Iterable[str], policy: str = "", where: str
         policy: Address of the policy, kept as evidence.
         where: A location, kept as evidence.
     """
-    told = {part.strip() for value in values for part in value.split(",")} & {"0", "1"}
+    told = {part.strip(" \t\"'") for value in values for part in value.split(",")} & {"0", "1"}
     if not told:
         return []
     reserved = "1" in told

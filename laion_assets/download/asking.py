@@ -22,6 +22,7 @@ _ASKED = pa.schema(
     [("url", pa.string()), ("refused", pa.string()), ("heard", SAID), ("asked_at", pa.timestamp("us", tz="UTC"))]
 )
 _BATCH = 10_000
+_OF_HOSTS = tuple(name for name, signal in SIGNALS.items() if signal.subject == "prefix")
 _EMBEDDED = tuple(name for name, signal in SIGNALS.items() if signal.subject == "sha256")
 
 
@@ -66,11 +67,14 @@ def ask_again(
         SELECT url FROM read_parquet({quoted(known)})
         WHERE status = 'success' AND attempts > 0 AND coalesce(asked_at, fetched_at) < ?
     """
+    if not options.respect_opt_outs:
+        raise ValueError("nobody is asked what is not heeded: LAION_DOWNLOAD__RESPECT_OPT_OUTS is false")
     urls = con.cursor().execute(old, [before]).fetch_record_batch(_BATCH)
     con.register("asked_nothing", _ASKED.empty_table())
     con.execute("CREATE OR REPLACE TEMP TABLE asked_again AS FROM asked_nothing")
     con.unregister("asked_nothing")
-    fetcher = Fetcher(options, hosts=heed.book(options), obeyed=heed.obeyed)
+    book = heed.book(options)
+    fetcher = Fetcher(options, hosts=book, obeyed=heed.obeyed)
     asked = 0
     try:
         for batch in urls:
@@ -86,12 +90,16 @@ def ask_again(
             con.unregister("asked_batch")
     finally:
         fetcher.close()
-    return AskedAgain(asked, *_write(con, known, output))
+    kept = (*_EMBEDDED, *(_OF_HOSTS if book is None else ()))
+    return AskedAgain(asked, *_write(con, known, output, kept))
 
 
-def _write(con: duckdb.DuckDBPyConnection, known: Path, output: Path) -> tuple[int, int]:
-    """Write the rows with what was heard; how many were answered, and how many of those are refused."""
-    own = ", ".join(f"'{name}'" for name in _EMBEDDED)
+def _write(con: duckdb.DuckDBPyConnection, known: Path, output: Path, kept: tuple[str, ...]) -> tuple[int, int]:
+    """Write the rows with what was heard; how many were answered, and how many of those are refused.
+
+    What was said before by the signals of ``kept`` stays: nobody was asked for it.
+    """
+    own = ", ".join(f"'{name}'" for name in kept)
     said = f"list_concat(list_filter(coalesce(signals, []), one -> one.signal IN ({own})), coalesce(heard, []))"
     values = {
         "status": "CASE WHEN refused IS NULL THEN status ELSE 'failed' END",

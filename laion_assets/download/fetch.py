@@ -19,9 +19,9 @@ from laion_assets.consent.preferences import said_in
 from laion_assets.consent.signals import SIGNALS, Said
 from laion_assets.consent.tdmrep import reservation
 from laion_assets.download.encodings import undo_encodings
-from laion_assets.download.failures import Failure, FetchFailed, failed_by, failure_of_status
+from laion_assets.download.failures import Failure, FetchFailed, failed_by, failure_of_status, is_transient
 from laion_assets.download.guard import Guard, is_bad_port
-from laion_assets.download.hosts import DOCUMENTS, Document, HostBook, cut
+from laion_assets.download.hosts import DOCUMENTS, ROBOTS_TXT, Document, HostBook, cut
 from laion_assets.download.loop import Loop, Steps
 from laion_assets.download.options import DownloadOptions
 from laion_assets.download.refusals import Removal, refuse_listed, refuse_listed_body, refuse_out_of_bounds
@@ -176,11 +176,15 @@ class Fetcher:
         """Refuse what its host does not allow, so that it is not even asked for."""
         if self.hosts is None:
             return
-        says = yield from self._host_says(f"{target.scheme}://{target.authority}")
-        if says.unreachable is not None:
+        try:
+            says = yield from self._host_says(f"{target.scheme}://{target.authority}")
+        except OSError as error:  # of the folder: no word on the picture
+            raise FetchFailed(Failure.CONNECT, f"{how}what its host allows cannot be kept: {error}") from error
+        if says.unreachable is not None and "robots_txt" in self.obeyed:
             found = says.unreachable
-            failure = Failure(found.failure) if found.failure else failure_of_status(found.status or 500)
-            raise FetchFailed(failure, f"{how}a host whose robots.txt cannot be had: {found.detail}")
+            failure = Failure.HTTP_5XX if found.status is not None else Failure(found.failure or Failure.CONNECT)
+            passing = failure if is_transient(failure) else Failure.CONNECT  # whatever it was: another day it may do
+            raise FetchFailed(passing, f"{how}a host whose robots.txt cannot be had: {found.detail}")
         said = says.said(target.href)
         outcome.said += said
         _refuse(before_asking(said, self.obeyed), how)
@@ -197,7 +201,7 @@ class Fetcher:
             documents: dict[str, Document] = {}
             for path in DOCUMENTS:
                 documents[path] = yield from self._document(f"{origin}{path}")
-                if documents[path].failure is not None:  # whoever does not answer is not asked for more
+                if path == ROBOTS_TXT and documents[path].failure is not None:  # then nothing is fetched anyway
                     break
             return self.hosts.put(origin, documents)
         return says
@@ -216,11 +220,13 @@ class Fetcher:
             yield from self._fetch(visit, outcome, keep)
         except FetchFailed as failed:
             status = outcome.http_status
-            if status is not None and 300 <= status < 500 and status not in _WORTH_A_RETRY:
+            if failed.failure is Failure.HTTP_4XX and status not in _WORTH_A_RETRY:
                 return Document(status)
-            return Document(
-                status if status is None or status >= 500 else None, b"", failed.failure.value, failed.detail
-            )
+            nowhere = failed.failure in (Failure.OTHER, Failure.BLOCKED_ADDRESS) or "Locations" in failed.detail
+            if status in _REDIRECTS and nowhere:
+                return Document(status)
+            gave_up = status if status is not None and status >= 500 else None
+            return Document(gave_up, b"", failed.failure.value, failed.detail)
         return Document(outcome.http_status, cut(outcome.body or b""))
 
     def _admit(self, url: str, how: str) -> HttpUrl:

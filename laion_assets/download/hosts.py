@@ -4,11 +4,13 @@ What a host answered lies in a folder that all workers and partitions share, a f
 beside it, which only one of them can make, says who asks. Whoever finds it waits for the answer.
 """
 
+import base64
 import hashlib
 import json
 import os
 import shutil
 import time
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,7 +25,8 @@ from laion_assets.consent.signals import SIGNALS, Said
 from laion_assets.consent.tdmrep import TdmRep, TdmRepError
 from laion_assets.download.options import DownloadOptions
 
-DOCUMENTS: Final = ("/robots.txt", "/.well-known/tdmrep.json", "/ai.txt")
+ROBOTS_TXT: Final = "/robots.txt"
+DOCUMENTS: Final = (ROBOTS_TXT, "/.well-known/tdmrep.json", "/ai.txt")
 """What a host is asked for."""
 _MOST_REMEMBERED: Final = 4096
 """Origins that a process keeps in memory; the others are read again."""
@@ -72,7 +75,7 @@ class HostSays:
         return cls(
             judged,
             rules,
-            AiTxt.read(ai_txt.body if _is_there(ai_txt) else b""),
+            AiTxt.read(ai_txt.body if _is_there(ai_txt) else b"", agent),
             {path: hashlib.sha256(found.body).hexdigest() for path, found in documents.items() if _is_there(found)},
             sum(len(found.body) for found in documents.values()),
             None if judged.reachable else robots,
@@ -116,11 +119,15 @@ class HostBook:
         key = (origin, self._today().isoformat())
         known = self._known.get(key)
         if known is None:
+            path = self._path(*key)
             try:
-                documents = json.loads(self._path(*key).read_bytes())["documents"]
-            except (OSError, ValueError, KeyError):
+                known = self._remember(key, _documents(json.loads(path.read_bytes())["documents"]))
+            except FileNotFoundError:
                 return None
-            known = self._remember(key, _documents(documents))
+            except (ValueError, KeyError, TypeError, AttributeError):  # torn, or of another version: asked for anew
+                path.unlink(missing_ok=True)
+                path.with_suffix(".asked").unlink(missing_ok=True)
+                return None
         self._known.move_to_end(key)
         return known
 
@@ -139,10 +146,11 @@ class HostBook:
     def put(self, origin: str, documents: dict[str, Document]) -> HostSays:
         """Keep what an origin answered."""
         key = (origin, self._today().isoformat())
-        told = {path: asdict(found) | {"body": found.body.decode("latin-1")} for path, found in documents.items()}
+        says = self._remember(key, documents)  # before anybody else has to read it, too
+        told = {path: asdict(found) | {"body": _packed(found.body)} for path, found in documents.items()}
         self._path(*key).parent.mkdir(parents=True, exist_ok=True)
         write_file(self._path(*key), json.dumps({"origin": origin, "documents": told}))
-        return self._remember(key, documents)
+        return says
 
     def _path(self, origin: str, day: str) -> Path:
         name = text_digest(origin, digits=32)
@@ -190,7 +198,18 @@ def forget_earlier_days(folder: Path) -> None:
 
 
 def _documents(told: dict[str, Any]) -> dict[str, Document]:
-    return {path: Document(**(one | {"body": one["body"].encode("latin-1")})) for path, one in told.items()}
+    return {path: Document(**(one | {"body": _unpacked(one["body"])})) for path, one in told.items()}
+
+
+def _packed(body: bytes) -> str:
+    return base64.b85encode(zlib.compress(body, 1)).decode()
+
+
+def _unpacked(text: str) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(base64.b85decode(text), MAX_BYTES + 1)
+    except zlib.error as error:
+        raise ValueError("no document") from error
 
 
 def _is_older(path: Path, seconds: float) -> bool:

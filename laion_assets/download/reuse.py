@@ -68,7 +68,8 @@ def plan_attempts(
 ) -> Reuse:
     """Write the rows that are known, and leave the others in the table ``attempted`` (url_id, url, expected).
 
-    Of several earlier rows of one url the one of this crawl is taken, else that of the first crawl by name. Where a
+    Of several earlier rows of one url the one of this crawl is taken, else that of the first crawl by name; where some
+    crawl was told no, the latest, so that no old yes outvotes a newer no. Where a
     list says which bytes a url must give, a row counts that was held against the same digests, or whose picture has one
     of them; of several that a url's pairs name, any will do. A row whose picture is on a list of removals becomes the
     failure ``hash_listed``, without asking its host again. What is on a
@@ -104,7 +105,7 @@ def plan_attempts(
     # Where a list names bodies by md5 or sha1, nobody can say by the sha256 alone that one is on no list any more.
     listed_no_more = "failure = 'hash_listed' AND sha256 IS NOT NULL AND removal IS NULL"
     let_in = "false" if removals.lists_bodies_by_other_digests else listed_no_more
-    kept = "is_own OR attempts > 0"
+    kept = "is_own OR attempts > 0 OR failure = 'opted_out'"
     if copied:
         kept = f"NOT is_own AND failure IN {_SAYS_NO!r}"
     con.execute(
@@ -112,12 +113,18 @@ def plan_attempts(
         CREATE OR REPLACE TEMP TABLE known AS
         SELECT *, status = 'success' AND removal IS NOT NULL AS gone
         FROM (
-            SELECT *, row_number() OVER (PARTITION BY url ORDER BY NOT is_own, crawl) AS place
-            FROM (SELECT *, crawl = ? AS is_own FROM ({matched}))
+            SELECT *, row_number() OVER (
+                PARTITION BY url ORDER BY NOT is_own, if(refused, -epoch(last_asked), 0), crawl
+            ) AS place
+            FROM (
+                SELECT *, crawl = ? AS is_own, coalesce(asked_at, fetched_at) AS last_asked,
+                       coalesce(bool_or(failure = 'opted_out') OVER (PARTITION BY url), false) AS refused
+                FROM ({matched})
+            )
             WHERE coalesce(removal, '') NOT IN ('url', 'domain')
               AND (status = 'success' OR NOT coalesce(({transient}) OR failure = 'deny_listed' OR ({let_in}), false))
               AND (status = 'success' OR {kept})
-              AND NOT coalesce(failure = 'opted_out' AND coalesce(asked_at, fetched_at) < ?, false)
+              AND NOT coalesce(failure = 'opted_out' AND last_asked < ?, false)
               AND (removal IS NOT NULL OR NOT {_OUTGROWN})
               AND (removal IS NOT NULL OR {_AS_EXPECTED})
         )

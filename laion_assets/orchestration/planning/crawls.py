@@ -109,8 +109,10 @@ def _is_old(site: Site, partition: Partition, before: datetime) -> bool:
     """Whether some picture, or no, of a partition was last asked about before a moment."""
     rows = site.lake.scan("images").filter(**partition)
     asked = [name for name in ("asked_at", "fetched_at") if name in rows.collect_schema()]  # the first came later
-    had = (pl.col("status") == "success") | (pl.col("failure") == "opted_out")
-    old = rows.filter(had, pl.col("attempts") > 0, pl.coalesce(asked) < before)
+    asked_for = pl.col("attempts") > 0
+    said_no = (pl.col("failure") == "opted_out") & (asked_for | pl.col("content_type").is_null())  # by its host, else
+    had = (pl.col("status") == "success") & asked_for | said_no
+    old = rows.filter(had, pl.coalesce(asked) < before)
     return not old.select("url_id").head(1).collect().is_empty()
 
 

@@ -41,6 +41,8 @@ def test_each_kind_of_file_says_the_same(tmp_path: Path, ending: str) -> None:
         ("a.csv", "kind,value,when\n", "found kind, value, when"),
         ("a.jsonl", "{", "cannot be read"),
         ("a.csv", "", "cannot be read"),
+        ("a.csv", 'kind,value\nurl,"http://a.example/x\nurl,http://b.example/y"\n', "a quote that does not end"),
+        ("a.jsonl", '{"kind": "url", "value": ["http://a.example/"]}\n', "cannot be read|expected an absolute"),
         ("a.xlsx", "", "ends with .csv, .tsv or .jsonl"),
         ("a.jsonl", '{"kind": "url", "value": null}\n', "row 1: expected an absolute"),
     ],
@@ -54,3 +56,8 @@ def test_what_cannot_be_understood_is_named_by_its_row(tmp_path: Path, name: str
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RemovalError, match="cannot be read"):
         read_requests(tmp_path / "none.csv")
+
+
+def test_empty_lines_are_no_requests(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("kind,value\n\ndomain,a.example\n\n")
+    assert [request.value for request in read_requests(tmp_path / "a.csv")] == ["a.example"]

@@ -180,6 +180,10 @@ def test_preferences_of_use_are_rules_of_groups_and_the_longest_path_holds(
         (["train-ai=maybe"], {}),
         (["train-ai"], {}),
         (["genai=n, other"], {}),
+        (["train-genai=n"], {"train": False}),
+        (["search=yes; ai-train=no"], {"index": True, "train": False}),
+        (["search=yes ai-train=no"], {"index": True, "train": False}),
+        (['"train-ai=n"', "train-ai='n'"], {"train": False}),
         (["search=yes, ai-train=no, ai-input=yes"], {"index": True, "train": False}),
         ([" train-ai = n "], {"train": False}),
         ([""], {}),
@@ -214,6 +218,45 @@ def test_ai_txt(text: str, path: str, forbids: tuple[str, ...] | None) -> None:
     """Spawning's ai.txt: the syntax of robots.txt, with endings of file names."""
     said = AiTxt.read(text.encode()).said(f"https://h.example{path}")
     assert [one.forbids for one in said] == ([] if forbids is None else [forbids])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "User-agent: *\nContent-Usage: /pic/\ttrain-ai=n",
+        "User-agent:\u00a0*\nDisallow:\u00a0/",
+        "User-agent: *\nDissallow: /",
+        "User-agent: *\nDisallow /",
+        "User agent: *\nDisallow: /",
+        "User-agent: laion-lakehouse/2.0 (x)\nDisallow: /",
+    ],
+)
+def test_a_no_is_heard_however_it_is_spelled(text: str) -> None:
+    assert any(told(text, "/pic/a.jpg").values())
+
+
+def test_an_agent_with_a_dot_has_a_group_of_its_own() -> None:
+    assert Robots.read(b"User-agent: my.bot\nDisallow: /", "my.bot").said("http://h/a")
+
+
+def test_half_a_megabyte_of_anything_is_read_in_no_time() -> None:
+    began = time.process_time()
+    for line in (b"Disallow: /a" + b" " * 500_000 + b"b", b"a" * 500_000, b"Content-Usage: /" + b" " * 500_000 + b"=n"):
+        body = b"User-agent: *\n" + line
+        Robots.read(body, AGENT).said("http://h/a.jpg")
+        AiTxt.read(body, AGENT).said("http://h/a.jpg")
+    assert time.process_time() - began < 2
+
+
+def test_lines_that_end_with_a_return_are_cut_there() -> None:
+    body = b"User-agent: *\rDisallow: /a\r" + b"#" * 99 + (b"\r" + b"#" * 99) * (MAX_BYTES // 100)
+    assert Robots.read(body, AGENT).said("http://h/a.jpg")
+
+
+def test_ai_txt_speaks_to_us_by_name_in_any_case_and_of_queries() -> None:
+    assert AiTxt.read(b"User-agent: laion-lakehouse\nDisallow: /", AGENT).said("http://h/a.jpg")
+    assert AiTxt.read(b"User-agent: *\nDisallow: *.jpg").said("http://h/a.JPG")
+    assert AiTxt.read(b"User-agent: *\nDisallow: /i?a").said("http://h/i?a=1")
 
 
 def test_patterns_take_no_time_whatever_they_hold() -> None:

@@ -60,8 +60,37 @@ def test_what_is_near_a_list_of_rules_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("values", "reserved"),
-    [(["1"], True), (["0"], False), (["1, 1"], True), (["0", "1"], True), (["2"], None), (["true"], None), ([], None)],
+    [
+        (["1"], True),
+        (['"1"'], True),
+        (["0"], False),
+        (["1, 1"], True),
+        (["0", "1"], True),
+        (["2"], None),
+        (["true"], None),
+        ([], None),
+    ],
 )
 def test_only_nought_and_one_say_anything(values: list[str], reserved: bool | None) -> None:
     said = reservation("tdm_header", values)
     assert [one.forbids == ("train",) for one in said] == ([] if reserved is None else [reserved])
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"location": "/", "tdm-reservation": True},
+        {"location": "/", "tdm-reservation": 1.0},
+        {"Location": "/", "TDM-Reservation": 1},
+        {"location": "https://h.example/", "tdm-reservation": 1},
+    ],
+)
+def test_a_reservation_is_heard_however_it_is_written(rule: dict[str, object]) -> None:
+    for body in (json.dumps([rule]).encode(), b"\xff\xfe" + json.dumps([rule]).encode("utf-16-le")):
+        assert TdmRep.read(body).said("https://h.example/a.jpg")[0].forbids == ("train",)
+
+
+def test_half_a_character_in_a_policy_can_be_stored() -> None:
+    body = b'[{"location": "/", "tdm-reservation": 1, "tdm-policy": "\\ud800"}, {"location": "/\\udfff"}]'
+    said = TdmRep.read(body).said("https://h.example/a.jpg")
+    assert said[0].raw.encode()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from laion_assets.consent.signals import SIGNALS
+from laion_assets.download.failures import is_transient
 from laion_assets.download.fetch import Fetcher
 from laion_assets.download.hosts import DOCUMENTS, Document, HostBook, asked_on, forget_earlier_days
 from tests.unit.download.conftest import OPTIONS
@@ -154,9 +156,13 @@ def test_a_torn_answer_is_no_answer(tmp_path: Path) -> None:
     book = HostBook(tmp_path, "agent", 30)
     book.put("http://h", {ROBOTS: Document(404)})
     [written] = tmp_path.rglob("*.json")
-    for length in range(0, written.stat().st_size, 7):
-        written.write_bytes(written.read_bytes()[:length])
-        assert HostBook(tmp_path, "agent", 30).get("http://h") is None
+    whole = written.read_bytes()
+    others = [b"[]", b'{"documents": {"/robots.txt": {"status": 1, "body": "", "more": 2}}}', b'{"documents": []}']
+    for content in (*(whole[:length] for length in range(0, len(whole), 7)), *others):
+        written.write_bytes(content)
+        again = HostBook(tmp_path, "agent", 30)
+        assert again.get("http://h") is None
+        assert again.begin("http://h"), "it is asked anew"
 
 
 def test_days_long_gone_are_removed(tmp_path: Path) -> None:
@@ -173,3 +179,50 @@ def test_long_documents_are_not_kept_in_memory_by_the_thousand(tmp_path: Path) -
         book.put(f"http://h{number}", {ROBOTS: Document(200, text)})
     assert sum(says.bytes for says in book._known.values()) <= 16 * 1024**2
     assert all((says := book.get(f"http://h{number}")) and says.said("http://h/a") for number in range(60))
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_a_host_that_cannot_answer_for_now_loses_no_picture_for_good(
+    web: Web, asking: Callable[..., Fetcher], status: int
+) -> None:
+    web.serve(ROBOTS, b"", status=status)
+    outcome = asking(retries=0).fetch(web.serve("/a.jpg", JPEG))
+    assert is_transient(outcome.failure, outcome.http_status)
+
+
+def test_a_robots_txt_that_leads_to_a_dead_host_is_not_one_that_allows_all(
+    web: Web, asking: Callable[..., Fetcher]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as dead:
+        port = dead.getsockname()[1]
+    web.redirect(ROBOTS, f"http://127.0.0.1:{port}/robots.txt")
+    outcome = asking(retries=0).fetch(web.serve("/a.jpg", JPEG))
+    assert (outcome.failure, web.requests["/a.jpg"]) == ("connect", 0)
+
+
+def test_a_robots_txt_that_leads_round_and_round_forbids_nothing(web: Web, asking: Callable[..., Fetcher]) -> None:
+    web.redirect(ROBOTS, ROBOTS)
+    assert asking(retries=0).fetch(web.serve("/a.jpg", JPEG)).failure is None
+
+
+def test_ai_txt_is_asked_for_though_another_document_cannot_be_had(web: Web, asking: Callable[..., Fetcher]) -> None:
+    web.raw(TDMREP, b"")
+    web.serve(AI_TXT, b"User-agent: *\nDisallow: /")
+    assert asking(retries=0).fetch(web.serve("/a.jpg", JPEG)).failure == "opted_out"
+
+
+def test_a_folder_that_holds_nothing_loses_no_picture_for_good(web: Web, tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text("no folder")
+    fetcher = Fetcher(OPTIONS, hosts=HostBook(tmp_path / "hosts", OPTIONS.agent, patience=60))
+    outcome = fetcher.fetch(web.serve("/a.jpg", JPEG))
+    fetcher.close()
+    assert is_transient(outcome.failure, outcome.http_status)
+    assert "cannot be kept" in str(outcome.failure_detail)
+
+
+def test_a_host_that_is_not_obeyed_need_not_answer(web: Web, tmp_path: Path) -> None:
+    web.serve(ROBOTS, b"", status=500)
+    hosts = HostBook(tmp_path / "hosts", OPTIONS.agent, patience=60)
+    fetcher = Fetcher(replace(OPTIONS, retries=0), hosts=hosts, obeyed=("x_robots_tag",))
+    assert fetcher.fetch(web.serve("/a.jpg", JPEG)).failure is None
+    fetcher.close()

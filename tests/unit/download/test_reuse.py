@@ -314,3 +314,21 @@ def test_of_what_several_rows_of_a_url_promise_any_will_do(plan, tmp_path):
         assert con.sql("SELECT url, expected FROM attempted").fetchall() == [
             ("http://a", f"{MD5} {'c' * 32}"), ("http://b", None),
         ]  # fmt: skip
+
+
+def test_an_old_yes_does_not_outvote_a_newer_no_nor_the_other_way_round(plan):
+    old, new = datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC)
+    yes = row("http://a", EARLIEST, fetched_at=old)
+    no = row("http://a", LATER, "opted_out", fetched_at=old, asked_at=new, attempts=0)
+    assert plan(["http://a"], [yes, no]).sources == {LATER: 1}
+    assert plan.known["http://a"]["failure"] == "opted_out"
+    assert plan(
+        ["http://a"], [row("http://a", EARLIEST, "opted_out", fetched_at=old), row("http://a", LATER)]
+    ).sources == {LATER: 1}
+    assert plan.known["http://a"]["status"] == "success"
+
+
+def test_a_no_that_was_asked_about_long_ago_is_asked_for_again(plan):
+    no = row("http://a", CRAWL, "opted_out", attempts=0)
+    assert plan(["http://a"], [no], ask_again=datetime(2024, 3, 1, tzinfo=UTC)).attempted == 0
+    assert plan(["http://a"], [no], ask_again=datetime(2024, 3, 2, tzinfo=UTC)).attempted == 1
