@@ -25,6 +25,7 @@ from laion_assets.delta.seals import (
     SealDamaged,
     bytes_of,
     checkpoint_name,
+    entry_lines,
     entry_name,
     read_seal,
     seal_name,
@@ -67,7 +68,7 @@ def forget_bounds(lake: Lake, table: str) -> int:
 
 def without_bounds(entry: str, bounded: Collection[str]) -> str:
     """A log entry that knows bounds of these columns alone; the same text where it knows no others."""
-    return "".join(_narrowed(line, bounded) for line in entry.splitlines(keepends=True))
+    return "\n".join(_narrowed(line, bounded) for line in entry_lines(entry))
 
 
 def _narrowed(line: str, bounded: Collection[str]) -> str:
@@ -79,7 +80,7 @@ def _narrowed(line: str, bounded: Collection[str]) -> str:
         if isinstance(action.get(kind), dict) and (stats := _stats(action[kind].get("stats"), bounded)) is not None:
             action[kind]["stats"] = stats
             changed = True
-    return json.dumps(action, separators=(",", ":"), ensure_ascii=False) + "\n" if changed else line
+    return json.dumps(action, separators=(",", ":"), ensure_ascii=False) if changed else line
 
 
 def _stats(text: str | None, bounded: Collection[str]) -> str | None:

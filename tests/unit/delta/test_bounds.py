@@ -43,9 +43,9 @@ def lake_at(root: Path) -> Lake:
     return opening.open_lake(str(root), Catalogue({"pairs": TABLE}), {})
 
 
-def publish(lake: Lake, month: str) -> None:
+def publish(lake: Lake, month: str, ends: str = "") -> None:
     with lake_build(lake, "pairs", {"month": month}, PROVENANCE) as build:
-        row = {"number": NUMBER, "url": URL + month, "picture": HASH, "good": True, "status": "fine"}
+        row = {"number": NUMBER, "url": URL + month + ends, "picture": HASH, "good": True, "status": "fine"}
         build.add(pl.DataFrame([row]))
         build.rows_in = 1
         build.publish()
@@ -163,6 +163,29 @@ def test_a_log_that_lacks_entries_keeps_its_checkpoint(earlier: Lake) -> None:
 def test_an_entry_without_such_bounds_stays_to_the_byte() -> None:
     entry = '{"commitInfo": {"operation": "WRITE"}}\n{"add":{"path":"a b.parquet","stats":"{\\"numRecords\\":1}"}}\n'
     assert without_bounds(entry, {"number"}) == entry
+
+
+@pytest.mark.parametrize("seals", ["with seals", "without"])
+def test_texts_that_hold_ends_of_lines_of_other_kinds_tear_no_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seals: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "configuration", EARLIER)
+        lake = lake_at(tmp_path / "lake")
+        for month in ("2026-01", "2026-02"):
+            publish(lake, month, ends="\u2028\u2029\x85\x1c\x0b\x0c")
+    assert "\u2028".encode() in (lake.root / "pairs" / "_delta_log" / f"{1:020}.json").read_bytes()
+    if seals == "without":
+        for seal in (lake.root / "pairs" / "_laion").glob("*.json"):
+            seal.unlink()
+    before = rows_at(lake, 2)
+    assert len(before) == 2
+    assert faults(lake, repair=True) == []
+    assert rows_at(lake, 2) == before
+    assert forget_bounds(lake, "pairs") == 2
+    assert URL.encode() not in log_of(lake)
+    assert faults(lake) == []
+    assert rows_at(lake, 2) == before
 
 
 def test_no_table_of_a_lake_lets_its_log_know_a_text_an_address_or_a_digest() -> None:
