@@ -75,6 +75,8 @@ def gc(
     from laion_assets.orchestration.runs.abandoned import end_abandoned_runs
     from laion_assets.orchestration.runs.forgotten import tell_anew
     from laion_assets.orchestration.runs.home import dagster_instance
+    from laion_assets.sql.build import declared
+    from laion_assets.sql.project import open_project
 
     settings = settings_of(lake)
     opened = settings.open_lake(create=False)
@@ -90,7 +92,8 @@ def gc(
     seen = survey(settings, opened, instance, days=days, let_go=let_go)
     swept = sweep(opened, seen.plan) if delete else None
     if delete:
-        tell_anew(instance, opened, Partitions(shards=settings.shards, buckets=settings.buckets))
+        told = declared(opened, open_project(settings.models))  # runs that built models, too
+        tell_anew(instance, told, Partitions(shards=settings.shards, buckets=settings.buckets))
     if as_json:
         sys.stdout.write(json.dumps(_as_json(seen, swept), indent=2) + "\n")
         return

@@ -62,14 +62,17 @@ def _introduce(settings: Settings, instance: dg.DagsterInstance, console: Consol
     from laion_assets.sql.project import open_project
 
     lake = declared(settings.open_lake(create=False), open_project(settings.models))
-    forgotten = forget_rows(instance, lake.tables)
-    if forgotten:
-        console.print(f"{forgotten:,} runs of before are deleted, since they told Dagster of rows", highlight=False)
+    forgotten = forget_rows(instance, lake.uri, lake.tables)
+    if forgotten.runs:
+        console.print(
+            f"{forgotten.runs:,} runs of before are deleted, since they told Dagster of rows", highlight=False
+        )
     register_built(instance, lake)
     found = list(unknown_to(instance, lake, Partitions(shards=settings.shards, buckets=settings.buckets)))
     if found:
         console.print(f"Dagster is told of {len(found):,} partitions that the lake holds", highlight=False)
-    return [partial(report, instance, unknown) for unknown in found]
+    told = [partial(report, instance, unknown) for unknown in found]
+    return told if forgotten.was_settled else [*told, forgotten.settle]
 
 
 def _run_until_interrupted(command: list[str], folder: Path, meanwhile: Sequence[Callable[[], None]]) -> int:

@@ -150,7 +150,7 @@ class BucketStorage(Storage):
             return bool(cause.response["ResponseMetadata"].get("RetryAttempts")) and self.read(name) == content
         return True
 
-    def replace(self, name: str, content: bytes) -> None:
+    def replace(self, name: str, content: bytes, *, durable: bool = False) -> None:  # noqa: ARG002 — here it always is
         with self._asking(name):
             _client().put_object(**self._object(name), Body=content)
 

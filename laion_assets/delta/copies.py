@@ -28,6 +28,6 @@ def forget_copies(lake: Lake, table: str) -> int:
             continue
         kept = {} if seal is None else {name: c for name, c in seal.copies.items() if lake.storage.exists(name)}
         if seal is not None and kept.keys() != seal.copies.keys():
-            lake.storage.replace(seal_name(table, version), replace(seal, copies=kept).to_bytes())
+            lake.storage.replace(seal_name(table, version), replace(seal, copies=kept).to_bytes(), durable=True)
             changed += 1
     return changed

@@ -65,10 +65,10 @@ class FolderStorage(Storage):
             fresh.unlink(missing_ok=True)
         return True
 
-    def replace(self, name: str, content: bytes) -> None:
+    def replace(self, name: str, content: bytes, *, durable: bool = False) -> None:
         path = self._path(name)
         _make_folder(path.parent)
-        write_file(path, content)
+        write_file(path, content, durable=durable)
 
     def files(self, folder: str = "") -> Iterator[StoredFile]:
         for parent, folders, names in os.walk(self._path(folder)):

@@ -139,6 +139,14 @@ def _entry_faults(storage: Storage, table: str, version: int, entries: set[int])
         yield Fault(table, "", checkpoint, "the checkpoint of the log is not as it was written")
 
 
+def is_whole(storage: Storage, table: str, version: int) -> bool:
+    """Whether a log entry is there and can be read to its end."""
+    try:
+        return _reads(storage.read(entry_name(table, version)))
+    except FileNotFoundError:
+        return False
+
+
 def _reads(content: bytes) -> bool:
     try:
         added_files("", content.decode())

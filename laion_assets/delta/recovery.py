@@ -28,6 +28,7 @@ from laion_assets.delta.marker import (
     tables_in,
     told,
 )
+from laion_assets.delta.seals import entry_lines
 from laion_assets.delta.storage import Storage
 
 _ENTRY = re.compile(r"\d{20}\.json")
@@ -126,7 +127,7 @@ def log_entries(storage: Storage, table: str) -> list[str]:
 
 def commit_info(content: bytes) -> dict[str, Any]:
     """What an entry of a log says of its making; nothing where that cannot be read."""
-    for line in content.splitlines():
+    for line in entry_lines(content.decode(errors="replace")):
         try:
             action = json.loads(line)
         except ValueError:

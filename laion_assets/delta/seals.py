@@ -158,13 +158,22 @@ def add_beside(storage: Storage, table: str, seal: Seal, beside: Mapping[str, By
     storage.replace(seal_name(table, seal.version), grown.to_bytes())
 
 
+def entry_lines(entry: str) -> list[str]:
+    """The lines of a log entry, one action each.
+
+    No splitlines: it divides at U+2028, U+0085 and others too, which delta-rs writes as they are into what it knows of
+    texts.
+    """
+    return entry.split("\n")
+
+
 def added_files(table: str, entry: str) -> list[str]:
     """The names, in the lake, of the data files that a log entry adds.
 
     Raises:
         ValueError: the entry cannot be read.
     """
-    actions = [json.loads(line) for line in entry.splitlines() if line.strip()]
+    actions = [json.loads(line) for line in entry_lines(entry) if line.strip()]
     if not actions or not all(isinstance(action, dict) for action in actions):
         raise ValueError("no action in it")
     return [f"{table}/{unquote(action['add']['path'])}" for action in actions if isinstance(action.get("add"), dict)]

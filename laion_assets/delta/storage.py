@@ -75,8 +75,11 @@ class Storage(ABC):
         """Write a small file that is not there; false, and nothing is written, where somebody was first."""
 
     @abstractmethod
-    def replace(self, name: str, content: bytes) -> None:
-        """Write a small file, whether it is there or not; readers see the old content or the new."""
+    def replace(self, name: str, content: bytes, *, durable: bool = False) -> None:
+        """Write a small file, whether it is there or not; readers see the old content or the new.
+
+        ``durable``: it outlives a loss of power once the call returns, as in a bucket everything does.
+        """
 
     @abstractmethod
     def files(self, folder: str = "") -> Iterator[StoredFile]:

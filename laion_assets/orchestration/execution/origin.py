@@ -24,6 +24,12 @@ def job_origin(name: str) -> JobOrigin:
     return dagster_internals.workspace_job(shipped("workspace.yaml"), name)
 
 
+def is_from_elsewhere(run: dg.DagsterRun) -> bool:
+    """Whether a run says that it is of another code location than ours. Those of earlier versions say nothing."""
+    origin = run.remote_job_origin
+    return origin is not None and origin.location_name != job_origin(run.job_name).location_name
+
+
 def give_runs_an_origin(instance: dg.DagsterInstance) -> None:
     """Let every run that this process makes in an instance belong to the code location that its pages load.
 

@@ -1,10 +1,12 @@
 """Logs are kept for good: they hold bounds of numbers, and no text of a row; those of earlier versions no longer do."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
@@ -43,9 +45,9 @@ def lake_at(root: Path) -> Lake:
     return opening.open_lake(str(root), Catalogue({"pairs": TABLE}), {})
 
 
-def publish(lake: Lake, month: str) -> None:
+def publish(lake: Lake, month: str, ends: str = "") -> None:
     with lake_build(lake, "pairs", {"month": month}, PROVENANCE) as build:
-        row = {"number": NUMBER, "url": URL + month, "picture": HASH, "good": True, "status": "fine"}
+        row = {"number": NUMBER, "url": URL + month + ends, "picture": HASH, "good": True, "status": "fine"}
         build.add(pl.DataFrame([row]))
         build.rows_in = 1
         build.publish()
@@ -124,12 +126,12 @@ def test_it_completes_wherever_it_was_ended(earlier: Lake, monkeypatch: pytest.M
     left = writes
     replaced: Callable[..., None] = earlier.storage.replace
 
-    def until_killed(name: str, content: bytes) -> None:
+    def until_killed(name: str, content: bytes, *, durable: bool = False) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             raise KeyboardInterrupt
-        replaced(name, content)
+        replaced(name, content, durable=durable)
 
     with monkeypatch.context() as patch:
         patch.setattr(earlier.storage, "replace", until_killed)
@@ -160,9 +162,96 @@ def test_a_log_that_lacks_entries_keeps_its_checkpoint(earlier: Lake) -> None:
     assert len(rows_at(earlier, 3)) == 2
 
 
+def test_a_seal_is_on_the_disk_before_its_entry_is_written(earlier: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[tuple[str, str]] = []
+    flush, rename = os.fsync, Path.replace
+
+    def flushed(opened: int) -> None:
+        steps.append(("flushed", str(Path(f"/proc/self/fd/{opened}").readlink().relative_to(earlier.root))))
+        flush(opened)
+
+    def renamed(written: Path, target: Path) -> Path:
+        steps.append(("written", str(Path(target).relative_to(earlier.root))))
+        return rename(written, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", renamed)
+    forget_bounds(earlier, "pairs")
+    seal, entry = f"pairs/_laion/{1:020}.json", f"pairs/_delta_log/{1:020}.json"
+    between = steps[steps.index(("written", seal)) : steps.index(("written", entry))]
+    assert between[1] == ("flushed", "pairs/_laion"), "the seal's name"
+    assert between[2][0] == "flushed", "the entry's content"
+    assert between[2][1].startswith(f"pairs/_delta_log/.{1:020}.json.")
+    before = steps[steps.index(("written", seal)) - 1]
+    assert before[0] == "flushed"
+    assert before[1].startswith(f"pairs/_laion/.{1:020}.json."), "the seal's content"
+
+
+@pytest.mark.parametrize("broken", ["torn", "without statistics as texts", "with bounds as columns"])
+def test_a_checkpoint_that_cannot_be_read_is_made_anew(earlier: Lake, broken: str) -> None:
+    log = earlier.root / "pairs" / "_delta_log"
+    (old,) = log.glob("*.checkpoint.parquet")
+    content = old.read_bytes()
+    forget_bounds(earlier, "pairs")
+    (new,) = log.glob("*.checkpoint.parquet")
+    assert new != old
+    if broken == "torn":
+        old.write_bytes(content[:-100])
+    elif broken == "with bounds as columns":
+        add = pa.array([{"path": "a", "stats": None, "stats_parsed": {"minValues": {"url": URL}}}])
+        pq.write_table(pa.table({"add": add}), old)
+    else:
+        pq.write_table(pa.table({"add": pa.array([{"path": "a"}])}), old)
+    before = rows_at(earlier, 3)
+    forget_bounds(earlier, "pairs")
+    assert [*log.glob("*.checkpoint.parquet")] == [new]
+    assert "stats_parsed" not in str(pq.read_schema(new)), "else it is made anew each time"
+    assert URL.encode() not in log_of(earlier)
+    assert rows_at(earlier, 3) == before
+    assert faults(earlier) == []
+
+
+@pytest.mark.parametrize("left", [0, 40])
+def test_a_checkpoint_stays_while_an_entry_is_torn(earlier: Lake, left: int) -> None:
+    log = earlier.root / "pairs" / "_delta_log"
+    entry = log / f"{1:020}.json"
+    entry.write_bytes(entry.read_bytes()[:left])
+    checkpoints = sorted(log.glob("*.checkpoint.parquet"))
+    forget_bounds(earlier, "pairs")
+    assert sorted(log.glob("*.checkpoint.parquet")) == checkpoints
+    assert len(rows_at(earlier, 3)) == 2
+    faults(earlier, repair=True)
+    forget_bounds(earlier, "pairs")
+    assert URL.encode() not in log_of(earlier)
+    assert faults(earlier) == []
+
+
 def test_an_entry_without_such_bounds_stays_to_the_byte() -> None:
     entry = '{"commitInfo": {"operation": "WRITE"}}\n{"add":{"path":"a b.parquet","stats":"{\\"numRecords\\":1}"}}\n'
     assert without_bounds(entry, {"number"}) == entry
+
+
+@pytest.mark.parametrize("seals", ["with seals", "without"])
+def test_texts_that_hold_ends_of_lines_of_other_kinds_tear_no_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seals: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "configuration", EARLIER)
+        lake = lake_at(tmp_path / "lake")
+        for month in ("2026-01", "2026-02"):
+            publish(lake, month, ends="\u2028\u2029\x85\x1c\x0b\x0c")
+    assert "\u2028".encode() in (lake.root / "pairs" / "_delta_log" / f"{1:020}.json").read_bytes()
+    if seals == "without":
+        for seal in (lake.root / "pairs" / "_laion").glob("*.json"):
+            seal.unlink()
+    before = rows_at(lake, 2)
+    assert len(before) == 2
+    assert faults(lake, repair=True) == []
+    assert rows_at(lake, 2) == before
+    assert forget_bounds(lake, "pairs") == 2
+    assert URL.encode() not in log_of(lake)
+    assert faults(lake) == []
+    assert rows_at(lake, 2) == before
 
 
 def test_no_table_of_a_lake_lets_its_log_know_a_text_an_address_or_a_digest() -> None:
