@@ -4,7 +4,7 @@ What they mean for rows is decided where rows are made.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,10 +15,12 @@ import pyarrow as pa
 from laion_assets.common.duck import number
 from laion_assets.delta.build import PartitionBuild, lake_build
 from laion_assets.delta.commits import Commit, Provenance
+from laion_assets.delta.errors import PartitionChanged
 from laion_assets.delta.lake import Lake
 from laion_assets.tables.catalogue import TABLES
 
 _TABLE = "takedowns"
+_ATTEMPTS = 10
 
 
 def request_takedowns(lake: Lake, kind: str, reasons: Mapping[str, str | None]) -> Commit:
@@ -103,7 +105,7 @@ def settle_takedowns(lake: Lake, kind: str, outcomes: Sequence[Outcome]) -> Comm
         rows = build.con.execute(f"SELECT own.* REPLACE ({settled}) {both}").pl()
         build.add(rows.select(build.schema.names))
         build.rows_in = rows.height
-        return build.publish()
+        return build.publish(only_over_read=True)
 
 
 def counts_of(written: Any) -> dict[str, int] | None:
@@ -118,6 +120,13 @@ _SETTLED = ("rows_removed", "tainted_checkpoints", "completed_at")
 
 
 def _enter(lake: Lake, kind: str, reasons: Mapping[str, str | None]) -> Commit:
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(PartitionChanged):  # on another machine, whose locks are others
+            return _enter_once(lake, kind, reasons)
+    return _enter_once(lake, kind, reasons)
+
+
+def _enter_once(lake: Lake, kind: str, reasons: Mapping[str, str | None]) -> Commit:
     with _entering(lake, kind) as build:
         earlier = build.con.execute("SELECT * FROM own_rows WHERE value NOT IN (SELECT unnest(?))", [[*reasons]]).pl()
         told = pl.DataFrame([*reasons.items()], schema={"value": pl.String, "reason": pl.String}, orient="row")
@@ -131,7 +140,7 @@ def _enter(lake: Lake, kind: str, reasons: Mapping[str, str | None]) -> Commit:
         build.add(earlier.select(names))
         build.add(entered.select(names))
         build.rows_in = earlier.height + entered.height
-        return build.publish()
+        return build.publish(only_over_read=True)
 
 
 @contextmanager
@@ -139,6 +148,6 @@ def _entering(lake: Lake, kind: str) -> Iterator[PartitionBuild]:
     """The requests of one kind being written anew, with those that are there in the view ``own_rows``."""
     provenance = Provenance(run_id="", code_version=TABLES[_TABLE].code_version, settings_digest="")
     with lake_build(lake, _TABLE, {"kind": kind}, provenance) as build:
-        build.resumable("requests")  # held from reading to writing, so that no request is written over
+        build.resumable("requests")  # held from reading to writing, so that others of this machine wait
         build.own_earlier_rows("own_rows")
         yield build
