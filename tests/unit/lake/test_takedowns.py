@@ -221,3 +221,29 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, moment: str, act: Callable[[], ob
         return found
 
     monkeypatch.setattr(PartitionBuild, moment, with_it)
+
+
+def test_a_request_that_stands_and_is_entered_again_keeps_what_was_written_down_of_it(lake: Lake) -> None:
+    request_takedown(lake, "domain", "a.example", "asked")
+    settle_takedowns(lake, "domain", [outcome(lake, "a.example", completed_at=DONE)])
+    before = lake.scan("takedowns").collect().to_dicts()
+    request_takedown(lake, "domain", "a.example", None)
+    assert lake.scan("takedowns").collect().to_dicts() == before
+    request_takedown(lake, "domain", "a.example", "asked again")
+    assert lake.scan("takedowns").collect().to_dicts() == [{**before[0], "reason": "asked again"}]
+    withdraw_takedowns(lake, "domain", ["a.example"], None)
+    request_takedown(lake, "domain", "a.example", "after all")
+    assert settled(lake)["a.example"] == (None, None, None)
+
+
+def test_checkpoints_that_turn_out_to_have_learned_from_it_are_added(lake: Lake) -> None:
+    request_takedown(lake, "domain", "a.example", None)
+    for told, written in (
+        ([], []),
+        (["small epoch 2"], ["small epoch 2"]),
+        (["small epoch 1", "small epoch 2"], ["small epoch 2", "small epoch 1"]),
+        (["small epoch 3"], ["small epoch 2", "small epoch 1", "small epoch 3"]),
+    ):
+        assert settle_takedowns(lake, "domain", [outcome(lake, "a.example", tainted_checkpoints=told)]) is not None
+        assert settled(lake)["a.example"][1] == written
+        assert settle_takedowns(lake, "domain", [outcome(lake, "a.example", tainted_checkpoints=told)]) is None
