@@ -131,14 +131,17 @@ class PartitionBuild(PinnedReads):
     # -- publishing ----------------------------------------------------------------------------------------------
 
     @publishing()
-    def publish(self, *, row_groups: int | None = None) -> Commit:
+    def publish(self, *, row_groups: int | None = None, only_over_read: bool = False) -> Commit:
         """Validate what was staged and publish it as the partition, in one commit.
 
         Args:
             row_groups: aim for this many row groups (of at least ``MIN_ROW_GROUP_ROWS`` rows), so that a reader of a
                 slice of the sort order skips the others.
+            only_over_read: the rows are made of those that the partition held when it was read, and must not replace
+                what anybody wrote since, be it on another machine.
 
         Raises:
+            PartitionChanged: somebody did; nothing was written.
             ValidationFailed: a check failed; nothing was written.
         """
         self._finish_part()
@@ -164,7 +167,8 @@ class PartitionBuild(PinnedReads):
         )
         files = in_order(self.con, self.table, self._adopted, self.folder.path)
         commit = replace(commit, cost=self._meter.read(self.device))
-        write_partition(self.lake, self.partition, commit, files, row_groups)
+        only_over = (self.pinned(self.table.name).commits.get(self.name),) if only_over_read else None
+        write_partition(self.lake, self.partition, commit, files, row_groups, only_over=only_over)
         published = self.lake.commit(self.table.name, self.partition)
         if published is None:
             raise LakeError(f"{self.table.name} [{self.name}] was written, but its commit cannot be found")

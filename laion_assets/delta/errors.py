@@ -34,6 +34,10 @@ class PartitionBusy(LakeError):
     """Another live process is building the same partition."""
 
 
+class PartitionChanged(PartitionBusy):
+    """Somebody wrote a partition since it was read: what was made of it must be made again of what is there now."""
+
+
 class StorageUnavailable(LakeError):
     """The lake's bucket did not answer, although it was asked again and again. It can pass."""
 

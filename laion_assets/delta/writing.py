@@ -11,7 +11,7 @@ from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProp
 from deltalake.exceptions import CommitFailedError
 
 from laion_assets.delta.commits import REPLACED, Commit
-from laion_assets.delta.errors import PartitionBusy
+from laion_assets.delta.errors import PartitionBusy, PartitionChanged
 from laion_assets.delta.growth import grow
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.partition import Partition, literal, predicate
@@ -45,7 +45,13 @@ def in_order(con: duckdb.DuckDBPyConnection, table: Table, files: list[Path], fo
 
 
 def write_partition(
-    lake: Lake, partition: Partition, commit: Commit, files: list[Path], row_groups: int | None
+    lake: Lake,
+    partition: Partition,
+    commit: Commit,
+    files: list[Path],
+    row_groups: int | None,
+    *,
+    only_over: tuple[Commit | None] | None = None,
 ) -> None:
     """Let files of staged rows be a partition from now on, in one commit.
 
@@ -55,8 +61,11 @@ def write_partition(
         commit: the record of it.
         files: the rows, as :func:`in_order` gives them.
         row_groups: aim for this many, of at least ``MIN_ROW_GROUP_ROWS`` rows.
+        only_over: the partition's commit of which the rows were made (None in it: there was none), where they may
+            replace nothing else; None: whatever is there is replaced.
 
     Raises:
+        PartitionChanged: another commit than ``only_over`` is there; nothing was written.
         PartitionBusy: another process wrote the same partition at the same moment.
     """
     table = lake.tables[commit.table]
@@ -73,11 +82,15 @@ def write_partition(
         conform(lake, table)
     grow(lake, table)
     schema = _written_schema(table)
-    before = lake.commit(table.name, partition)
+    before = lake.commit(table.name, partition) if only_over is None else only_over[0]
     for attempt in range(_COMMIT_ATTEMPTS):
+        opened = lake.table(table.name)
+        # Looked at once it is opened: what is written from then on Delta finds to be in conflict with this.
+        if only_over is not None and lake.commit(table.name, partition) != before:
+            raise PartitionChanged(_changed(table.name, commit.partition))
         try:
             write_deltalake(
-                lake.table(table.name),
+                opened,
                 pa.RecordBatchReader.from_batches(schema, _batches(schema, partition, files, batch_rows)),
                 mode="overwrite",
                 predicate=predicate(partition),
@@ -94,11 +107,17 @@ def write_partition(
             if attempt + 1 < _COMMIT_ATTEMPTS and found == before:
                 time.sleep(0.05 * (attempt + 1))
                 continue
+            if only_over is not None:
+                raise PartitionChanged(_changed(table.name, commit.partition)) from error
             raise PartitionBusy(
                 f"{table.name} [{commit.partition}] was not published: another process published it, or changed the "
                 f"table, at the same moment; what it wrote stands, so build again what is still stale ({error})"
             ) from error
         return
+
+
+def _changed(table: str, partition: str) -> str:
+    return f"{table} [{partition}] was not published: another process wrote it since it was read; try again"
 
 
 def conform(lake: Lake, table: Table) -> None:

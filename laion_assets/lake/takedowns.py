@@ -4,7 +4,7 @@ What they mean for rows is decided where rows are made.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,16 +13,21 @@ import polars as pl
 import pyarrow as pa
 
 from laion_assets.common.duck import number
+from laion_assets.consent.removals import in_force
 from laion_assets.delta.build import PartitionBuild, lake_build
 from laion_assets.delta.commits import Commit, Provenance
+from laion_assets.delta.errors import PartitionChanged
 from laion_assets.delta.lake import Lake
 from laion_assets.tables.catalogue import TABLES
 
 _TABLE = "takedowns"
+_ATTEMPTS = 10
 
 
 def request_takedowns(lake: Lake, kind: str, reasons: Mapping[str, str | None]) -> Commit:
-    """Add requests of one kind to ``takedowns``; the same one again changes nothing but its reason and its time.
+    """Add requests of one kind to ``takedowns``; one that stands keeps all but its reason, where another is given.
+
+    One that was withdrawn counts from now on, and what was written down of it before is forgotten.
 
     Args:
         lake: the lake.
@@ -96,14 +101,14 @@ def settle_takedowns(lake: Lake, kind: str, outcomes: Sequence[Outcome]) -> Comm
         both = (
             "FROM own_rows AS own LEFT JOIN found ON own.value = found.value AND own.requested_at = found.requested_at"
         )
-        news = " OR ".join(f"(own.{name} IS NULL AND found.{name} IS NOT NULL)" for name in _SETTLED)
+        news = " OR ".join(f"own.{name} IS DISTINCT FROM ({now})" for name, now in _SETTLED.items())
         if not number(build.con, f"SELECT count(*) {both} WHERE {news}"):
             return None
-        settled = ", ".join(f"coalesce(own.{name}, found.{name}) AS {name}" for name in _SETTLED)
+        settled = ", ".join(f"{now} AS {name}" for name, now in _SETTLED.items())
         rows = build.con.execute(f"SELECT own.* REPLACE ({settled}) {both}").pl()
         build.add(rows.select(build.schema.names))
         build.rows_in = rows.height
-        return build.publish()
+        return build.publish(only_over_read=True)
 
 
 def counts_of(written: Any) -> dict[str, int] | None:
@@ -113,25 +118,52 @@ def counts_of(written: Any) -> dict[str, int] | None:
     return {entry["key"]: entry["value"] for entry in written}
 
 
-_SETTLED = ("rows_removed", "tainted_checkpoints", "completed_at")
-"""What is written down of requests."""
+_SETTLED = {
+    "rows_removed": "coalesce(own.rows_removed, found.rows_removed)",
+    "tainted_checkpoints": """CASE
+        WHEN own.tainted_checkpoints IS NULL OR found.tainted_checkpoints IS NULL
+        THEN coalesce(own.tainted_checkpoints, found.tainted_checkpoints)
+        ELSE list_concat(own.tainted_checkpoints, list_filter(
+            found.tainted_checkpoints, lambda one: NOT list_contains(own.tainted_checkpoints, one)
+        )) END""",
+    "completed_at": "coalesce(own.completed_at, found.completed_at)",
+}
+"""What is written down of requests, of what is there (``own``) and what was ``found``: checkpoints can still come."""
 
 
 def _enter(lake: Lake, kind: str, reasons: Mapping[str, str | None]) -> Commit:
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(PartitionChanged):  # on another machine, whose locks are others
+            return _enter_once(lake, kind, reasons)
+    return _enter_once(lake, kind, reasons)
+
+
+def _enter_once(lake: Lake, kind: str, reasons: Mapping[str, str | None]) -> Commit:
     with _entering(lake, kind) as build:
-        earlier = build.con.execute("SELECT * FROM own_rows WHERE value NOT IN (SELECT unnest(?))", [[*reasons]]).pl()
+        own = build.con.execute("SELECT * FROM own_rows").pl()
+        again = own["value"].is_in([*reasons])
+        earlier = own.filter(~again)
         told = pl.DataFrame([*reasons.items()], schema={"value": pl.String, "reason": pl.String}, orient="row")
-        entered = told.with_columns(
+        stands = own.filter(again & own["value"].is_in(_standing(lake, kind)))
+        kept = stands.join(told.rename({"reason": "new"}), on="value").with_columns(reason=pl.coalesce("new", "reason"))
+        entered = told.join(stands, on="value", how="anti").with_columns(
             requested_at=pl.lit(datetime.now(UTC)),
             rows_removed=pl.lit(None),
             tainted_checkpoints=pl.lit(None),
             completed_at=pl.lit(None),
         )
         names = build.schema.names
-        build.add(earlier.select(names))
-        build.add(entered.select(names))
-        build.rows_in = earlier.height + entered.height
-        return build.publish()
+        for rows in (earlier, kept, entered):
+            build.add(rows.select(names))
+        build.rows_in = earlier.height + kept.height + entered.height
+        return build.publish(only_over_read=True)
+
+
+def _standing(lake: Lake, kind: str) -> list[str]:
+    """The requests of a kind that nobody withdrew."""
+    if not lake.exists(_TABLE):
+        return []
+    return [str(value) for _, of, value in in_force(lake.scan(_TABLE).collect()) if of == kind]
 
 
 @contextmanager
@@ -139,6 +171,6 @@ def _entering(lake: Lake, kind: str) -> Iterator[PartitionBuild]:
     """The requests of one kind being written anew, with those that are there in the view ``own_rows``."""
     provenance = Provenance(run_id="", code_version=TABLES[_TABLE].code_version, settings_digest="")
     with lake_build(lake, _TABLE, {"kind": kind}, provenance) as build:
-        build.resumable("requests")  # held from reading to writing, so that no request is written over
+        build.resumable("requests")  # held from reading to writing, so that others of this machine wait
         build.own_earlier_rows("own_rows")
         yield build

@@ -1,6 +1,8 @@
 """Removal requests: none is lost, whoever enters them."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -8,8 +10,11 @@ import pytest
 from deltalake import write_deltalake
 
 from laion_assets.consent.removals import in_force, load_removals
-from laion_assets.delta.errors import LakeError, UpstreamNotValidated
+from laion_assets.delta import writing
+from laion_assets.delta.build import PartitionBuild
+from laion_assets.delta.errors import LakeError, PartitionBusy, UpstreamNotValidated
 from laion_assets.delta.lake import Lake
+from laion_assets.lake.opening import open_lake
 from laion_assets.lake.takedowns import Outcome, counts_of, request_takedown, settle_takedowns, withdraw_takedowns
 from laion_assets.sql import connect
 
@@ -148,3 +153,97 @@ def test_a_request_that_is_entered_meanwhile_is_not_lost(lake: Lake) -> None:
     assert settle_takedowns(lake, "domain", [found]) is not None
     assert requests(lake) == [("domain", "a.example", None), ("domain", "b.example", "after the look")]
     assert settled(lake)["b.example"] == (None, None, None)
+
+
+def elsewhere(lake: Lake, tmp_path: Path) -> Lake:
+    """The same lake as another machine has it, whose locks are others."""
+    other = open_lake(lake.uri)
+    other.storage.scratch = tmp_path / "other_scratch"
+    return other
+
+
+@pytest.mark.parametrize("moment", ["own_earlier_rows", "add", "publish"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_request_that_another_machine_enters_at_the_same_time_is_not_lost(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, is_first: bool
+) -> None:
+    if not is_first:
+        request_takedown(lake, "url", "http://a.example/1", None)
+    other = elsewhere(lake, tmp_path)
+    meanwhile(monkeypatch, moment, lambda: request_takedown(other, "url", "http://b.example/2", None))
+    request_takedown(lake, "url", "http://c.example/3", None)
+    found = [value for _, value, _ in requests(lake)]
+    assert found == [*([] if is_first else ["http://a.example/1"]), "http://b.example/2", "http://c.example/3"]
+
+
+@pytest.mark.parametrize("moment", ["own_earlier_rows", "publish"])
+def test_what_is_written_down_of_requests_loses_none_that_another_machine_enters(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    request_takedown(lake, "url", "http://a.example/1", None)
+    found = outcome(lake, "http://a.example/1")
+    other = elsewhere(lake, tmp_path)
+    meanwhile(monkeypatch, moment, lambda: request_takedown(other, "url", "http://b.example/2", None))
+    with pytest.raises(PartitionBusy, match="another process wrote it since it was read"):
+        settle_takedowns(lake, "url", [found])
+    assert [value for _, value, _ in requests(lake)] == ["http://a.example/1", "http://b.example/2"]
+    assert settle_takedowns(lake, "url", [found]) is not None
+    assert settled(lake)["http://a.example/1"][0] == {"images": 2}
+
+
+def test_a_request_that_is_entered_between_opening_the_table_and_writing_it_is_not_lost(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, written = elsewhere(lake, tmp_path), []
+
+    def write(*args: Any, **options: Any) -> None:
+        if not written:
+            written.append(True)
+            request_takedown(other, "url", "http://b.example/2", None)
+        write_deltalake(*args, **options)
+
+    monkeypatch.setattr(writing, "write_deltalake", write)
+    request_takedown(lake, "url", "http://c.example/3", None)
+    assert [value for _, value, _ in requests(lake)] == ["http://b.example/2", "http://c.example/3"]
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, moment: str, act: Callable[[], object]) -> None:
+    """Let something be done once, when a build next gets to a moment: after rows are read, or before the others."""
+    method = getattr(PartitionBuild, moment)
+
+    def with_it(build: PartitionBuild, *args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(PartitionBuild, moment, method)
+        if moment != "own_earlier_rows":
+            act()
+            return method(build, *args, **options)
+        found = method(build, *args, **options)
+        act()
+        return found
+
+    monkeypatch.setattr(PartitionBuild, moment, with_it)
+
+
+def test_a_request_that_stands_and_is_entered_again_keeps_what_was_written_down_of_it(lake: Lake) -> None:
+    request_takedown(lake, "domain", "a.example", "asked")
+    settle_takedowns(lake, "domain", [outcome(lake, "a.example", completed_at=DONE)])
+    before = lake.scan("takedowns").collect().to_dicts()
+    request_takedown(lake, "domain", "a.example", None)
+    assert lake.scan("takedowns").collect().to_dicts() == before
+    request_takedown(lake, "domain", "a.example", "asked again")
+    assert lake.scan("takedowns").collect().to_dicts() == [{**before[0], "reason": "asked again"}]
+    withdraw_takedowns(lake, "domain", ["a.example"], None)
+    request_takedown(lake, "domain", "a.example", "after all")
+    assert settled(lake)["a.example"] == (None, None, None)
+
+
+def test_checkpoints_that_turn_out_to_have_learned_from_it_are_added(lake: Lake) -> None:
+    request_takedown(lake, "domain", "a.example", None)
+    for told, written in (
+        ([], []),
+        (["small epoch 2"], ["small epoch 2"]),
+        (["small epoch 1", "small epoch 2"], ["small epoch 2", "small epoch 1"]),
+        (["small epoch 3"], ["small epoch 2", "small epoch 1", "small epoch 3"]),
+    ):
+        assert settle_takedowns(lake, "domain", [outcome(lake, "a.example", tainted_checkpoints=told)]) is not None
+        assert settled(lake)["a.example"][1] == written
+        assert settle_takedowns(lake, "domain", [outcome(lake, "a.example", tainted_checkpoints=told)]) is None
