@@ -163,9 +163,13 @@ def preview(lake: Lake, table: Table, partition: Partition) -> dict[str, dg.Meta
     """
     if table.entered:
         return {}
-    spoken_of = {"pair_id", "url_id", "perceptual_hash", "value"} & {*table.schema.names}
-    shown = rows_to_see(table.name, partition) if spoken_of else first_rows(lake, table, partition)
+    shown = rows_to_see(table.name, partition) if speaks_of_pairs(table) else first_rows(lake, table, partition)
     return {"first rows": shown}
+
+
+def speaks_of_pairs(table: Table) -> bool:
+    """Whether rows of a table are about single pairs, pictures or requests."""
+    return not {"pair_id", "url_id", "perceptual_hash", "value"}.isdisjoint(table.schema.names)
 
 
 def first_rows(lake: Lake, table: Table, partition: Partition, rows: int = 15) -> dg.MetadataValue:

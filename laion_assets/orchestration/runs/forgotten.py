@@ -19,6 +19,7 @@ import dagster as dg
 
 from laion_assets.common.digests import text_digest
 from laion_assets.delta.lake import Lake
+from laion_assets.orchestration.assets.metadata import speaks_of_pairs
 from laion_assets.orchestration.execution.origin import is_from_elsewhere
 from laion_assets.orchestration.partitions import Partitions
 from laion_assets.orchestration.registration import register_built
@@ -54,13 +55,16 @@ class Forgotten:
     """To be called once Dagster was told what the lake holds; until then it is all done again."""
 
 
-def forget_rows(instance: dg.DagsterInstance, uri: str, assets: Collection[str]) -> Forgotten:
+def forget_rows(
+    instance: dg.DagsterInstance, uri: str, assets: Collection[str], told_still: Collection[str] = ()
+) -> Forgotten:
     """Delete the runs that told of rows, once for each lake of a storage. Killed in its midst, it begins again.
 
     Args:
         instance: whose storage it is.
         uri: of the lake.
         assets: its tables and SQL models.
+        told_still: those of them whose first rows Dagster is told today as well, since they speak of no pair.
 
     Returns:
         What was deleted. The lake must tell again what it holds, unless it was settled.
@@ -72,7 +76,7 @@ def forget_rows(instance: dg.DagsterInstance, uri: str, assets: Collection[str])
     if done_key in noted:
         return Forgotten(0, was_settled=True, settle=_nothing)
     told: dict[str, set[str]] = {}
-    for asset, run in (*_materialised(instance, assets), *_failed_checks(instance, assets)):
+    for asset, run in (*_materialised(instance, {*assets} - {*told_still}), *_failed_checks(instance, assets)):
         told.setdefault(asset, set()).add(run)
     runs = {run for run in set().union(*told.values()) if _is_ours(instance, run, assets)}
     done = {run for run in runs if (found := instance.get_run_by_id(run)) is None or found.is_finished}
@@ -94,7 +98,8 @@ def forget_rows(instance: dg.DagsterInstance, uri: str, assets: Collection[str])
 
 def tell_anew(instance: dg.DagsterInstance, lake: Lake, partitions: Partitions) -> int:
     """Delete the runs that told of rows, and tell what the lake holds; gives how many were deleted."""
-    forgotten = forget_rows(instance, lake.uri, lake.tables)
+    told_still = [name for name, table in lake.tables.items() if not speaks_of_pairs(table)]
+    forgotten = forget_rows(instance, lake.uri, lake.tables, told_still)
     if not forgotten.was_settled:
         register_built(instance, lake)
         for unknown in unknown_to(instance, lake, partitions):
