@@ -56,13 +56,13 @@ def _introduce(settings: Settings, instance: dg.DagsterInstance, console: Consol
     """Make partitions of what is in the lake; gives calls that tell Dagster of each that it knows nothing of."""
     from laion_assets.orchestration.partitions import Partitions
     from laion_assets.orchestration.registration import register_built
-    from laion_assets.orchestration.runs.forgotten import forget_rows
+    from laion_assets.orchestration.runs.forgotten import forget_rows_of
     from laion_assets.orchestration.runs.reported import report, unknown_to
     from laion_assets.sql.build import declared
     from laion_assets.sql.project import open_project
 
     lake = declared(settings.open_lake(create=False), open_project(settings.models))
-    forgotten = forget_rows(instance, lake.uri, lake.tables)
+    forgotten = forget_rows_of(instance, lake)
     if forgotten.runs:
         console.print(
             f"{forgotten.runs:,} runs of before are deleted, since they told Dagster of rows", highlight=False

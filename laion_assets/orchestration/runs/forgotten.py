@@ -96,10 +96,15 @@ def forget_rows(
     )
 
 
+def forget_rows_of(instance: dg.DagsterInstance, lake: Lake) -> Forgotten:
+    """The same for all tables and SQL models that a lake knows of."""
+    told_still = [name for name, table in lake.tables.items() if not speaks_of_pairs(table)]
+    return forget_rows(instance, lake.uri, lake.tables, told_still)
+
+
 def tell_anew(instance: dg.DagsterInstance, lake: Lake, partitions: Partitions) -> int:
     """Delete the runs that told of rows, and tell what the lake holds; gives how many were deleted."""
-    told_still = [name for name, table in lake.tables.items() if not speaks_of_pairs(table)]
-    forgotten = forget_rows(instance, lake.uri, lake.tables, told_still)
+    forgotten = forget_rows_of(instance, lake)
     if not forgotten.was_settled:
         register_built(instance, lake)
         for unknown in unknown_to(instance, lake, partitions):
