@@ -138,7 +138,9 @@ class Concerned:
         }
         try:
             hit = self._hit(searched, table, [*alike], change)
-        except (LakeError, OSError, duckdb.IOException):  # what is searched is damaged, and must be built again
+        except duckdb.InterruptException:
+            raise
+        except (LakeError, OSError, duckdb.Error):  # what is searched is damaged, and must be built again
             hit = {*alike}
         self._answers.update({key: name in hit for name, key in alike.items()})
         self._keep()

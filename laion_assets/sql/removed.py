@@ -15,7 +15,7 @@ from laion_assets.delta.errors import LakeError
 from laion_assets.delta.lake import Lake
 from laion_assets.delta.relations import hive_relation
 from laion_assets.sql.session import connect
-from laion_assets.tables.catalogue import TABLES
+from laion_assets.tables.catalogue import CATALOGUE, TABLES
 
 _TRAININGS: Final = """
     SELECT DISTINCT ON (recipe) recipe, policy, selection, map_entries(source_versions) FROM training_sets
@@ -214,6 +214,11 @@ def _followers() -> Iterator[tuple[str, str]]:
         if "url" not in shares and {"pair_id", "sha256"} & {*shares}:
             yield name, ", ".join(column for column in shares if column in ("crawl", "bucket", "pair_id", "sha256"))
 
+
+FOLLOWED: Final = ("unique_pairs", "images")
+"""Tables of pairs and pictures, whose rows are compared themselves and lead to all others."""
+FOLLOWING: Final = tuple(name for name, _ in _followers() if name in CATALOGUE.by_period)
+"""Tables whose rows are found by theirs."""
 
 _PAIRS: Final = """(
     SELECT pair.crawl, pair.bucket, pair.pair_id, pair.url, image.final_url, image.sha256 FROM unique_pairs AS pair

@@ -212,3 +212,11 @@ def lists_file(folder: Path) -> Path:
 def remove_lists(lake: Lake) -> None:
     for file in (lake.root / "_laion" / "removals").iterdir():
         file.unlink()
+
+
+def test_where_what_is_searched_is_damaged_every_partition_counts(lake: Lake) -> None:
+    place = CATALOGUE.partition(f"crawl={FIRST}/bucket=1")
+    [(damaged, _)] = lake.partition_sizes("images", place)
+    Path(damaged).write_bytes(b"no parquet")
+    request_takedown(lake, "pair_id", "99", None)
+    assert stale(lake) >= of(FIRST, 1, *PICTURES)

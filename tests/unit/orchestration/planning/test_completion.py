@@ -128,3 +128,21 @@ def test_the_model_card_says_so_until_the_request_is_withdrawn(lake: Lake, setti
     withdraw_takedowns(lake, "url", ["http://a.example/1.jpg"], None)
     settle_requests(lake, settings)
     assert lake.storage.read(CARD).decode() == card
+
+
+def test_a_request_is_not_done_with_while_tables_hold_what_nothing_leads_to_any_more(
+    lake: Lake, settings: Settings
+) -> None:
+    request_takedown(lake, "url", "http://a.example/1.jpg", None)
+    rest = [pair(n, sha256=f"{n}") for n in (2, 3)]
+    made(lake, "unique_pairs", BUCKET, rest)
+    training_set(lake)
+    assert settle_requests(lake, settings) == 1, "the picture is there"
+    made(lake, "images", BUCKET, rest, reads={"unique_pairs": [BUCKET]})
+    assert settle_requests(lake, settings) == 1, "its vectors and its verdict are"
+    [request] = told(lake)
+    assert (request["rows_removed"], request["completed_at"]) == (None, None)
+    without_the_first(lake)
+    assert settle_requests(lake, settings) == 0
+    [request] = told(lake)
+    assert request["rows_removed"] == {"unique_pairs": 1, "images": 1, "clip_embeddings": 1, "filtered_pairs": 1}
