@@ -11,7 +11,7 @@ from laion_assets.orchestration.planning.crawls import CrawlRequest
 from laion_assets.orchestration.runs.builder import Builder
 from laion_assets.orchestration.runs.outcome import Outcome
 from laion_assets.sample.options import CRAWLS
-from laion_assets.settings import DenyOptions, Settings
+from laion_assets.settings import Settings
 from laion_assets.tables.needs import RetryOptions
 from tests.pipeline.conftest import (
     Built,
@@ -96,10 +96,8 @@ def test_who_commits_a_partition_second_replaces_it_or_says_so(
     again: bool, lake_copy: Callable[..., Settings], undisturbed: Built, tmp_path: Path
 ) -> None:
     """Both have read the table when the first of them commits; never are there rows of both."""
-    unheard_of = tmp_path / "domains.txt"
-    unheard_of.write_text("nobody.example\n")  # matches nothing, and makes stale what was built without it
-    deny = DenyOptions(domain_lists=(str(unheard_of),) if again else ())
-    settings = lake_copy(without=[] if again else ["unique_pairs"], deny=deny)
+    consent = ConsentOptions(meta_robots=not again)  # no page says anything; what was built by it is stale
+    settings = lake_copy(without=[] if again else ["unique_pairs"], consent=consent)
     marker = tmp_path / "stopped"
     target = "laion_assets.delta.writing:write_deltalake"
     command = paused_laion(target, "before", 1, marker, "build", *CRAWLS, "--until", "unique_pairs")
