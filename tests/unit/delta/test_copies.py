@@ -1,5 +1,6 @@
 """Seals hold whole what people entered, for as long as a version with it can be read."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,22 @@ def test_a_copy_goes_with_the_version_that_it_is_of(lake: Lake) -> None:
     assert copies(lake) == [0, 0, 1]
     collect(lake)
     assert copies(lake) == [0, 0, 1]
+
+
+def test_a_seal_without_its_copy_is_on_the_disk_when_it_counts(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    backdate_all(lake, 60)
+    flushed: list[str] = []
+    flush = os.fsync
+
+    def told(opened: int) -> None:
+        flushed.append(str(Path(f"/proc/self/fd/{opened}").readlink().relative_to(lake.root)))
+        flush(opened)
+
+    monkeypatch.setattr(os, "fsync", told)
+    collect(lake)
+    assert copies(lake) == [0, 0, 1]
+    assert "takedowns/_laion" in flushed, "the seal's name"
+    assert any(name.startswith(f"takedowns/_laion/.{1:020}.json.") for name in flushed), "and its content"
 
 
 def test_the_copy_that_heals_stays_whatever_becomes_of_its_file(lake: Lake) -> None:
