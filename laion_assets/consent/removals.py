@@ -121,7 +121,7 @@ class RegisteredRemovals:
         url: str | None = "url",
         final_url: str | None = None,
         pair_id: str | None = None,
-        sha256: str | None = None,
+        sha256: str | tuple[str, ...] | None = None,
     ) -> str:
         """A SELECT of a relation's rows with one more column, ``removal``.
 
@@ -136,12 +136,13 @@ class RegisteredRemovals:
                 came by a redirect is removed by either address.
             pair_id: Name of the column of pair ids (a number); None leaves ``pair_id`` out.
             sha256: Name of the column of sha256 (lower case hex) of pictures' bytes, compared with removal requests
-                (``sha256``) and hash lists (``hash``); None leaves it out.
+                (``sha256``) and hash lists (``hash``); several are each compared; None leaves it out.
         """
         # Most urls lead nowhere else, and are compared once.
         led_on = final_url if url is None else f"CASE WHEN {final_url} IS DISTINCT FROM {url} THEN {final_url} END"
         addresses = [*([] if url is None else [url]), *([] if final_url is None else [led_on])]
-        branches = list(self._branches(len(addresses), pair_id, sha256))
+        digests = (sha256,) if isinstance(sha256, str) else sha256 or ()
+        branches = list(self._branches(len(addresses), pair_id, digests))
         if not branches:
             return f"SELECT *, NULL::VARCHAR AS removal FROM {relation}"
         removal = " ".join(f"WHEN {condition} THEN '{kind}'" for kind, condition in branches)
@@ -166,7 +167,7 @@ class RegisteredRemovals:
         if self._has("hash"):
             yield f"_written_{place}", written_forms_sql(f"_address_{place}", _WRITTEN_FORMS)
 
-    def _branches(self, addresses: int, pair_id: str | None, sha256: str | None) -> Iterator[tuple[str, str]]:
+    def _branches(self, addresses: int, pair_id: str | None, digests: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         for place in range(addresses if self._has("url") else 0):
             yield "url", _listed(f"_canonical_{place}", "url")
         for place in range(addresses if self._has("url_sha256") else 0):
@@ -179,12 +180,12 @@ class RegisteredRemovals:
             function = _HASH_LENGTHS[width]
             for place, form in product(range(addresses), range(WRITTEN_FORMS)):
                 yield "hash", _listed(f"{function}(_written_{place}[{form + 1}])", "hash", width)
-            if sha256 is not None and function == "sha256":
-                yield "hash", _listed(sha256, "hash", width)
+            for digest in digests if function == "sha256" else ():
+                yield "hash", _listed(digest, "hash", width)
         if pair_id is not None and self._has("pair_id"):
             yield "pair_id", f"{pair_id} IN (SELECT value::BIGINT FROM {_TABLE} WHERE kind = 'pair_id')"
-        if sha256 is not None and self._has("sha256"):
-            yield "sha256", _listed(sha256, "sha256")
+        for digest in digests if self._has("sha256") else ():
+            yield "sha256", _listed(digest, "sha256")
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def deduplicate(
     history: str | None = None,
     removals: Removals | None = None,
     consent: ConsentOptions | None = None,
-    told_sha256: str | None = None,
+    told_sha256: str | tuple[str, ...] | None = None,
     row_group_rows: int = 122_880,
 ) -> DedupCounts:
     """Write the unique pairs of one bucket of one crawl, ordered by pair_id.
@@ -83,8 +83,9 @@ def deduplicate(
         history: Name of a view with ``pair_id, url, text`` of the unique pairs of all earlier crawls in this bucket.
         removals: What must not come out, whenever it came in.
         consent: What is obeyed of ``page_signals``, a further column of the candidates; None: nobody asks.
-        told_sha256: An expression over the candidates: SHA-256 (hex) that a list or a tar tells of the picture, so that
-            one whose removal was asked for by it goes, whatever was made of its bytes; None where nothing tells it.
+        told_sha256: An expression over the candidates, or several: SHA-256 (hex) that a list or a tar tells of the
+            picture, so that one whose removal was asked for by it goes, whatever was made of its bytes;
+            None where nothing tells it.
         row_group_rows: Rows of a row group of the output.
 
     Raises:

@@ -185,7 +185,8 @@ def _keep(build: PartitionBuild, terms: Terms, removals: Removals) -> None:
     """
     pictured = "WHERE shard_path IS NOT NULL" if terms.has_pictures else ""
     build.con.execute(f"CREATE VIEW kept AS FROM {SELECTED} {pictured}")
-    annotated = removals.register(build.con).annotate("kept", final_url="final_url", pair_id="pair_id", sha256="sha256")
+    digests = ("sha256", "expected_sha256", "original_sha256")
+    annotated = removals.register(build.con).annotate("kept", final_url="final_url", pair_id="pair_id", sha256=digests)
     found = build.con.execute(
         f"SELECT crawl, count(*) FROM ({annotated}) WHERE removal IS NOT NULL GROUP BY crawl ORDER BY crawl"
     ).fetchall()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import duckdb
 
@@ -196,12 +196,14 @@ def _rows_of(con: duckdb.DuckDBPyConnection, known: RegisteredRemovals) -> Itera
 AS_CRAWLED: Final = "candidate_pairs"
 """What was extracted from crawls, from which no build takes anything."""
 
-_BY_PAIR: Final[dict[str, str | None]] = {"pair_id": "pair_id", "sha256": "sha256"}
-_BY_PICTURE: Final[dict[str, str | None]] = {"final_url": "final_url", "sha256": "sha256"}
-_TOLD: Final = "coalesce(expected_sha256, original_sha256) AS sha256"
-_COMPARED: Final[tuple[tuple[str, str, dict[str, str | None]], ...]] = (
-    (AS_CRAWLED, f"SELECT url, pair_id, {_TOLD} FROM {AS_CRAWLED}", _BY_PAIR),
-    ("unique_pairs", f"SELECT url, pair_id, {_TOLD} FROM unique_pairs", _BY_PAIR),
+_BY: TypeAlias = dict[str, Any]
+_TOLD: Final = ("expected_sha256", "original_sha256")
+"""What an import tells of a picture's bytes, whatever was made of them since."""
+_BY_PAIR: Final[_BY] = {"pair_id": "pair_id", "sha256": _TOLD}
+_BY_PICTURE: Final[_BY] = {"final_url": "final_url", "sha256": "sha256"}
+_COMPARED: Final[tuple[tuple[str, str, _BY], ...]] = (
+    (AS_CRAWLED, f"SELECT url, pair_id, {', '.join(_TOLD)} FROM {AS_CRAWLED}", _BY_PAIR),
+    ("unique_pairs", f"SELECT url, pair_id, {', '.join(_TOLD)} FROM unique_pairs", _BY_PAIR),
     ("images", "SELECT url, final_url, sha256 FROM images WHERE status = 'success'", _BY_PICTURE),
 )
 """Tables whose rows are compared themselves: what of them, and by which columns."""
@@ -221,7 +223,9 @@ FOLLOWING: Final = tuple(name for name, _ in _followers() if name in CATALOGUE.b
 """Tables whose rows are found by theirs."""
 
 _PAIRS: Final = """(
-    SELECT pair.crawl, pair.bucket, pair.pair_id, pair.url, image.final_url, image.sha256 FROM unique_pairs AS pair
+    SELECT pair.crawl, pair.bucket, pair.pair_id, pair.url, pair.expected_sha256, pair.original_sha256,
+           image.final_url, image.sha256
+    FROM unique_pairs AS pair
     LEFT JOIN images AS image ON image.crawl = pair.crawl AND image.bucket = pair.bucket AND image.url = pair.url
 )"""
 
@@ -235,9 +239,9 @@ def find_removed(
         con: a session.
         known: the removals.
         pairs: among which.
-        table: what it is to be called: ``crawl, bucket, pair_id, url, final_url, sha256``.
+        table: what it is to be called: ``crawl, bucket, pair_id, url, final_url, sha256`` and what imports tell.
     """
-    annotated = known.annotate(pairs, final_url="final_url", pair_id="pair_id", sha256="sha256")
+    annotated = known.annotate(pairs, final_url="final_url", pair_id="pair_id", sha256=("sha256", *_TOLD))
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT DISTINCT * EXCLUDE (removal) FROM ({annotated}) "
         "WHERE removal IS NOT NULL"

@@ -113,8 +113,9 @@ def open_selection(
     """Make the view ``selected`` in the build's connection: each selected pair once, with what leads to its picture.
 
     Columns: pair_id, url_id, url, text, language, crawl, bucket, page_url, path, record_offset, link_position, sha256,
-    shard_path, sample_key, perceptual_hash, width, height, final_url. The last eight are null where the picture is not
-    stored. There is a view of every table that is read, too.
+    shard_path, sample_key, perceptual_hash, width, height, final_url, expected_sha256, original_sha256. Those from
+    sha256 to final_url are null where the picture is not stored, the last two where no import told them. There is a
+    view of every table that is read, too.
 
     Args:
         build: of the selector's table, or of what is made with it.
@@ -158,7 +159,8 @@ def open_selection(
         CREATE VIEW {SELECTED} AS
         SELECT pair.pair_id, pair.url_id, pair.url, pair.text, pair.language, pair.crawl, pair.bucket, pair.page_url,
                pair.path, pair.record_offset, pair.link_position, image.sha256, image.shard_path, image.sample_key,
-               image.perceptual_hash, image.width, image.height, image.final_url
+               image.perceptual_hash, image.width, image.height, image.final_url, pair.expected_sha256,
+               pair.original_sha256
         FROM chosen
         JOIN unique_pairs AS pair USING (crawl, bucket, pair_id)
         LEFT JOIN images AS image

@@ -122,8 +122,8 @@ UNIQUE_PAIRS = Declaration(
     outside=(Outside.REMOVALS,),
     searched=Searched(
         tables=("candidate_pairs",),
-        rows="SELECT crawl, bucket, url, pair_id, coalesce(expected_sha256, original_sha256) AS sha256 "
-        "FROM candidate_pairs",
+        rows="SELECT crawl, bucket, url, pair_id, expected_sha256 AS sha256 FROM candidate_pairs "
+        "UNION ALL SELECT crawl, bucket, url, pair_id, original_sha256 FROM candidate_pairs",
         compared=("url", "pair_id", "sha256"),
     ),
     rerun="pure",

@@ -75,8 +75,13 @@ def choose_samples(
         pictures: reads stored pictures, as ``find_contaminated`` takes it.
         folder: to write files to; those of the arrangement must stay until the shards are written.
     """
-    annotated = removals.register(con).annotate(selected, final_url="final_url", pair_id="pair_id", sha256="sha256")
-    con.execute(f"CREATE TEMP TABLE kept AS SELECT * EXCLUDE (removal) FROM ({annotated}) WHERE removal IS NULL")
+    told = ("expected_sha256", "original_sha256")  # by imports; they are compared, and no part of a sample
+    digests = ("sha256", *told)
+    annotated = removals.register(con).annotate(selected, final_url="final_url", pair_id="pair_id", sha256=digests)
+    con.execute(
+        f"CREATE TEMP TABLE kept AS SELECT * EXCLUDE (removal, {', '.join(told)}) FROM ({annotated}) "
+        "WHERE removal IS NULL"
+    )
     con.execute("CREATE TEMP TABLE copies (sha256 VARCHAR)")
     found = None
     if recipe.decontamination is not None:

@@ -18,7 +18,7 @@ def unique_pairs(step: Step) -> Metadata:
         history=step.read("unique_pairs", "earlier_pairs", crawls="earlier", columns=("pair_id", "url", "text")),
         removals=step.removals,
         consent=step.settings.consent,
-        told_sha256="coalesce(expected_sha256, original_sha256)" if step.is_import else None,
+        told_sha256=("expected_sha256", "original_sha256") if step.is_import else None,
         output=output,
     )
     step.build.adopt([output])

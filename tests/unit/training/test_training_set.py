@@ -27,7 +27,7 @@ class Selection:
             write_config(folder / "configs"), samples_per_shard=6, samples_seen=24, global_batch_size=6
         )
         pairs = made_pairs(folder, [[f"text {n}"] for n in range(20)])
-        self.con = connect(pairs.with_columns(final_url="url", perceptual_hash=pl.col("url_id")))
+        self.con = connect(pairs.with_columns(final_url="url", perceptual_hash=pl.col("url_id"), **self.told(pairs)))
         found = fingerprint(picture(COPIED))
         benchmarks = {
             "benchmark": ["seen"],
@@ -38,6 +38,12 @@ class Selection:
         }
         self.con.register("benchmarks", pl.DataFrame(benchmarks).to_arrow())
         self.removals = load_removals(pl.DataFrame({"kind": ["url"], "value": ["https://pictures.example/7.jpg"]}))
+
+    @staticmethod
+    def told(pairs):
+        """What an import tells: of pair 9 both digests, of the others none."""
+        nine = pl.when(pl.col("url_id") == 9)
+        return {f"{of}_sha256": nine.then(pl.lit(digit * 64)) for of, digit in (("expected", "a"), ("original", "b"))}
 
     def choose(self):
         return choose_samples(
@@ -93,3 +99,9 @@ def test_work_is_found_again_by_its_content_alone(selection, tmp_path):
     assert training_token(selection.recipe, shards, 1) != training_token(selection.recipe, shards, 2)
     with pytest.raises(TrainingError, match="has no shard"):
         training_token(selection.recipe, shards.clear(), -1)
+
+
+@pytest.mark.parametrize("digest", ["a" * 64, "b" * 64])
+def test_a_pair_is_removed_by_what_an_import_tells_of_its_picture(selection, digest):
+    selection.removals = load_removals(pl.DataFrame({"kind": ["sha256"], "value": [digest]}))
+    assert selection.choose().left_out == {"removed": 1, "copy_of_evaluation_picture": 1}

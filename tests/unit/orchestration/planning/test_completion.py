@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from laion_assets.consent.removals import load_removals
@@ -12,6 +13,7 @@ from laion_assets.lake.removal_lists import keep_list
 from laion_assets.lake.takedowns import counts_of, request_takedown, withdraw_takedowns
 from laion_assets.orchestration.planning.completion import settle_requests
 from laion_assets.settings import Settings
+from laion_assets.sql.removed import rows_at
 from tests.unit.delta.tables_made import ENCODER, FIRST, made, made_crawl, pair, released
 
 WEIGHTS = f"small epoch 1 {'a' * 64}"
@@ -146,3 +148,12 @@ def test_a_request_is_not_done_with_while_tables_hold_what_nothing_leads_to_any_
     assert settle_requests(lake, settings) == 0
     [request] = told(lake)
     assert request["rows_removed"] == {"unique_pairs": 1, "images": 1, "clip_embeddings": 1, "filtered_pairs": 1}
+
+
+@pytest.mark.parametrize("digest", ["a" * 64, "b" * 64])
+def test_pairs_are_found_by_what_an_import_tells_of_their_picture(lake: Lake, settings: Settings, digest: str) -> None:
+    made(lake, "unique_pairs", BUCKET, [pair(1, expected_sha256="a" * 64, original_sha256="b" * 64), pair(2)])
+    request = load_removals(pl.DataFrame({"kind": ["sha256"], "value": [digest]}))
+    assert rows_at(lake, settings.models, [request], {}) == [
+        {"unique_pairs": 1, "clip_embeddings": 1, "filtered_pairs": 1}
+    ]
