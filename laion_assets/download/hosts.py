@@ -153,8 +153,7 @@ class HostBook:
         return says
 
     def _path(self, origin: str, day: str) -> Path:
-        name = text_digest(origin, digits=32)
-        return self._folder / day / name[:2] / f"{name}.json"
+        return self._folder / day / f"{text_digest(origin, digits=32)}.json"
 
     def _remember(self, key: tuple[str, str], documents: dict[str, Document]) -> HostSays:
         says = self._known[key] = HostSays.of(documents, self._agent)
@@ -186,7 +185,7 @@ NOBODY_ASKED: Final = Heed()
 
 def asked_on(folder: Path, day: date) -> int:
     """How many origins were asked on a day."""
-    return sum(1 for _ in (folder / day.isoformat()).glob("*/*.json"))
+    return sum(1 for _ in (folder / day.isoformat()).glob("*.json"))
 
 
 def forget_earlier_days(folder: Path) -> None:
