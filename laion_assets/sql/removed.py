@@ -217,7 +217,7 @@ def _followers() -> Iterator[tuple[str, str]]:
             yield name, ", ".join(column for column in shares if column in ("crawl", "bucket", "pair_id", "sha256"))
 
 
-FOLLOWED: Final = ("unique_pairs", "images")
+FOLLOWED: Final = tuple(name for name, *_ in _COMPARED if name != AS_CRAWLED)
 """Tables of pairs and pictures, whose rows are compared themselves and lead to all others."""
 FOLLOWING: Final = tuple(name for name, _ in _followers() if name in CATALOGUE.by_period)
 """Tables whose rows are found by theirs."""
