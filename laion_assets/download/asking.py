@@ -67,8 +67,6 @@ def ask_again(
         SELECT url FROM read_parquet({quoted(known)})
         WHERE status = 'success' AND attempts > 0 AND coalesce(asked_at, fetched_at) < ?
     """
-    if not options.respect_opt_outs:
-        raise ValueError("nobody is asked what is not heeded: LAION_DOWNLOAD__RESPECT_OPT_OUTS is false")
     urls = con.cursor().execute(old, [before]).fetch_record_batch(_BATCH)
     con.register("asked_nothing", _ASKED.empty_table())
     con.execute("CREATE OR REPLACE TEMP TABLE asked_again AS FROM asked_nothing")

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -13,8 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from laion_assets.cli.main import app
-from laion_assets.orchestration.planning.crawls import CrawlRequest
-from laion_assets.settings import Settings
+from laion_assets.settings import Settings, SettingsError
 from tests.integration import foreign
 from tests.integration.conftest import build, rows, serving
 from tests.unit.consent.test_embedded import xmp
@@ -135,7 +134,9 @@ def test_who_was_asked_lately_is_left_alone(web: Web, settings: Settings) -> Non
     web.requests.clear()
     outcome = ask(settings, older_than=timedelta(days=1))
     assert (outcome.built, web.requests) == (0, {})
-    assert CrawlRequest(crawls=[CRAWL]).ask_before is None
+    heedless = settings.model_copy(update={"download": replace(settings.download, respect_opt_outs=False)})
+    with pytest.raises(SettingsError, match="nobody is asked what is not heeded"):
+        ask(heedless)
 
 
 def test_owners_are_asked_before_a_release_where_nobody_asked_lately(

@@ -43,6 +43,8 @@ class CrawlRequest:
 
     def waves(self, site: Site) -> Iterator[Wave]:
         """A wave for each stage; for each crawl where one crawl depends on those before it."""
+        if self.ask_before is not None and not site.settings.download.respect_opt_outs:
+            raise SettingsError("LAION_DOWNLOAD__RESPECT_OPT_OUTS is false: nobody is asked what is not heeded")
         current_removals(site.lake, site.settings)  # nothing is fetched or kept by lists that cannot be read
         self._refuse_what_cannot_end(site)
         return self._waves(site)
